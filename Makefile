@@ -1,0 +1,35 @@
+# make train [ARGS="model=lenet_bn data=fashion"], make test, make check: each sets up .venv first if that is needed.
+VENV := .venv
+PYTHON ?= python3
+ARGS ?=
+BIN := $(VENV)/bin
+
+.PHONY: install train test quick lint check constraints
+
+install: $(VENV)/installed
+
+$(VENV)/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+train: install
+	$(BIN)/python -m lenet_pl.train $(ARGS)
+
+test: install
+	$(BIN)/python -m pytest --numprocesses 2 $(ARGS)
+
+quick: install
+	$(BIN)/python -m pytest --numprocesses 2 -m 'not slow' $(ARGS)
+
+lint: install
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+
+check: lint test
+
+# The CUDA packages are left out: torch pins those that it needs.
+constraints: install
+	echo '# Versions that were tested together, on Python 3.11. Renew with `make constraints`.' > constraints.txt
+	$(BIN)/pip freeze --exclude-editable | grep -vE '^(pip|setuptools|nvidia-|cuda-|triton)' >> constraints.txt

@@ -1,0 +1,212 @@
+"""The run folder: what a run leaves, and the table that closes it."""
+
+import itertools
+import json
+import time
+import warnings
+from pathlib import Path
+from typing import Any
+
+import lightning
+import torch
+import yaml
+from lightning.pytorch.callbacks import EarlyStopping
+from lightning.pytorch.loggers import TensorBoardLogger
+from matplotlib.figure import Figure
+from rich.console import Console
+from rich.table import Table
+
+from lenet_pl.callbacks import EpochRecorder
+from lenet_pl.checkpoint import load_checkpoint
+from lenet_pl.data.datamodule import ImageDataModule
+from lenet_pl.environment import describe_environment
+from lenet_pl.pictures import draw_confusion, draw_curves, draw_samples
+from lenet_pl.report import write_report
+from lenet_pl.scores import Scores
+from lenet_pl.settings import TrainSettings
+from lenet_pl.summary import print_summary
+from lenet_pl.task import ImageClassifier
+
+SAMPLES = 32  # images in a picture of samples or mistakes
+
+
+class RunFolder:
+    """Fill the folder of one run.
+
+    `config.yaml` at the start; `checkpoints/`, `metrics.csv` and the loggers' files while it trains; `results.json`,
+    pictures and `report.html` at the end.
+
+    Args:
+        path: of the folder.
+        settings: of the run.
+        data: data module.
+        task: the classifier.
+        trainer: what trains it.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        settings: TrainSettings,
+        data: ImageDataModule,
+        task: ImageClassifier,
+        trainer: lightning.Trainer,
+    ) -> None:
+        self.path, self.settings, self.data, self.task, self.trainer = path, settings, data, task, trainer
+        self.recorder = next(c for c in trainer.callbacks if isinstance(c, EpochRecorder))  # type: ignore[attr-defined]
+        self._start = time.perf_counter()
+
+    def begin(self) -> None:
+        """Show the layers, and write config.yaml, from which the run can be repeated."""
+        if self.trainer.is_global_zero:
+            if self.settings.callbacks.model_summary:
+                print_summary(self.task.model, self.data.example())
+            text = yaml.safe_dump(self.settings.model_dump(), sort_keys=False, allow_unicode=True)
+            (self.path / "config.yaml").write_text(text)
+
+    def load_best(self) -> None:
+        """Put the weights of the best epoch into the task."""
+        best = self.path / "checkpoints" / "best.ckpt"
+        self.task.load_state_dict(load_checkpoint(best)["state_dict"])
+
+    def finish(self) -> dict[str, Any]:
+        """Write results and pictures, log them, print the closing table; return the results."""
+        results = self._results()
+        if not self.trainer.is_global_zero:
+            return results
+        scores = self._scores()
+        for name, figure in self._figures(scores).items():
+            figure.savefig(self.path / f"{name}.png", dpi=110)
+            self._log_figure(name, figure)
+        self._log_graph_and_hyperparameters(results)
+        (self.path / "results.json").write_text(json.dumps(results, indent=2, ensure_ascii=False) + "\n")
+        write_report(self.path, results, self.settings.model_dump())
+        self._print(results)
+        return results
+
+    def _scores(self) -> Scores | None:
+        if self.task.test_logits is None or self.task.test_labels is None:
+            return None
+        return Scores(self.task.test_logits, self.task.test_labels, self.data.classes)
+
+    def _results(self) -> dict[str, Any]:
+        epochs = self.recorder.epochs
+        scores = self._scores()
+        seconds = sum(row["seconds"] for row in epochs)
+        best = self._best_epoch()
+        metrics = {f"best/{k}": v for k, v in epochs[best].items() if "/" in k and k != "images/s"} if epochs else {}
+        if scores:
+            metrics |= {k: float(v) for k, v in self.trainer.callback_metrics.items() if k.startswith("test/")}
+        return {
+            "task": "train",
+            "model": self.settings.model.name,
+            "data": self.data.source.name,
+            "seed": self.settings.seed,
+            "parameters": sum(p.numel() for p in self.task.model.parameters() if p.requires_grad),
+            "images": {
+                "train": len(self.data.train_set),
+                "validation": len(self.data.validation_set),
+                "test": len(scores.labels) if scores else 0,
+            },
+            "metrics": metrics,
+            "per_class_accuracy": scores.per_class_accuracy() if scores else None,
+            "most_confused": scores.most_confused() if scores else None,
+            "epochs": len(epochs),
+            "best_epoch": best + 1 if epochs else None,
+            "stopped_early": self._stopped_early(),
+            "lr_changes": sum(a["lr"] != b["lr"] for a, b in itertools.pairwise(epochs)),
+            "training_seconds": round(seconds, 2),
+            "images_per_second": round(sum(r["seconds"] * r["images/s"] for r in epochs) / seconds, 1)
+            if epochs
+            else None,
+            "total_seconds": round(time.perf_counter() - self._start, 2),
+            **describe_environment(self.trainer.strategy.root_device),
+        }
+
+    def _best_epoch(self) -> int:
+        """Count from 0 in the recorded epochs."""
+        metric = self.settings.callbacks.checkpoint.monitor
+        values = [row[metric] if not metric.endswith("loss") else -row[metric] for row in self.recorder.epochs]
+        return values.index(max(values)) if values else 0
+
+    def _stopped_early(self) -> bool:
+        stopping = [c for c in self.trainer.callbacks if isinstance(c, EarlyStopping)]  # type: ignore[attr-defined]
+        return any(c.stopped_epoch > 0 for c in stopping)
+
+    def _figures(self, scores: Scores | None) -> dict[str, Figure]:
+        names = self.data.classes
+        shown = self.data.train_set[:SAMPLES]
+        figures = {
+            "samples": draw_samples(shown.images, [names[k] for k in shown.labels.tolist()], "training images"),
+        }
+        if self.recorder.epochs:
+            figures["curves"] = draw_curves(self.recorder.epochs, self.recorder.step_losses)
+        if scores:
+            mistakes = scores.mistakes(SAMPLES)
+            images = self.data.test_set.images[[m.index for m in mistakes]]
+            titles = [f"{names[m.predicted]} {m.probability:.0%}\nis {names[m.true]}" for m in mistakes]
+            figures["confusion_matrix"] = draw_confusion(scores.confusion, names)
+            figures["misclassified"] = draw_samples(images, titles, "test images, most confident mistakes")
+        return figures
+
+    def _tensorboard(self) -> Any:
+        loggers = [logger for logger in self.trainer.loggers if isinstance(logger, TensorBoardLogger)]
+        return loggers[0].experiment if loggers else None
+
+    def _log_figure(self, name: str, figure: Figure) -> None:
+        if board := self._tensorboard():
+            board.add_figure(name, figure, self.trainer.global_step, close=False)
+
+    def _log_graph_and_hyperparameters(self, results: dict[str, Any]) -> None:
+        for logger in self.trainer.loggers:
+            if isinstance(logger, TensorBoardLogger):
+                with torch.no_grad(), warnings.catch_warnings():
+                    warnings.filterwarnings("ignore", r"`torch\.jit\.trace", FutureWarning)  # add_graph traces
+                    example = self.data.example().to(self.task.device)
+                    logger.experiment.add_graph(self.task.model.eval(), example)
+                flat = _flatten(self.settings.model_dump(exclude={"run", "callbacks", "logger"}))
+                logger.log_hyperparams(flat, results["metrics"])
+                logger.save()
+
+    def _print(self, results: dict[str, Any]) -> None:
+        console = Console()
+        table = Table(title=f"{results['model']} on {results['data']}, seed {results['seed']}", show_header=False)
+        metrics = results["metrics"]
+        rows = [("parameters", f"{results['parameters']:,}")]
+        if results["epochs"]:
+            how = ", stopped early" if results["stopped_early"] else ""
+            rows += [
+                (
+                    "best epoch",
+                    f"{results['best_epoch']} of {results['epochs']}{how}; lr changed {results['lr_changes']}×",
+                ),
+                ("validation accuracy", f"{metrics['best/val/accuracy']:.4f}"),
+            ]
+        if "test/accuracy" in metrics:
+            each = [f"{k} {v:.3f}" for k, v in results["per_class_accuracy"].items() if v is not None]
+            rows += [
+                ("test accuracy", f"{metrics['test/accuracy']:.4f} of {results['images']['test']:,} images"),
+                ("by class", ", ".join(each)),
+            ]
+            if pair := results["most_confused"]:
+                rows.append(("most confused", f"{' and '.join(pair['classes'])}, {pair['count']} images"))
+        rows += [
+            ("seconds", f"{results['total_seconds']:.1f}, of which training {results['training_seconds']:.1f}"),
+            ("images per second", f"{results['images_per_second'] or 0:,.0f} in training"),
+            ("everything is in", str(self.path)),
+        ]
+        if self._tensorboard():
+            rows.append(("look at it with", f"tensorboard --logdir {self.path}"))
+        for row in rows:
+            table.add_row(*row)
+        console.print(table)
+
+
+def _flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, dict):
+            flat |= _flatten(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value if isinstance(value, int | float | bool) else str(value)
+    return flat

@@ -1,0 +1,62 @@
+"""The data module and the task of a run, from its settings: the place where data, model and task meet."""
+
+import torch
+from torch import nn
+
+from lenet_pl.data.datamodule import ImageDataModule
+from lenet_pl.errors import SettingError
+from lenet_pl.model.convnet import ConvNet
+from lenet_pl.settings import TrainSettings
+from lenet_pl.task import ImageClassifier
+
+
+def build_datamodule(settings: TrainSettings) -> ImageDataModule:
+    """Load the data at the size that the model wants."""
+    return ImageDataModule(
+        settings.data,
+        settings.loader,
+        settings.augment,
+        image_size=settings.model.image_size,
+        seed=settings.seed,
+    )
+
+
+def build_task(settings: TrainSettings, data: ImageDataModule) -> ImageClassifier:
+    """Build the model for the data's channels and classes, and the task around it.
+
+    Raises:
+        SettingError: the network does not fit the images, or the class weights do not fit the classes.
+    """
+    weights = settings.loss.class_weights
+    if isinstance(weights, list) and len(weights) != len(data.classes):
+        raise SettingError(
+            f"loss.class_weights: {len(weights)} weights for {len(data.classes)} classes; accepted are balanced, or "
+            "one weight per class"
+        )
+    model = ConvNet(settings.model, data.channels, len(data.classes))
+    if not settings.loader.drop_last and len(data.train_set) % settings.loader.batch_size == 1:
+        refuse_batch_of_one(model, settings.loader.batch_size, len(data.train_set))
+    return ImageClassifier(
+        model,
+        classes=len(data.classes),
+        optimizer=settings.optimizer,
+        scheduler=settings.scheduler,
+        label_smoothing=settings.loss.label_smoothing,
+        class_weights=data.class_weights() if weights == "balanced" else torch.tensor(weights) if weights else None,
+        description={
+            "settings": settings.model_dump(),
+            "classes": list(data.classes),
+            "channels": data.channels,
+            "mean": list(data.to_input.mean),
+            "std": list(data.to_input.std),
+        },
+    )
+
+
+def refuse_batch_of_one(model: nn.Module, batch_size: int, images: int) -> None:
+    """Raise SettingError if a last batch of one image would reach a batch normalisation that sees one value each."""
+    if any(isinstance(module, nn.BatchNorm1d) for module in model.modules()):
+        raise SettingError(
+            f"loader.batch_size: {batch_size} leaves a last batch of one of the {images} training images, which batch "
+            "normalisation cannot take; accepted is another size, or loader.drop_last=true"
+        )

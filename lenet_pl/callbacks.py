@@ -1,0 +1,80 @@
+"""What watches a training beside Lightning's own callbacks."""
+
+import csv
+import io
+import time
+from pathlib import Path
+from typing import Any
+
+import lightning
+from lightning.pytorch.callbacks import Checkpoint, RichProgressBar
+
+from lenet_pl.task import ImageClassifier
+
+COLUMNS = ("epoch", "step", "lr", "train/loss", "train/accuracy", "val/loss", "val/accuracy", "seconds", "images/s")
+
+
+class EpochRecorder(Checkpoint):
+    """Keep the figures of every epoch, in memory and in metrics.csv, and give the per-step loss to the loggers.
+
+    It is a Checkpoint because Lightning calls those after the module's own end of the epoch, where training is scored.
+
+    Args:
+        folder: receives metrics.csv.
+        log_every_n_steps: steps between two points of the per-step loss that loggers get.
+    """
+
+    def __init__(self, folder: Path, log_every_n_steps: int) -> None:
+        self.path = folder / "metrics.csv"
+        self.log_every_n_steps = log_every_n_steps
+        self.epochs: list[dict[str, float]] = []
+        self.step_losses: list[float] = []  # one per optimizer step
+        self._start = self._seconds = self._lr = 0.0
+
+    def on_train_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        self._start = time.perf_counter()
+        self._seconds = 0.0
+        self._lr = trainer.optimizers[0].param_groups[0]["lr"]
+
+    def on_validation_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        self._seconds = time.perf_counter() - self._start  # of training alone
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        assert isinstance(pl_module, ImageClassifier)
+        seconds = self._seconds or time.perf_counter() - self._start
+        losses = [float(loss) for loss in pl_module.step_losses]
+        scores = {name: float(value) for name, value in trainer.callback_metrics.items() if name in COLUMNS}
+        speed = pl_module.images_trained * trainer.world_size / seconds
+        row = {"epoch": trainer.current_epoch, "step": trainer.global_step, "lr": self._lr, **scores}
+        self.epochs.append(row | {"seconds": round(seconds, 3), "images/s": round(speed, 1)})
+        for offset in range(0, len(losses), self.log_every_n_steps):
+            step = trainer.global_step - len(losses) + offset
+            for logger in trainer.loggers:
+                logger.log_metrics({"train/loss_step": losses[offset]}, step)
+        for logger in trainer.loggers:
+            logger.log_metrics({"images_per_second": speed}, trainer.global_step)
+        self.step_losses += losses
+        if trainer.is_global_zero:
+            self._write()
+
+    def _write(self) -> None:
+        text = io.StringIO()
+        writer = csv.DictWriter(text, COLUMNS)
+        writer.writeheader()
+        writer.writerows(self.epochs)
+        part = self.path.with_suffix(".part")
+        part.write_text(text.getvalue())
+        part.replace(self.path)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"epochs": self.epochs, "step_losses": self.step_losses}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.epochs, self.step_losses = state_dict["epochs"], state_dict["step_losses"]
+
+
+class ProgressBar(RichProgressBar):
+    """Live progress with the scores of the epoch before, and without the logger's version."""
+
+    def get_metrics(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> dict[str, Any]:
+        return {name: value for name, value in super().get_metrics(trainer, pl_module).items() if name != "v_num"}

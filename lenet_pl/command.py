@@ -1,0 +1,131 @@
+"""The command line: Hydra composes, settings are checked, errors become one line and an exit code.
+
+Imports nothing heavy, so that `--help`, tab completion and mistakes answer at once.
+"""
+
+import contextlib
+import os
+import re
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException, MissingConfigException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from lenet_pl.errors import SettingError, UserError, did_you_mean
+from lenet_pl.settings import Settings, nearest_key, setting_keys, validate
+
+AnySettings = TypeVar("AnySettings", bound=Settings)
+
+
+def conf_dir() -> Path:
+    """Find the configuration: inside the installed package, or beside it in a checkout."""
+    package = Path(__file__).resolve().parent
+    return package / "conf" if (package / "conf").is_dir() else package.parent / "conf"
+
+
+def run_command(name: str, kind: type[AnySettings], work: Callable[[AnySettings, Path], Any]) -> None:
+    """Compose `conf/<name>.yaml` with the command line, check it, and do the work; ends the process on an error.
+
+    Exit codes: 2 for settings, 1 for the rest, 130 for an interrupt.
+
+    Args:
+        name: of the verb and of its configuration file.
+        kind: the settings that the verb takes.
+        work: receives the settings and the run folder, which exists.
+    """
+    failures: list[int] = []  # exit codes; a failed job of a sweep does not stop the others
+    started = False
+
+    def job(config: DictConfig) -> None:
+        nonlocal started
+        started = True
+        folder = Path(HydraConfig.get().runtime.output_dir)
+        try:
+            settings = to_settings(kind, config)
+            refuse_used_folder(folder)
+            work(settings, folder)
+        except Exception as error:
+            failures.append(_complain(error, name, started))
+            if isinstance(error, SettingError):
+                with contextlib.suppress(OSError):
+                    folder.rmdir()  # Hydra made it; it stays if anything is in it
+
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then hands over its errors in place of printing several lines
+    try:
+        hydra.main(config_path=str(conf_dir()), config_name=name, version_base="1.3")(job)()
+    except KeyboardInterrupt:
+        print(f"error: interrupted; {name} is not finished", file=sys.stderr)
+        failures.append(130)
+    except Exception as error:
+        failures.append(_complain(error, name, started))
+    if failures:
+        sys.exit(max(failures))
+
+
+def to_settings(kind: type[AnySettings], config: DictConfig) -> AnySettings:
+    """Turn a composed configuration into checked settings.
+
+    Raises:
+        SettingError: a key is unknown, missing, of the wrong type or out of range.
+    """
+    for key in sorted(OmegaConf.missing_keys(config)):
+        raise SettingError(f"{key}: no value given; a value is required, as in {key}=...")
+    values = OmegaConf.to_container(config, resolve=True)
+    assert isinstance(values, dict)
+    return validate(kind, {str(k): v for k, v in values.items()})
+
+
+def refuse_used_folder(folder: Path) -> None:
+    """Raise SettingError if a run lives in the folder already."""
+    if (folder / "config.yaml").exists():
+        raise SettingError(f"run: {folder} holds a run already; accepted is a new or an empty folder")
+
+
+def explain(error: BaseException, name: str) -> str:
+    """Say in one line which setting or file is wrong, what came, and what is accepted."""
+    if isinstance(error, UserError):
+        return str(error)
+    if isinstance(error, MissingConfigException) and error.options is not None:
+        group, _, choice = str(error.missing_cfg_file).rpartition("/")
+        near = did_you_mean(choice, error.options)
+        return f"{group}={choice}: no such {group}; {near + ' ' if near else ''}accepted: {', '.join(error.options)}"
+    text = " ".join(str(error).split())
+    if wrong := re.match(r"Could not (?:override|delete from config)[. ].*?'([^']+)'", text):
+        return (
+            f"{wrong[1]}: unknown setting; {nearest_key(wrong[1], known_keys(name)) or 'see --help for what there is'}"
+        )
+    if appended := re.match(r"Could not append to config\. An item is already at '([^']+)'", text):
+        return f"+{appended[1]}: exists already; write {appended[1]}=... without the +"
+    if isinstance(error, HydraException | OmegaConfBaseException):
+        return text
+    if isinstance(error, OSError):
+        return f"{error.filename or ''}: {error.strerror or error}".removeprefix(": ")
+    return f"unexpected {type(error).__name__}: {text or 'no message'}; traceback=true shows where it arose"
+
+
+def known_keys(name: str) -> list[str]:
+    """List every dotted key of the configuration that no override has touched."""
+    with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        values = OmegaConf.to_container(hydra.compose(name))
+    assert isinstance(values, dict)
+    return setting_keys({str(k): v for k, v in values.items()})
+
+
+def _complain(error: Exception, name: str, started: bool) -> int:
+    """Print one line, or all there is if `traceback=true` was asked for; return the exit code."""
+    if "traceback=true" in (argument.lower() for argument in sys.argv):
+        traceback.print_exception(error)
+    line = explain(error, name)
+    if isinstance(error, OSError) and not started:
+        line = f"run: {line}; accepted is a folder that can be written"
+    print(f"error: {line}", file=sys.stderr)
+    if isinstance(error, UserError):
+        return error.exit_code
+    return SettingError.exit_code if isinstance(error, HydraException | OmegaConfBaseException) else 1

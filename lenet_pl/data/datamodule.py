@@ -1,0 +1,114 @@
+"""ImageDataModule: a source, its fixed split, and loaders for Lightning."""
+
+from collections import Counter
+
+import lightning
+import torch
+from torch import Tensor
+
+from lenet_pl.data.augment import Augment
+from lenet_pl.data.image_set import ImageSet, split
+from lenet_pl.data.loader import BatchLoader
+from lenet_pl.data.sources import load_source
+from lenet_pl.data.transform import ModelInput, pixel_statistics
+from lenet_pl.errors import SettingError
+from lenet_pl.settings import AugmentSettings, DataSettings, LoaderSettings
+
+
+class ImageDataModule(lightning.LightningDataModule):
+    """Train, validation and test part of a data set, at the size that the model wants.
+
+    Loading and splitting happen at construction, because the model needs to know channels and classes.
+
+    Args:
+        data: which set, and how it is split.
+        loader: batch sizes and order.
+        augment: random transforms of training images.
+        image_size: px, from the model.
+        seed: of order and augmentation, never of the split.
+
+    Raises:
+        DataError: files are absent or damaged.
+        SettingError: the split or the batch size does not fit the set.
+    """
+
+    def __init__(
+        self, data: DataSettings, loader: LoaderSettings, augment: AugmentSettings, *, image_size: int, seed: int
+    ) -> None:
+        super().__init__()
+        self.loader, self.seed = loader, seed
+        self.source = load_source(data, image_size)
+        train, validation = split(self.source.train.labels, data.split)
+        if loader.batch_size > len(train):
+            raise SettingError(
+                f"loader.batch_size: {loader.batch_size} images are more than the {len(train)} training images; "
+                f"accepted is 1 to {len(train)}"
+            )
+        self.train_set, self.validation_set, self.test_set = (
+            self.source.train[train],
+            self.source.train[validation],
+            self.source.test,
+        )
+        mean, std = self.source.mean, self.source.std
+        if mean is None or std is None:
+            mean, std = pixel_statistics(self.train_set)
+        self.to_input = ModelInput(image_size, data.fit, mean, std, self.source.background)
+        self.augment = Augment(augment, self.to_input.background)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes, in the order of the labels."""
+        return self.source.classes
+
+    @property
+    def channels(self) -> int:
+        """1 for grey, 3 for colour."""
+        return self.source.channels
+
+    def example(self) -> Tensor:
+        """Make an input of the size that the model gets, float (1, C, H, W), all zero."""
+        size = self.to_input.image_size
+        return torch.zeros(1, self.channels, size, size)
+
+    def class_weights(self) -> Tensor:
+        """Weigh classes by 1 / frequency in the training part, 1 on average over its images; float (K,)."""
+        counts = Counter(self.train_set.labels.tolist())
+        total, kinds = len(self.train_set), len(self.classes)
+        return torch.tensor([total / (kinds * counts[k]) if counts[k] else 0.0 for k in range(kinds)])
+
+    def train_dataloader(self) -> BatchLoader:
+        trainer = self._trainer()
+        return BatchLoader(
+            self.train_set.to(trainer.strategy.root_device),
+            self.loader.batch_size,
+            self.to_input.to(trainer.strategy.root_device),
+            augment=self.augment,
+            shuffle=self.loader.shuffle,
+            drop_last=self.loader.drop_last,
+            seed=self.seed,
+            # `processed` counts the same before and after a resume; `trainer.current_epoch` does not
+            epoch=lambda: trainer.fit_loop.epoch_progress.current.processed,  # type: ignore[attr-defined]
+            rank=trainer.global_rank,
+            ranks=trainer.world_size,
+        )
+
+    def val_dataloader(self) -> BatchLoader:
+        return self._evaluation_loader(self.validation_set)
+
+    def test_dataloader(self) -> BatchLoader:
+        return self._evaluation_loader(self.test_set)
+
+    def transfer_batch_to_device(self, batch: object, device: torch.device, dataloader_idx: int) -> object:
+        return batch  # the loader made it there
+
+    def _evaluation_loader(self, images: ImageSet) -> BatchLoader:
+        """Give each rank a stretch of its own, so that every image is scored exactly once."""
+        trainer = self._trainer()
+        rank, ranks = trainer.global_rank, trainer.world_size
+        stretch = slice(rank * len(images) // ranks, (rank + 1) * len(images) // ranks)
+        device = trainer.strategy.root_device
+        return BatchLoader(images[stretch].to(device), self.loader.eval_batch_size, self.to_input.to(device))
+
+    def _trainer(self) -> lightning.Trainer:
+        assert self.trainer is not None
+        return self.trainer

@@ -1,0 +1,69 @@
+"""Decoders: published bytes → uint8 images (N, C, H, W) and int64 labels (N,)."""
+
+import struct
+import warnings
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lenet_pl.errors import DataError
+
+_IDX_TYPES: dict[int, np.dtype[Any]] = {8: np.dtype(np.uint8), 12: np.dtype(">i4")}
+
+
+def decode_idx(content: bytes, name: str) -> Tensor:
+    """Decode the IDX format: two zero bytes, type, number of axes, sizes, values, all big-endian.
+
+    Returns:
+        uint8 or int32 of the shape that the file states, without a copy where the type allows it.
+
+    Raises:
+        DataError: the content is not IDX, or shorter or longer than it says.
+    """
+    if len(content) < 4 or content[:2] != b"\0\0" or content[2] not in _IDX_TYPES or not 1 <= content[3] <= 3:
+        raise DataError(f"{name}: not an IDX file, it starts with {content[:4].hex() or 'nothing'}")
+    axes, kind = content[3], _IDX_TYPES[content[2]]
+    if len(content) < 4 + 4 * axes:
+        raise DataError(f"{name}: cut off inside its header")
+    shape = struct.unpack(f">{axes}i", content[4 : 4 + 4 * axes])
+    wanted = 4 + 4 * axes + int(np.prod(shape)) * kind.itemsize
+    if len(content) != wanted:
+        raise DataError(f"{name}: {len(content):,} bytes; accepted are {wanted:,} for its shape {shape}")
+    values = np.frombuffer(content, kind, offset=4 + 4 * axes).reshape(shape)
+    if kind.itemsize > 1:
+        return torch.from_numpy(values.astype(np.int32))
+    with warnings.catch_warnings():  # bytes cannot be written to, and nobody does
+        warnings.filterwarnings("ignore", "The given NumPy array is not writable")
+        return torch.from_numpy(values)
+
+
+def decode_libsvm(content: bytes) -> tuple[Tensor, Tensor]:
+    """Decode USPS's text form: `label index:value ...`, labels from 1, indices from 1, values -1 to 1, 16×16 px.
+
+    Returns:
+        uint8 (N, 1, 16, 16) and int64 (N,).
+    """
+    lines = content.decode("ascii").splitlines()
+    pixels = np.full((len(lines), 256), -1.0)
+    labels = np.empty(len(lines), np.int64)
+    for row, line in enumerate(lines):
+        label, *pairs = line.split()
+        labels[row] = int(label) - 1
+        for pair in pairs:
+            index, _, value = pair.partition(":")
+            pixels[row, int(index) - 1] = float(value)
+    images = ((pixels + 1) / 2 * 255).round().clip(0, 255).astype(np.uint8)
+    return torch.from_numpy(images).view(-1, 1, 16, 16), torch.from_numpy(labels)
+
+
+def decode_cifar(contents: list[bytes]) -> tuple[Tensor, Tensor]:
+    """Decode CIFAR-10's binary version: records of a label byte and 32×32 red, green and blue bytes.
+
+    Returns:
+        uint8 (N, 3, 32, 32) and int64 (N,).
+    """
+    records = np.concatenate([np.frombuffer(c, np.uint8).reshape(-1, 3073) for c in contents])
+    images = np.ascontiguousarray(records[:, 1:]).reshape(-1, 3, 32, 32)
+    return torch.from_numpy(images), torch.from_numpy(records[:, 0].astype(np.int64))

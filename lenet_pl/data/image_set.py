@@ -1,0 +1,71 @@
+"""A set of labelled images, and fixed ways to divide it."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from lenet_pl.errors import SettingError
+from lenet_pl.settings import SplitSettings
+
+SPLIT_SEED = 1998  # a constant, so that every run of every seed sees the same validation images
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """Images and their classes, in memory, memory-mapped or on an accelerator."""
+
+    images: Tensor  # uint8 (N, C, H, W), grey levels 0 to 255
+    labels: Tensor  # int64 (N,)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, index: Tensor | slice) -> "ImageSet":
+        return ImageSet(self.images[index], self.labels[index])
+
+    def to(self, device: torch.device) -> "ImageSet":
+        return ImageSet(self.images.to(device), self.labels.to(device))
+
+
+def split(labels: Tensor, settings: SplitSettings) -> tuple[Tensor, Tensor]:
+    """Choose validation images from the training part; the same ones for the same labels and settings.
+
+    Returns:
+        Ascending indices (int64) of training and of validation images; together each image once.
+
+    Raises:
+        SettingError: nothing would be left for one of the two.
+    """
+    total = len(labels)
+    count = settings.validation if isinstance(settings.validation, int) else round(total * settings.validation)
+    if not 0 < count < total:
+        raise SettingError(
+            f"data.split.validation: {settings.validation} takes {count} of {total} training images; accepted is "
+            f"1 to {total - 1} images, or a share that leaves at least one on either side"
+        )
+    if settings.method == "stratified":
+        return stratified_shares(labels, count)
+    order = torch.arange(total)
+    if settings.method == "random":
+        order = torch.randperm(total, generator=torch.Generator().manual_seed(SPLIT_SEED))
+    return order[: total - count].sort().values, order[total - count :].sort().values
+
+
+def stratified_shares(labels: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Divide into a rest and `count` images whose classes are as frequent as in the whole, within one image.
+
+    Returns:
+        Ascending indices (int64) of the rest and of the chosen.
+    """
+    order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(SPLIT_SEED))
+    by_class = order[torch.sort(labels[order], stable=True).indices]
+    sizes = torch.bincount(labels)
+    exact = sizes.double() * count / len(labels)
+    shares = exact.floor().long()
+    largest = torch.sort(exact - shares, descending=True, stable=True).indices
+    shares[largest[: count - int(shares.sum())]] += 1  # largest remainders first
+    starts = torch.cat([torch.zeros(1, dtype=torch.int64), sizes.cumsum(0)[:-1]])
+    rank = torch.arange(len(labels)) - starts.repeat_interleave(sizes)
+    chosen = rank < shares.repeat_interleave(sizes)
+    return by_class[~chosen].sort().values, by_class[chosen].sort().values

@@ -1,0 +1,74 @@
+"""Batches as a function of (seed, epoch, step): an index vector, a gather, and transforms of the whole batch."""
+
+import hashlib
+from collections.abc import Callable, Iterator
+
+import torch
+
+from lenet_pl.batch import Batch
+from lenet_pl.data.augment import Augment
+from lenet_pl.data.image_set import ImageSet
+from lenet_pl.data.transform import ModelInput
+
+
+class BatchLoader:
+    """Iterate over a set once per epoch.
+
+    Args:
+        images: the set; batches are made on the device that it lives on.
+        batch_size: images per step over all ranks together.
+        to_input: size and normalisation.
+        augment: random transforms between the two; None for validation and test.
+        shuffle: a new order every epoch.
+        drop_last: leave out the last, smaller batch.
+        seed: with the epoch and the step it fixes order and augmentation, whatever happened before.
+        epoch: tells the current epoch, from 0.
+        rank, ranks: each rank sees every `ranks`-th image of each batch.
+    """
+
+    def __init__(
+        self,
+        images: ImageSet,
+        batch_size: int,
+        to_input: ModelInput,
+        *,
+        augment: Augment | None = None,
+        shuffle: bool = False,
+        drop_last: bool = False,
+        seed: int = 0,
+        epoch: Callable[[], int] = lambda: 0,
+        rank: int = 0,
+        ranks: int = 1,
+    ) -> None:
+        self.images = images
+        self.batch_size = batch_size
+        self.to_input = to_input
+        self.augment = augment if augment and augment.active else None
+        self.shuffle, self.drop_last = shuffle, drop_last
+        self.seed, self.epoch = seed, epoch
+        self.rank, self.ranks = rank, ranks
+
+    def __len__(self) -> int:
+        """Count the batches of an epoch."""
+        full, rest = divmod(len(self.images), self.batch_size)
+        return full + bool(rest and not self.drop_last)
+
+    def __iter__(self) -> Iterator[Batch]:
+        epoch = self.epoch()
+        device = self.images.labels.device
+        order = None
+        if self.shuffle:
+            order = torch.randperm(len(self.images), generator=keyed_generator("order", self.seed, epoch)).to(device)
+        for step in range(len(self)):
+            part = slice(step * self.batch_size + self.rank, (step + 1) * self.batch_size, self.ranks)
+            chosen = self.images[part if order is None else order[part]]
+            pixels = self.to_input.to_size(chosen.images)
+            if self.augment:
+                pixels = self.augment(pixels, keyed_generator("augment", self.seed, epoch, step, self.rank))
+            yield Batch(self.to_input.normalise(pixels), chosen.labels)
+
+
+def keyed_generator(purpose: str, *key: int) -> torch.Generator:
+    """Make a generator whose numbers depend on the key alone; different keys give unrelated numbers."""
+    digest = hashlib.blake2b(f"{purpose}{key}".encode(), digest_size=8).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest, "little") >> 1)

@@ -1,0 +1,26 @@
+"""What can go wrong by the user's side. One line each: the setting or file, what came, what is accepted."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class UserError(Exception):
+    """An error that the user can mend; commands print it as one line and end with `exit_code`."""
+
+    exit_code = 1
+
+
+class SettingError(UserError):
+    """A setting that cannot be used."""
+
+    exit_code = 2
+
+
+class DataError(UserError):
+    """A file or folder that is absent, damaged, or not what it should be."""
+
+
+def did_you_mean(name: str, accepted: Iterable[str]) -> str:
+    """Return "did you mean X?" for the nearest accepted name, or an empty string."""
+    near = difflib.get_close_matches(name, list(accepted), n=1, cutoff=0.5)
+    return f"did you mean {near[0]}?" if near else ""

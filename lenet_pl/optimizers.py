@@ -1,0 +1,80 @@
+"""Optimizers and learning-rate schedulers by name."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from torch import nn, optim
+from torch.optim import lr_scheduler
+
+from lenet_pl.settings import (
+    AdamSettings,
+    CosineSettings,
+    ExponentialSettings,
+    OneCycleSettings,
+    PlateauSettings,
+    RmspropSettings,
+    Settings,
+    SgdSettings,
+    StepSettings,
+)
+
+
+def build_optimizer(settings: Settings, parameters: Iterable[nn.Parameter]) -> optim.Optimizer:
+    """Build the optimizer that the settings name."""
+    if isinstance(settings, AdamSettings):
+        kind = optim.Adam if settings.name == "adam" else optim.AdamW
+        first, second = settings.betas
+        return kind(
+            parameters, settings.lr, (first, second), settings.eps, settings.weight_decay, fused=True
+        )  # one kernel for all parameters, on the CPU too
+    if isinstance(settings, SgdSettings):
+        return optim.SGD(
+            parameters,
+            settings.lr,
+            settings.momentum,
+            weight_decay=settings.weight_decay,
+            nesterov=settings.nesterov,
+            fused=True,
+        )
+    assert isinstance(settings, RmspropSettings)
+    return optim.RMSprop(
+        parameters, settings.lr, settings.alpha, weight_decay=settings.weight_decay, momentum=settings.momentum
+    )
+
+
+def build_scheduler(settings: Settings, optimizer: optim.Optimizer, steps: int) -> dict[str, Any] | None:
+    """Build the scheduler that the settings name, as Lightning wants it; None for a constant lr.
+
+    Args:
+        settings: of one of the kinds that `conf/scheduler/` has.
+        optimizer: whose lr is changed.
+        steps: of the whole training, for schedules that are made for one length.
+    """
+    scheduler: Any
+    if isinstance(settings, PlateauSettings):
+        mode = best_is(settings.monitor)
+        scheduler = lr_scheduler.ReduceLROnPlateau(optimizer, mode, settings.factor, settings.patience)
+        return {"scheduler": scheduler, "interval": "epoch", "monitor": settings.monitor, "reduce_on_plateau": True}
+    if isinstance(settings, StepSettings):
+        return {"scheduler": lr_scheduler.StepLR(optimizer, settings.step_size, settings.gamma), "interval": "epoch"}
+    if isinstance(settings, ExponentialSettings):
+        return {"scheduler": lr_scheduler.ExponentialLR(optimizer, settings.gamma), "interval": "epoch"}
+    if isinstance(settings, CosineSettings):
+        scheduler = lr_scheduler.CosineAnnealingLR(optimizer, steps, settings.final_lr)
+        return {"scheduler": scheduler, "interval": "step"}
+    if isinstance(settings, OneCycleSettings):
+        scheduler = lr_scheduler.OneCycleLR(
+            optimizer,
+            optimizer.param_groups[0]["lr"],
+            steps,
+            pct_start=settings.warmup,
+            div_factor=1 / settings.start_factor,
+            final_div_factor=settings.start_factor / settings.final_factor,
+        )
+        return {"scheduler": scheduler, "interval": "step"}
+    return None
+
+
+def best_is(metric: str) -> Any:
+    """Say whether the best value of a metric is its "min" or its "max"."""
+    return "min" if metric.endswith("loss") else "max"

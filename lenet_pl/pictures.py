@@ -1,0 +1,84 @@
+"""Pictures of a run, as matplotlib figures."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from torch import Tensor
+
+TRAIN, VALIDATION = "tab:blue", "tab:orange"
+
+
+def draw_curves(epochs: Sequence[dict[str, float]], step_losses: Sequence[float]) -> Figure:
+    """Draw loss and accuracy of training and validation against the epoch, and the loss of every step."""
+    figure = Figure(figsize=(12, 3.6), layout="constrained")
+    axes = figure.subplots(1, 3)
+    numbers = [row["epoch"] + 1 for row in epochs]
+    for axis, metric in zip(axes, ("loss", "accuracy"), strict=False):
+        for part, colour in (("train", TRAIN), ("val", VALIDATION)):
+            values = [row.get(f"{part}/{metric}", np.nan) for row in epochs]
+            axis.plot(numbers, values, "o-", color=colour, markersize=3, label={"val": "validation"}.get(part, part))
+        axis.set(xlabel="epoch", title=metric)
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axis.legend()
+    axes[2].plot(np.arange(1, len(step_losses) + 1), step_losses, color=TRAIN, linewidth=0.3, alpha=0.5)
+    width = max(1, len(step_losses) // 100)
+    if len(step_losses) > width > 1:
+        smooth = np.convolve(step_losses, np.full(width, 1 / width), "valid")
+        axes[2].plot(np.arange(width, len(step_losses) + 1), smooth, color=TRAIN, label=f"mean of {width} steps")
+        axes[2].legend()
+    axes[2].set(xlabel="step", title="training loss per step", yscale="log")
+    return figure
+
+
+def draw_samples(images: Tensor, titles: Sequence[str], heading: str, columns: int = 8) -> Figure:
+    """Draw images in a grid, each under a line of text.
+
+    Args:
+        images: uint8 (N, C, H, W).
+        titles: one for each image.
+        heading: above all.
+        columns: images in a row.
+    """
+    rows = max(1, -(-len(images) // columns))
+    lines = 1 + max((title.count("\n") for title in titles), default=0)
+    figure = Figure(figsize=(1.35 * columns, (1.3 + 0.18 * lines) * rows + 0.4), layout="constrained")
+    figure.suptitle(heading)
+    for axis in figure.subplots(rows, columns, squeeze=False).flat:
+        axis.set_axis_off()
+    for axis, image, title in zip(figure.axes, images, titles, strict=False):
+        show(axis, image)
+        axis.set_title(title, fontsize=8)
+    return figure
+
+
+def draw_confusion(matrix: Tensor, classes: Sequence[str]) -> Figure:
+    """Draw how often each class (row) was taken for each (column); shades are shares of the row.
+
+    Args:
+        matrix: int64 (K, K), counts.
+        classes: K names.
+    """
+    count = len(classes)
+    side = min(20.0, 3.5 + 0.45 * count)
+    figure = Figure(figsize=(side, side), layout="constrained")
+    axis = figure.subplots()
+    shares = matrix / matrix.sum(1, keepdim=True).clamp(min=1)
+    axis.imshow(shares.numpy(), cmap="Blues", vmin=0, vmax=1)
+    axis.set(xlabel="predicted", ylabel="true", title="confusion matrix, test images")
+    axis.set_xticks(range(count), classes, rotation=90)
+    axis.set_yticks(range(count), classes)
+    if count <= 30:
+        for row, column in torch.nonzero(matrix).tolist():
+            colour = "white" if shares[row, column] > 0.5 else "black"
+            axis.text(column, row, str(int(matrix[row, column])), ha="center", va="center", color=colour, fontsize=7)
+    return figure
+
+
+def show(axis: Axes, image: Tensor) -> None:
+    """Show one image, uint8 (C, H, W), grey or colour."""
+    pixels = image.permute(1, 2, 0).cpu().numpy()
+    axis.imshow(pixels if pixels.shape[2] == 3 else pixels[:, :, 0], cmap="gray", vmin=0, vmax=255)

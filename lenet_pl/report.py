@@ -1,0 +1,68 @@
+"""report.html: one page about a run that needs nothing beside itself."""
+
+import base64
+import html
+from pathlib import Path
+from string import Template
+from typing import Any
+
+import yaml
+
+PICTURES = ("curves", "confusion_matrix", "misclassified", "samples")
+PAGE = Template("""<!doctype html>
+<html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+<title>$title</title>
+<style>
+:root { color-scheme: light dark }
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 70rem; margin: 2rem auto; padding: 0 1rem }
+img { max-width: 100%; background: white }
+table { border-collapse: collapse }
+td { padding: .15rem 1rem .15rem 0; vertical-align: top }
+pre { overflow-x: auto; padding: 1rem; border: 1px solid color-mix(in srgb, currentColor 30%, transparent) }
+</style>
+<h1>$title</h1>
+<table>$rows</table>
+$pictures
+<h2>Again</h2><pre>$command</pre>
+<h2>Settings</h2><pre>$settings</pre>
+<h2>Environment</h2><pre>$environment</pre>
+</html>
+""")
+
+
+def write_report(folder: Path, results: dict[str, Any], settings: dict[str, Any]) -> None:
+    """Write `report.html` from the results, the settings and the pictures that are in the folder.
+
+    Args:
+        folder: the run folder.
+        results: what results.json holds.
+        settings: what config.yaml holds.
+    """
+    metrics = results["metrics"]
+    figures: dict[str, str] = {name: f"{value:.4f}" for name, value in metrics.items()}
+    for name in ("parameters", "epochs", "best_epoch", "training_seconds", "images_per_second"):
+        figures[name.replace("_", " ")] = f"{results[name]:,}" if results[name] is not None else "–"
+    rows = "".join(f"<tr><td>{_text(k)}<td>{_text(v)}" for k, v in figures.items())
+    pictures = "".join(
+        f'<h2>{name.replace("_", " ").capitalize()}</h2><img alt="{name}" src="{_embed(folder / f"{name}.png")}">\n'
+        for name in PICTURES
+        if (folder / f"{name}.png").exists()
+    )
+    environment = {k: results[k] for k in ("device", "threads", "cores", "versions", "git_commit")}
+    page = PAGE.substitute(
+        title=_text(f"{results['model']} on {results['data']}, seed {results['seed']}"),
+        rows=rows,
+        pictures=pictures,
+        command=_text(results["command"]),
+        settings=_text(yaml.safe_dump(settings, sort_keys=False, allow_unicode=True)),
+        environment=_text(yaml.safe_dump(environment, sort_keys=False)),
+    )
+    (folder / "report.html").write_text(page, encoding="utf-8")
+
+
+def _embed(picture: Path) -> str:
+    return f"data:image/png;base64,{base64.b64encode(picture.read_bytes()).decode()}"
+
+
+def _text(value: object) -> str:
+    return html.escape(str(value))

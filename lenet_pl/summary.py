@@ -1,0 +1,50 @@
+"""The layer table: what each layer makes of one image, and how many parameters it has."""
+
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor, nn
+
+
+def summarise(model: nn.Module, example: Tensor) -> list[tuple[str, str, str, int]]:
+    """Run an example through the model and note its layers in the order in which they work.
+
+    Args:
+        model: any network.
+        example: what it takes, float (B, C, H, W).
+
+    Returns:
+        For each innermost layer its name, kind, output shape without the batch, and number of parameters.
+    """
+    rows: list[tuple[str, str, str, int]] = []
+    names = {module: name for name, module in model.named_modules()}
+
+    def note(module: nn.Module, _: Any, output: Tensor) -> None:
+        shape = "×".join(str(side) for side in output.shape[1:])
+        rows.append((names[module], type(module).__name__, shape, sum(p.numel() for p in module.parameters())))
+
+    handles = [m.register_forward_hook(note) for m in model.modules() if not list(m.children())]
+    training = model.training
+    with torch.no_grad():
+        model.eval()(example)
+    model.train(training)
+    for handle in handles:
+        handle.remove()
+    return rows
+
+
+def print_summary(model: nn.Module, example: Tensor) -> None:
+    """Print the layer table of a model."""
+    rows = summarise(model, example)
+    table = Table(title=f"{type(model).__name__}, input {'×'.join(str(s) for s in example.shape[1:])}")
+    for heading in ("layer", "kind"):
+        table.add_column(heading)
+    for heading in ("output", "parameters"):
+        table.add_column(heading, justify="right")
+    for name, kind, shape, count in rows:
+        table.add_row(name, kind, shape, f"{count:,}" if count else "")
+    table.add_section()
+    table.add_row("all", "", "", f"{sum(row[3] for row in rows):,}")
+    Console().print(table)

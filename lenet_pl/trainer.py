@@ -1,0 +1,134 @@
+"""Lightning's Trainer from settings: device, callbacks and loggers, checked before anything long happens."""
+
+import logging
+import warnings
+from pathlib import Path
+
+import lightning
+import torch
+from lightning.pytorch.callbacks import (
+    Callback,
+    EarlyStopping,
+    LearningRateMonitor,
+    ModelCheckpoint,
+)
+from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
+
+from lenet_pl.callbacks import EpochRecorder, ProgressBar
+from lenet_pl.checkpoint import AtomicCheckpointIO
+from lenet_pl.errors import SettingError
+from lenet_pl.optimizers import best_is
+from lenet_pl.settings import TrainerSettings, TrainSettings
+
+REFRESH_EVERY = 20  # steps between two updates of the progress bar
+
+
+def build_trainer(settings: TrainSettings, folder: Path) -> lightning.Trainer:
+    """Build the Trainer of a run.
+
+    Args:
+        settings: of the run.
+        folder: receives checkpoints, metrics and logs.
+
+    Raises:
+        SettingError: the device that is asked for is not there.
+    """
+    given = settings.trainer
+    check_device(given)
+    if given.threads:
+        torch.set_num_threads(given.threads)
+    return lightning.Trainer(
+        accelerator=given.accelerator,
+        devices=given.devices,
+        strategy=given.strategy,
+        precision=given.precision,
+        deterministic=given.deterministic,
+        max_epochs=given.max_epochs,
+        gradient_clip_val=given.gradient_clip_norm,
+        log_every_n_steps=given.log_every_n_steps,
+        limit_train_batches=given.limit_train_batches,
+        limit_val_batches=given.limit_val_batches,
+        limit_test_batches=given.limit_test_batches,
+        profiler=given.profiler,
+        callbacks=build_callbacks(settings, folder),
+        logger=build_loggers(settings, folder),
+        plugins=[AtomicCheckpointIO()],
+        default_root_dir=folder,
+        enable_progress_bar=settings.callbacks.progress_bar,
+        enable_model_summary=False,  # the run folder prints a clearer one
+        num_sanity_val_steps=0,
+        use_distributed_sampler=False,  # BatchLoader gives each rank its share
+    )
+
+
+def build_callbacks(settings: TrainSettings, folder: Path) -> list[Callback]:
+    """Build what watches the training. Order matters: the recorder's figures are part of the checkpoints."""
+    given = settings.callbacks
+    callbacks: list[Callback] = [EpochRecorder(folder, settings.trainer.log_every_n_steps)]
+    if given.early_stopping:
+        stopping = given.early_stopping
+        callbacks.append(
+            EarlyStopping(
+                stopping.monitor,
+                min_delta=stopping.min_delta,
+                patience=stopping.patience,
+                mode=best_is(stopping.monitor),
+                check_on_train_epoch_end=True,
+            )
+        )
+    monitor = given.checkpoint.monitor
+    callbacks += [
+        ModelCheckpoint(
+            folder / "checkpoints",
+            filename="best",
+            monitor=monitor,
+            mode=best_is(monitor),
+            save_on_train_epoch_end=True,
+            enable_version_counter=False,
+        ),
+        # Lightning's `save_last` would keep the last best epoch, not the last one
+        ModelCheckpoint(
+            folder / "checkpoints", filename="last", save_on_train_epoch_end=True, enable_version_counter=False
+        ),
+    ]
+    if settings.logger.tensorboard or settings.logger.csv:
+        callbacks.append(LearningRateMonitor("step"))
+    if given.progress_bar:
+        callbacks.append(ProgressBar(refresh_rate=REFRESH_EVERY))
+    return callbacks
+
+
+def build_loggers(settings: TrainSettings, folder: Path) -> list[Logger]:
+    """Build the loggers that were asked for; both write into the run folder."""
+    loggers: list[Logger] = []
+    if settings.logger.tensorboard:
+        loggers.append(TensorBoardLogger(folder, name=None, version="tensorboard", default_hp_metric=False))
+    if settings.logger.csv:
+        loggers.append(CSVLogger(folder, name=None, version="csv"))
+    return loggers
+
+
+def check_device(settings: TrainerSettings) -> None:
+    """Raise SettingError if the machine lacks what the settings ask for, and say what it has."""
+    gpus = torch.cuda.device_count()
+    mps = torch.backends.mps.is_available()
+    there = ["cpu"] + [f"gpu ({gpus})"] * bool(gpus) + ["mps"] * mps
+    kind = settings.accelerator
+    if kind == "auto":
+        kind = "gpu" if gpus else "mps" if mps else "cpu"
+    if (kind == "gpu" and not gpus) or (kind == "mps" and not mps):
+        raise SettingError(f"trainer.accelerator: {kind} is not on this machine; accepted are auto, {', '.join(there)}")
+    limit = {"gpu": gpus, "mps": 1}.get(kind)
+    if limit and settings.devices > limit:
+        raise SettingError(f"trainer.devices: {settings.devices} asked for, this machine has {', '.join(there)}")
+    if settings.precision == "16-mixed" and kind == "cpu":
+        raise SettingError("trainer.precision: 16-mixed needs a gpu; accepted on cpu are 32-true, bf16-mixed, 64-true")
+
+
+def quiet_lightning() -> None:
+    """Leave out what Lightning says about itself; its warnings stay, but for those that no user can act on."""
+    for name in ("lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.rank_zero"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", r".*isinstance\(treespec, LeafSpec\).*is deprecated")  # Lightning 2.6, torch 2.15
+    warnings.filterwarnings("ignore", r"The number of training batches .* is smaller than the logging interval")
+    warnings.filterwarnings("ignore", r"Checkpoint directory .* exists and is not empty")

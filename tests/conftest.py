@@ -1,0 +1,44 @@
+"""What tests share: composed settings, real digits, real Fashion-MNIST where it is installed."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import hydra
+import pytest
+import torch
+
+from lenet_pl.command import conf_dir, to_settings
+from lenet_pl.settings import TrainSettings
+
+FASHION = Path("/usr/share/datasets/fashion-mnist")
+
+Compose = Callable[..., TrainSettings]
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _one_thread_per_worker() -> None:
+    """Several test processes share the cores; more threads than cores would be slower."""
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def compose() -> Compose:
+    """Compose settings as the command line does: `compose("model=lenet_bn", "seed=1")`."""
+
+    def _compose(*overrides: str) -> TrainSettings:
+        with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
+            return to_settings(TrainSettings, hydra.compose("train", ["run=unused", *overrides]))
+
+    return _compose
+
+
+@pytest.fixture
+def command_environment() -> dict[str, str]:
+    """Environment for a command that a test starts: no user site, one thread."""
+    return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
+
+
+needs_fashion = pytest.mark.skipif(
+    not FASHION.is_dir(), reason="needs Fashion-MNIST from Debian's package dataset-fashion-mnist"
+)

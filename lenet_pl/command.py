@@ -84,6 +84,8 @@ def to_settings(kind: type[AnySettings], config: DictConfig) -> AnySettings:
 
 def refuse_used_folder(folder: Path) -> None:
     """Raise SettingError if a run lives in the folder already."""
+    if os.environ.get("LOCAL_RANK", "0") != "0":
+        return  # one of several processes of a run that the first one has begun
     if (folder / "config.yaml").exists():
         raise SettingError(f"run: {folder} holds a run already; accepted is a new or an empty folder")
 
@@ -123,7 +125,7 @@ def _complain(error: Exception, name: str, started: bool) -> int:
     if "traceback=true" in (argument.lower() for argument in sys.argv):
         traceback.print_exception(error)
     line = explain(error, name)
-    if isinstance(error, OSError) and not started:
+    if isinstance(error, OSError) and not isinstance(error, HydraException) and not started:
         line = f"run: {line}; accepted is a folder that can be written"
     print(f"error: {line}", file=sys.stderr)
     if isinstance(error, UserError):

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import lightning
 import torch
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from lightning.pytorch.callbacks import (
     Callback,
     EarlyStopping,
@@ -35,6 +37,7 @@ def build_trainer(settings: TrainSettings, folder: Path) -> lightning.Trainer:
     """
     given = settings.trainer
     check_device(given)
+    refuse_ddp_in_sweep(given)
     if given.threads:
         torch.set_num_threads(given.threads)
     return lightning.Trainer(
@@ -123,6 +126,16 @@ def check_device(settings: TrainerSettings) -> None:
         raise SettingError(f"trainer.devices: {settings.devices} asked for, this machine has {', '.join(there)}")
     if settings.precision == "16-mixed" and kind == "cpu":
         raise SettingError("trainer.precision: 16-mixed needs a gpu; accepted on cpu are 32-true, bf16-mixed, 64-true")
+
+
+def refuse_ddp_in_sweep(settings: TrainerSettings) -> None:
+    """Raise SettingError for several processes under --multirun: each would repeat the whole sweep."""
+    several = settings.strategy == "ddp" and settings.devices > 1
+    if several and HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN:
+        raise SettingError(
+            "trainer.strategy: ddp with more than one device starts the command again in each process and would repeat "
+            "the whole --multirun; accepted is one command per run, or trainer.devices=1"
+        )
 
 
 def quiet_lightning() -> None:

@@ -39,6 +39,13 @@ class ImageDataModule(lightning.LightningDataModule):
         self.loader, self.seed = loader, seed
         self.source = load_source(data, image_size)
         train, validation = split(self.source.train.labels, data.split)
+        missing = set(range(len(self.source.classes))) - set(self.source.train.labels[train].tolist())
+        if missing:
+            names = ", ".join(self.source.classes[k] for k in sorted(missing)[:5])
+            raise SettingError(
+                f"data.split: no training image is left of {len(missing)} classes ({names}); "
+                "accepted is a split, or more images, with at least one of each"
+            )
         if loader.batch_size > len(train):
             raise SettingError(
                 f"loader.batch_size: {loader.batch_size} images are more than the {len(train)} training images; "
@@ -105,6 +112,8 @@ class ImageDataModule(lightning.LightningDataModule):
         """Give each rank a stretch of its own, so that every image is scored exactly once."""
         trainer = self._trainer()
         rank, ranks = trainer.global_rank, trainer.world_size
+        if ranks > len(images):
+            raise SettingError(f"trainer.devices: {ranks} for {len(images)} images; accepted is one image each or more")
         stretch = slice(rank * len(images) // ranks, (rank + 1) * len(images) // ranks)
         device = trainer.strategy.root_device
         return BatchLoader(images[stretch].to(device), self.loader.eval_batch_size, self.to_input.to(device))

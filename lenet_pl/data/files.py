@@ -3,6 +3,7 @@
 import bz2
 import gzip
 import hashlib
+import http.client
 import os
 import tarfile
 import urllib.error
@@ -17,6 +18,10 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 from lenet_pl.data.catalogue import DataFile, Published
 from lenet_pl.errors import DataError
 
+DAMAGED = (
+    *(OSError, EOFError, KeyError, ValueError, RuntimeError),
+    *(zlib.error, zipfile.BadZipFile, tarfile.TarError),
+)
 TIMEOUT = 20  # seconds without an answer from a mirror
 
 
@@ -72,7 +77,7 @@ def _read(path: Path, file: DataFile, archive: DataFile | None) -> bytes:
         else:
             content = _members(path, archive)[file.name]
         raw = _decompress(content, file.name)
-    except (OSError, EOFError, KeyError, ValueError, zlib.error, zipfile.BadZipFile, tarfile.TarError) as error:
+    except DAMAGED as error:
         raise DataError(f"{path}: damaged ({error}); delete it to have it downloaded again") from None
     if file.sha256:
         _check(path, raw if file.raw else content, file)
@@ -117,8 +122,10 @@ def _download(name: str, published: Published, missing: list[DataFile], root: Pa
             for file in [published.archive] if published.archive else missing:
                 if not (folder / file.name).is_file():  # another process may have been here in the meantime
                     _fetch(published.url + file.name, folder / file.name, file)
-    except (OSError, urllib.error.URLError) as error:
-        reason = getattr(error, "reason", None) or error
+    except (OSError, EOFError, zlib.error, http.client.HTTPException) as error:
+        if isinstance(error, urllib.error.HTTPError):
+            error.close()
+        reason = " ".join(str(getattr(error, "reason", None) or error).split())
         raise _absent(name, published, missing, root, f"download failed: {reason}") from None
 
 
@@ -145,7 +152,9 @@ def _fetch(url: str, path: Path, file: DataFile) -> None:
             stream.flush()
             os.fsync(stream.fileno())
         content = part.read_bytes()
-        _check(part, _decompress(content, file.name) if file.raw else content, file)
+        digest = hashlib.sha256(_decompress(content, file.name) if file.raw else content).hexdigest()
+        if digest != file.sha256:
+            raise OSError(f"{url} gave {len(content):,} bytes with sha256 {digest[:12]}…, not {file.sha256[:12]}…")
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)

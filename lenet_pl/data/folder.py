@@ -1,5 +1,6 @@
 """The user's own images: one directory for each class."""
 
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from lenet_pl.errors import DataError, SettingError
 from lenet_pl.settings import FolderDataSettings
 
 FORMATS = ("PNG", "JPEG")
+UNREADABLE = (OSError, ValueError, SyntaxError, EOFError, struct.error, Image.DecompressionBombError)
 MAX_SIDE = 4096  # px; more is refused before decoding
 _QUIET = 2000  # files that are read without a progress bar
 
@@ -31,8 +33,16 @@ def read_folder(settings: FolderDataSettings, image_size: int) -> tuple[ImageSet
     """
     path = Path(settings.path)
     train_path, test_path = path, Path(settings.test_path) if settings.test_path else None
-    if test_path is None and {d.name for d in _directories(path, "data.path")} == {"train", "test"}:
+    names = {d.name for d in _directories(path, "data.path")}
+    if test_path is None and names == {"train", "test"}:
         train_path, test_path = path / "train", path / "test"
+    elif test_path is None and {"train", "test"} <= names:
+        raise DataError(
+            f"data.path: {path} holds {', '.join(sorted(names))}; accepted are train and test alone (validation images "
+            "are taken from train), or one directory of images per class"
+        )
+    if test_path and test_path.resolve() == train_path.resolve():
+        raise SettingError(f"data.test_path: {test_path} is data.path; accepted is a directory of other images")
     files = _files(train_path, "data.path")
     classes = tuple(files)
     test_files = _files(test_path, "data.test_path") if test_path else {}
@@ -67,11 +77,30 @@ def _files(path: Path, key: str) -> dict[str, list[Path]]:
     if len(directories) < 2:
         found = ", ".join(d.name for d in directories) or "none"
         raise DataError(f"{key}: {path} has {len(directories)} class directories ({found}); accepted are two or more")
-    files = {d.name: sorted(f for f in d.rglob("*") if f.is_file() and not f.name.startswith(".")) for d in directories}
+    files = {
+        d.name: sorted(f for f in d.rglob("*") if f.is_file() and not _hidden(f.relative_to(d))) for d in directories
+    }
     for name, found_files in files.items():
         if not found_files:
             raise DataError(f"{path / name}: no files; accepted is at least one PNG or JPEG image per class")
     return files
+
+
+def _hidden(path: Path) -> bool:
+    return any(part.startswith(".") for part in path.parts)
+
+
+def _open(file: Path) -> Image.Image:
+    """Read an image's header; refuse a huge one before its pixels are decoded."""
+    limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+    try:
+        image = Image.open(file, formats=FORMATS)
+    finally:
+        Image.MAX_IMAGE_PIXELS = limit
+    if max(image.size) > MAX_SIDE:
+        image.close()
+        raise ValueError(f"{image.width}×{image.height} px, more than {MAX_SIDE}")
+    return image
 
 
 class _Reader:
@@ -89,11 +118,11 @@ class _Reader:
             return
         for file in files:
             try:
-                with Image.open(file, formats=FORMATS) as image:
+                with _open(file) as image:
                     if image.mode not in ("1", "L", "LA", "I", "I;16", "I;16B"):
                         self.mode = "RGB"
                         return
-            except (OSError, UnidentifiedImageError):
+            except UNREADABLE:
                 continue  # `read` says which one and why
         self.mode = "L"
 
@@ -104,7 +133,7 @@ class _Reader:
         for file, label in track(pairs, "reading images", disable=len(pairs) <= _QUIET, transient=True):
             try:
                 images[len(labels)] = self._read_one(file)
-            except (OSError, UnidentifiedImageError, ValueError, SyntaxError) as error:
+            except UNREADABLE as error:
                 if not self.settings.skip_unreadable:
                     why = "not an image" if isinstance(error, UnidentifiedImageError) else str(error)
                     raise DataError(
@@ -122,9 +151,7 @@ class _Reader:
         return ImageSet(images[: len(labels)], torch.tensor(labels))
 
     def _read_one(self, file: Path) -> torch.Tensor:
-        with Image.open(file, formats=FORMATS) as opened:
-            if max(opened.size) > MAX_SIDE:
-                raise ValueError(f"{opened.width}×{opened.height} px, more than {MAX_SIDE}")
+        with _open(file) as opened:
             image = ImageOps.exif_transpose(opened)
             if image.mode.startswith("I"):  # 16 bit per pixel; PIL would cut off above 255
                 image = Image.fromarray((np.asarray(image, np.float64) / 257).round().clip(0, 255).astype(np.uint8))
@@ -135,6 +162,9 @@ class _Reader:
         wanted = (self.size, self.size)
         if self.settings.fit == "pad":
             colour = self.settings.background if self.mode == "L" else (self.settings.background,) * 3
+            scale = self.size / max(image.size)
+            width, height = (max(1, round(side * scale)) for side in image.size)  # a thin image keeps one px
+            image = image.resize((width, height), Image.Resampling.BILINEAR)
             image = ImageOps.pad(image, wanted, Image.Resampling.BILINEAR, color=colour)
         elif image.size != wanted:
             image = image.resize(wanted, Image.Resampling.BILINEAR)

@@ -1,5 +1,6 @@
 """Decoders: published bytes → uint8 images (N, C, H, W) and int64 labels (N,)."""
 
+import math
 import struct
 import warnings
 from typing import Any
@@ -27,8 +28,8 @@ def decode_idx(content: bytes, name: str) -> Tensor:
     axes, kind = content[3], _IDX_TYPES[content[2]]
     if len(content) < 4 + 4 * axes:
         raise DataError(f"{name}: cut off inside its header")
-    shape = struct.unpack(f">{axes}i", content[4 : 4 + 4 * axes])
-    wanted = 4 + 4 * axes + int(np.prod(shape)) * kind.itemsize
+    shape = struct.unpack(f">{axes}I", content[4 : 4 + 4 * axes])
+    wanted = 4 + 4 * axes + math.prod(shape) * kind.itemsize
     if len(content) != wanted:
         raise DataError(f"{name}: {len(content):,} bytes; accepted are {wanted:,} for its shape {shape}")
     values = np.frombuffer(content, kind, offset=4 + 4 * axes).reshape(shape)

@@ -51,7 +51,7 @@ class BatchLoader:
     def __len__(self) -> int:
         """Count the batches of an epoch."""
         full, rest = divmod(len(self.images), self.batch_size)
-        return full + bool(rest and not self.drop_last)
+        return full + bool(rest >= self.ranks and not self.drop_last)
 
     def __iter__(self) -> Iterator[Batch]:
         epoch = self.epoch()

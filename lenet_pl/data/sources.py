@@ -54,7 +54,7 @@ def load_source(settings: DataSettings, image_size: int) -> Source:
     if isinstance(settings, EmnistDataSettings):
         return _published("emnist", emnist(settings.variant), settings)
     if isinstance(settings, FolderDataSettings):
-        return Source("folder", *read_folder(settings, image_size), background=settings.background)
+        return Source(settings.title, *read_folder(settings, image_size), background=settings.background)
     if isinstance(settings, FakeDataSettings):
         return _fake(settings)
     assert isinstance(settings, DigitsDataSettings)

@@ -1,0 +1,79 @@
+"""Every setting with its type, unit and range. Defaults live in `conf/` alone; nothing heavy is imported here.
+
+A composed configuration becomes a `TrainSettings` (or an error that names the key) before anything else happens, and
+the same classes check what a checkpoint says about itself. All values are plain JSON types.
+"""
+
+from lenet_pl.settings.data import (
+    AnyDataSettings,
+    AugmentSettings,
+    DataSettings,
+    DigitsDataSettings,
+    EmnistDataSettings,
+    FakeDataSettings,
+    FolderDataSettings,
+    LoaderSettings,
+    NamedDataSettings,
+    SplitSettings,
+)
+from lenet_pl.settings.learning import (
+    AdamSettings,
+    AnyOptimizerSettings,
+    AnySchedulerSettings,
+    CosineSettings,
+    ExponentialSettings,
+    LossSettings,
+    NoSchedulerSettings,
+    OneCycleSettings,
+    PlateauSettings,
+    RmspropSettings,
+    SgdSettings,
+    StepSettings,
+)
+from lenet_pl.settings.model import ConvNetSettings
+from lenet_pl.settings.train import (
+    CallbacksSettings,
+    CheckpointSettings,
+    EarlyStoppingSettings,
+    LoggerSettings,
+    TrainerSettings,
+    TrainSettings,
+)
+from lenet_pl.settings.types import Settings
+from lenet_pl.settings.validation import nearest_key, setting_keys, validate
+
+__all__ = [
+    "AdamSettings",
+    "AnyDataSettings",
+    "AnyOptimizerSettings",
+    "AnySchedulerSettings",
+    "AugmentSettings",
+    "CallbacksSettings",
+    "CheckpointSettings",
+    "ConvNetSettings",
+    "CosineSettings",
+    "DataSettings",
+    "DigitsDataSettings",
+    "EarlyStoppingSettings",
+    "EmnistDataSettings",
+    "ExponentialSettings",
+    "FakeDataSettings",
+    "FolderDataSettings",
+    "LoaderSettings",
+    "LoggerSettings",
+    "LossSettings",
+    "NamedDataSettings",
+    "NoSchedulerSettings",
+    "OneCycleSettings",
+    "PlateauSettings",
+    "RmspropSettings",
+    "Settings",
+    "SgdSettings",
+    "SplitSettings",
+    "StepSettings",
+    "TrainSettings",
+    "TrainerSettings",
+    "nearest_key",
+    "setting_keys",
+    "validate",
+]

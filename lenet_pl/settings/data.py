@@ -1,0 +1,100 @@
+"""Settings of the groups `data`, `augment` and of `loader`."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from lenet_pl.settings.types import Count, Degrees, Probability, Settings, Share, Side
+
+
+class SplitSettings(Settings):
+    """How validation images are taken from the training part; the same for every seed of a run."""
+
+    method: Literal["last", "stratified", "random"]
+    validation: Annotated[int, Field(ge=1)] | Share  # images, or share of the training part
+
+
+class DataSettings(Settings):
+    """What every data set has."""
+
+    split: SplitSettings
+    fit: Literal["pad", "resize"]  # how an image that is smaller than the model wants gets there
+
+
+class NamedDataSettings(DataSettings):
+    """A published data set that comes as files."""
+
+    name: Literal["mnist", "fashion", "kmnist", "qmnist", "usps", "cifar10"]  # keys of catalogue.PUBLISHED
+    root: str  # folder in which data sets are looked for and downloaded to
+    download: bool
+
+
+class EmnistDataSettings(DataSettings):
+    """EMNIST, one of its six splits."""
+
+    name: Literal["emnist"]
+    variant: Literal["balanced", "byclass", "bymerge", "letters", "digits", "mnist"]
+    root: str
+    download: bool
+
+
+class DigitsDataSettings(DataSettings):
+    """The handwritten digits that scikit-learn ships."""
+
+    name: Literal["digits"]
+
+
+class FolderDataSettings(DataSettings):
+    """The user's own images, one directory for each class."""
+
+    name: Literal["folder"]
+    title: Annotated[str, Field(min_length=1)]  # what results and pictures call the set
+    path: str  # directories of classes, or `train` and `test` with directories of classes
+    test_path: str | None  # null: `path`/test, else a share of `path`
+    test_fraction: Share  # share of each class that becomes the test part where there is no test directory
+    image_size: Side | None  # px to which images are brought on reading; null: what the model wants
+    colour: Literal["auto", "grey", "rgb"]
+    background: Annotated[int, Field(ge=0, le=255)]  # grey level around the object
+    skip_unreadable: bool
+
+
+class FakeDataSettings(DataSettings):
+    """Seeded noise around one pattern for each class, for tests."""
+
+    name: Literal["fake"]
+    images: Count  # training and validation
+    test_images: Count
+    classes: Annotated[int, Field(ge=2, le=1000)]
+    channels: Literal[1, 3]
+    image_size: Side  # px
+    seed: Annotated[int, Field(ge=0)]
+
+
+AnyDataSettings = Annotated[
+    NamedDataSettings | EmnistDataSettings | DigitsDataSettings | FolderDataSettings | FakeDataSettings,
+    Field(discriminator="name"),
+]
+
+
+class LoaderSettings(Settings):
+    """How images become batches."""
+
+    batch_size: Count  # images per optimiser step
+    eval_batch_size: Count  # images per validation or test step
+    shuffle: bool
+    drop_last: bool  # leave out the last, smaller batch of an epoch
+
+
+class AugmentSettings(Settings):
+    """Strengths of the random transforms; 0 switches one off. Each image draws its own parameters."""
+
+    rotation: Degrees  # ± degrees
+    translation: Annotated[float, Field(ge=0, le=1)]  # ± share of the side
+    scale: Probability  # ± share
+    squeeze: Probability  # ± share: wider and flatter, or narrower and taller
+    shear: Annotated[float, Field(ge=0, lt=80)]  # ± degrees, horizontal
+    crop_padding: Annotated[int, Field(ge=0, le=256)]  # px added on each side before a random crop to the old size
+    flip: Annotated[float, Field(ge=0, le=1)]  # probability of a left-right mirror
+    brightness: Probability  # ± share
+    contrast: Probability  # ± share
+    saturation: Probability  # ± share; colour images only

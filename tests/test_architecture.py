@@ -1,0 +1,94 @@
+import ast
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+import lenet_pl
+
+ROOT = Path(lenet_pl.__file__).parent
+MODULES = {".".join(p.relative_to(ROOT.parent).with_suffix("").parts): p for p in ROOT.rglob("*.py")}
+HEAVY = {"torch", "torchvision", "lightning", "torchmetrics", "numpy", "matplotlib", "sklearn", "PIL"}
+VERBS = {name for name, path in MODULES.items() if "run_command(" in path.read_text() and name != "lenet_pl.command"}
+TOP = {"lenet_pl.build", "lenet_pl.trainer", "lenet_pl.artefacts", "lenet_pl.callbacks"} | VERBS
+TOP |= {name for name in MODULES if name.startswith("lenet_pl.benchmark.")}
+
+
+def part(module: str) -> str:
+    """`data`, `model` or `task` for the three parts that are kept apart; otherwise empty."""
+    name = module.split(".")[1] if "." in module else ""
+    return name if name in ("data", "model", "task") else ""
+
+
+def imports(module: str, *, at_import_time: bool = False) -> set[str]:
+    """List what a module imports; only what importing it runs, or function bodies too."""
+    found: set[str] = set()
+    todo: list[ast.AST] = [ast.parse(MODULES[module].read_text())]
+    while todo:
+        node = todo.pop()
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{module} has a relative import"
+            names = {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= {n for n in names if n in MODULES} or {str(node.module)}
+        elif not (at_import_time and isinstance(node, ast.FunctionDef)):
+            todo += ast.iter_child_nodes(node)
+    return found
+
+
+def own(module: str) -> set[str]:
+    return {name for name in imports(module) if name in MODULES}
+
+
+def test_imports_make_no_circle() -> None:
+    assert len(list(TopologicalSorter({name: own(name) for name in MODULES}).static_order())) == len(MODULES)
+
+
+def test_train_is_a_verb() -> None:
+    assert "lenet_pl.train" in VERBS
+
+
+@pytest.mark.parametrize("name", ["batch", "errors"])
+def test_the_foundation_imports_nothing_of_the_package(name: str) -> None:
+    assert own(f"lenet_pl.{name}") == set()
+
+
+@pytest.mark.parametrize("module", [m for m in MODULES if part(m)])
+def test_data_model_and_task_import_neither_each_other_nor_what_is_above(module: str) -> None:
+    for other in own(module):
+        assert part(other) in ("", part(module))
+        assert other not in TOP
+
+
+@pytest.mark.parametrize("module", [m for m in MODULES if m not in TOP])
+def test_only_the_top_knows_the_parts(module: str) -> None:
+    if not part(module):
+        assert not {other for other in own(module) if part(other)}
+    assert not own(module) & TOP
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_nobody_imports_a_verb(module: str) -> None:
+    assert not own(module) & VERBS
+
+
+@pytest.mark.parametrize("module", ["lenet_pl.settings", "lenet_pl.errors", "lenet_pl.command", *sorted(VERBS)])
+def test_what_answers_mistakes_imports_nothing_heavy(module: str) -> None:
+    seen: set[str] = set()
+    todo = {module}
+    while todo:
+        name = todo.pop()
+        seen.add(name)
+        todo |= (imports(name, at_import_time=True) if name in MODULES else set()) - seen
+    assert not {name.split(".")[0] for name in seen} & HEAVY
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_no_module_is_long(module: str) -> None:
+    assert len(MODULES[module].read_text().splitlines()) <= 260
+
+
+def test_names_say_what_is_inside() -> None:
+    names = {part for module in MODULES for part in module.split(".")}
+    assert not names & {"utils", "util", "helpers", "common", "misc", "base", "extras"}

@@ -1,0 +1,124 @@
+import itertools
+from collections.abc import Iterator
+from functools import cache
+from typing import Any
+
+import pytest
+import torch
+from conftest import FASHION, Compose
+from PIL import Image
+from torch.nn import functional
+
+from lenet_pl import settings as all_settings
+from lenet_pl.build import build_datamodule, build_task
+from lenet_pl.command import conf_dir
+from lenet_pl.data.catalogue import PUBLISHED, emnist
+from lenet_pl.data.datamodule import ImageDataModule
+from lenet_pl.optimizers import build_optimizer, build_scheduler
+from lenet_pl.settings import Settings, TrainSettings
+
+GROUPS = {d.name: sorted(p.stem for p in d.glob("*.yaml")) for d in sorted(conf_dir().iterdir()) if d.is_dir()}
+FACTORS = ("model", "data", "optimizer", "scheduler")
+SIDES = {"usps": 16, "cifar10": 32}  # px; the other published sets have 28
+
+
+def all_kinds(kind: type[Settings] = Settings) -> Iterator[type[Settings]]:
+    for child in kind.__subclasses__():
+        if child.__module__ == all_settings.__name__:
+            yield child
+            yield from all_kinds(child)
+
+
+def pairs(row: tuple[str, ...]) -> set[tuple[int, str, int, str]]:
+    return {(i, row[i], j, row[j]) for i, j in itertools.combinations(range(len(row)), 2)}
+
+
+def covering_array(*factors: list[str]) -> list[tuple[str, ...]]:
+    """Choose rows greedily until each value of each factor has met each value of each other."""
+    rows, every = [], list(itertools.product(*factors))
+    left = set().union(*map(pairs, every))
+    while left:
+        rows.append(max(every, key=lambda row: len(pairs(row) & left)))
+        left -= pairs(rows[-1])
+    return rows
+
+
+ROWS = covering_array(*(GROUPS[name] for name in FACTORS))
+
+
+@pytest.mark.parametrize(("group", "choice"), [(g, c) for g, cs in GROUPS.items() for c in cs])
+def test_every_choice_composes_and_has_the_name_of_its_file(group: str, choice: str, compose: Compose) -> None:
+    settings = compose(f"{group}={choice}", *["data.path=somewhere"] * (choice == "folder"))
+    if group in FACTORS:
+        assert getattr(settings, group).name == choice
+
+
+@pytest.mark.parametrize("choice", GROUPS["experiment"])
+def test_an_experiment_says_how_to_run_it_whence_it_is_and_what_comes_out(choice: str) -> None:
+    lines = (conf_dir() / "experiment" / f"{choice}.yaml").read_text().splitlines()
+    header = dict(line[2:].split(":", 1) for line in lines if line.startswith("# ") and ":" in line[:12])
+    assert f"experiment={choice}" in header["command"].split()
+    assert header["command"].strip().startswith("python -m lenet_pl.train ")
+    assert header["source"].strip()
+    assert header["expected"].strip()
+
+
+@pytest.mark.parametrize("kind", list(all_kinds()))
+def test_no_setting_has_a_default_in_python(kind: type[Settings]) -> None:
+    assert [name for name, field in kind.model_fields.items() if not field.is_required()] == []
+
+
+def test_the_rows_cover_all_pairs() -> None:
+    met = set().union(*map(pairs, ROWS))
+    for (i, one), (j, other) in itertools.combinations(enumerate(GROUPS[name] for name in FACTORS), 2):
+        assert {(i, a, j, b) for a in one for b in other} <= met
+    assert len(ROWS) < len(GROUPS["model"]) * len(GROUPS["data"]) * 2
+
+
+@pytest.fixture(scope="module")
+def datamodule(compose: Compose, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """Give the data of a choice, or noise of the same shape where its files are not on every machine."""
+    images = tmp_path_factory.mktemp("images")
+    for name, count in itertools.product(("circle", "square", "star"), range(8)):
+        (images / name).mkdir(exist_ok=True)
+        Image.new("L", (20, 24), 20 * count).save(images / name / f"{count}.png")
+
+    @cache
+    def build(choice: str, image_size: int) -> tuple[ImageDataModule, tuple[str, ...]]:
+        overrides: tuple[str, ...] = (f"data={choice}",)
+        if choice == "folder":
+            overrides += (f"data.path={images}", "loader.batch_size=3")
+        elif choice == "emnist" or (choice in PUBLISHED and not (choice == "fashion" and FASHION.is_dir())):
+            published = emnist("balanced") if choice == "emnist" else PUBLISHED[choice]
+            overrides = (
+                "data=fake",
+                f"data.fit={compose(f'data={choice}').data.fit}",
+                f"data.channels={published.channels}",
+                f"data.classes={len(published.classes)}",
+                f"data.image_size={SIDES.get(choice, 28)}",
+            )
+        return build_datamodule(compose(*overrides, f"model.image_size={image_size}")), overrides
+
+    return build
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("row", ROWS, ids="-".join)
+def test_any_combination_of_parts_takes_a_step(row: tuple[str, ...], compose: Compose, datamodule: Any) -> None:
+    model, data_choice, optimizer, scheduler = row
+    data, overrides = datamodule(data_choice, compose(f"model={model}").model.image_size)
+    settings: TrainSettings = compose(*overrides, f"model={model}", f"optimizer={optimizer}", f"scheduler={scheduler}")
+    task = build_task(settings, data)
+    stepper = build_optimizer(settings.optimizer, task.parameters())
+    schedule = build_scheduler(settings.scheduler, stepper, steps=10)
+    assert (schedule is None) == (scheduler == "none")
+    chosen = data.train_set[:4]
+    logits = task(data.to_input(chosen.images))
+    assert logits.shape == (4, len(data.classes))
+    loss = functional.cross_entropy(logits, chosen.labels)
+    loss.backward()
+    stepper.step()
+    if schedule:
+        schedule["scheduler"].step(*[1.0] * ("monitor" in schedule))
+    assert torch.isfinite(loss)
+    assert all(p.isfinite().all() for p in task.parameters())

@@ -1,0 +1,204 @@
+import csv
+from pathlib import Path
+from typing import Any
+
+import lightning
+import pytest
+import torch
+from conftest import Compose
+from torch import Tensor
+from torch.nn import functional
+
+from lenet_pl.build import build_datamodule, build_task
+from lenet_pl.data.datamodule import ImageDataModule
+from lenet_pl.settings import TrainSettings
+from lenet_pl.task import ImageClassifier
+from lenet_pl.trainer import build_trainer, quiet_lightning
+
+QUIET = (
+    "callbacks.progress_bar=false",
+    "callbacks.model_summary=false",
+    "trainer.accelerator=cpu",
+    "trainer.threads=1",
+)
+FAKE = (*QUIET, "data=fake", "model=lenet_sigmoid", "logger=none")
+FROZEN = ("optimizer.lr=1e-30",)  # every batch of the epoch meets the same weights
+
+
+def fit(settings: TrainSettings, folder: Path) -> tuple[ImageClassifier, ImageDataModule, lightning.Trainer]:
+    quiet_lightning()
+    lightning.seed_everything(settings.seed, verbose=False)
+    data = build_datamodule(settings)
+    task = build_task(settings, data)
+    trainer = build_trainer(settings, folder)
+    trainer.fit(task, data)
+    return task, data, trainer
+
+
+def logits_of(task: ImageClassifier, data: ImageDataModule, part: str) -> tuple[Tensor, Tensor]:
+    images = getattr(data, f"{part}_set")
+    with torch.no_grad():
+        return task.eval().model(data.to_input(images.images)), images.labels
+
+
+def rows(folder: Path) -> list[dict[str, float]]:
+    with (folder / "metrics.csv").open() as stream:
+        return [{k: float(v) for k, v in row.items()} for row in csv.DictReader(stream)]
+
+
+def test_scores_of_an_epoch_are_those_of_all_its_images(compose: Compose, tmp_path: Path) -> None:
+    settings = compose(*FAKE, *FROZEN, "loader.batch_size=50", "loader.eval_batch_size=30", "trainer.max_epochs=1")
+    task, data, _ = fit(settings, tmp_path)
+    assert len(data.train_set) % 50 not in (0, 1)
+    assert len(data.validation_set) % 30 not in (0, 1)
+    row = rows(tmp_path)[0]
+    for part, name in (("train", "train"), ("validation", "val")):
+        logits, labels = logits_of(task, data, part)
+        assert row[f"{name}/loss"] == pytest.approx(float(functional.cross_entropy(logits, labels)), rel=1e-5)
+        right = sum(int(guess == label) for guess, label in zip(logits.argmax(1), labels, strict=True))
+        assert row[f"{name}/accuracy"] == pytest.approx(right / len(labels))
+
+
+def test_label_smoothing_and_class_weights_are_torchs_and_for_training_only(compose: Compose, tmp_path: Path) -> None:
+    weights = [float(k + 1) for k in range(10)]
+    settings = compose(
+        *FAKE, *FROZEN, "loader.batch_size=50", "loader.shuffle=false", "trainer.max_epochs=1",
+        "loss.label_smoothing=0.2", f"loss.class_weights={weights}",
+    )  # fmt: skip
+    task, data, _ = fit(settings, tmp_path)
+    logits, labels = logits_of(task, data, "train")
+    by_hand = sum(
+        float(functional.cross_entropy(guess, label, torch.tensor(weights), label_smoothing=0.2)) * len(label)
+        for guess, label in zip(logits.split(50), labels.split(50), strict=True)
+    )
+    row = rows(tmp_path)[0]
+    assert row["train/loss"] == pytest.approx(by_hand / len(labels), rel=1e-5)
+    logits, labels = logits_of(task, data, "validation")
+    assert row["val/loss"] == pytest.approx(float(functional.cross_entropy(logits, labels)), rel=1e-5)
+
+
+def test_balanced_weights_are_one_over_the_frequency(compose: Compose) -> None:
+    settings = compose(*FAKE, "data.images=103", "data.classes=4", "loader.batch_size=8", "loss.class_weights=balanced")
+    data = build_datamodule(settings)
+    counts = torch.bincount(data.train_set.labels)
+    expected = counts.sum() / (4 * counts)
+    assert len(set(counts.tolist())) > 1
+    torch.testing.assert_close(build_task(settings, data).class_weights, expected)
+
+
+def test_plateau_lowers_the_lr_when_the_loss_does_not_improve(compose: Compose, tmp_path: Path) -> None:
+    overrides = ("optimizer=sgd", "optimizer.lr=1e-6", "scheduler.patience=1", "callbacks=all_epochs")
+    fit(compose(*FAKE, *overrides, "trainer.max_epochs=6"), tmp_path)
+    # epoch 0 is the best; 1 is borne; 2 is one too many, and so is each second epoch from there
+    assert [row["lr"] for row in rows(tmp_path)] == pytest.approx([1e-6] * 3 + [5e-7] * 2 + [2.5e-7])
+
+
+def test_plateau_leaves_the_lr_while_the_loss_improves(compose: Compose, tmp_path: Path) -> None:
+    fit(compose(*FAKE, "scheduler.patience=0", "trainer.max_epochs=4", "model=lenet_bn"), tmp_path)
+    losses = [row["val/loss"] for row in rows(tmp_path)]
+    assert losses == sorted(losses, reverse=True)
+    assert [row["lr"] for row in rows(tmp_path)] == [1e-3] * 4
+
+
+def test_early_stopping_stops(compose: Compose, tmp_path: Path) -> None:
+    settings = compose(*FAKE, *FROZEN, "callbacks.early_stopping.patience=2", "trainer.max_epochs=20")
+    _, _, trainer = fit(settings, tmp_path)
+    assert len(rows(tmp_path)) == 3  # the first, and two without improvement
+    assert trainer.should_stop
+
+
+def test_without_early_stopping_all_epochs_run(compose: Compose, tmp_path: Path) -> None:
+    fit(compose(*FAKE, *FROZEN, "callbacks=all_epochs", "trainer.max_epochs=8"), tmp_path)
+    assert len(rows(tmp_path)) == 8
+
+
+@pytest.mark.parametrize("metric", ["train/loss", "train/accuracy", "val/loss", "val/accuracy"])
+def test_every_metric_can_be_watched_by_all_who_watch(metric: str, compose: Compose, tmp_path: Path) -> None:
+    watched = [f"{who}.monitor={metric}" for who in ("scheduler", "callbacks.early_stopping", "callbacks.checkpoint")]
+    fit(compose(*FAKE, *watched, "trainer.max_epochs=2"), tmp_path)
+    assert len(rows(tmp_path)) == 2
+
+
+def test_onecycle_rises_to_the_lr_and_falls_to_its_end(compose: Compose, tmp_path: Path) -> None:
+    overrides = ("scheduler=onecycle", "loader.batch_size=48", "trainer.max_epochs=5", "trainer.log_every_n_steps=1")
+    fit(compose(*FAKE, *overrides, "logger=csv", "callbacks=all_epochs"), tmp_path)
+    with (tmp_path / "csv" / "metrics.csv").open() as stream:
+        rates = [float(row["lr-Adam"]) for row in csv.DictReader(stream) if row["lr-Adam"]]
+    assert len(rates) == 20  # 192 images, 4 steps per epoch
+    assert rates[0] == pytest.approx(1e-3 * 0.04)
+    assert rates[5] == max(rates) == pytest.approx(1e-3)
+    assert rates[-1] == pytest.approx(1e-3 * 1e-5)
+
+
+def test_step_scheduler_counts_epochs(compose: Compose, tmp_path: Path) -> None:
+    fit(compose(*FAKE, "scheduler=step", "scheduler.step_size=2", "trainer.max_epochs=5"), tmp_path)
+    assert [row["lr"] for row in rows(tmp_path)] == pytest.approx([1e-3, 1e-3, 1e-4, 1e-4, 1e-5])
+
+
+def test_the_test_scores_each_image_once(compose: Compose, tmp_path: Path) -> None:
+    settings = compose(*FAKE, "loader.eval_batch_size=30", "trainer.max_epochs=1")
+    task, data, trainer = fit(settings, tmp_path)
+    (scores,) = trainer.test(task, data, verbose=False)
+    logits, labels = logits_of(task, data, "test")
+    assert task.test_labels is not None
+    assert task.test_logits is not None
+    assert torch.equal(task.test_labels, labels)
+    torch.testing.assert_close(task.test_logits, logits)
+    assert scores["test/loss"] == pytest.approx(float(functional.cross_entropy(logits, labels)), rel=1e-5)
+    assert scores["test/accuracy"] == pytest.approx(float((logits.argmax(1) == labels).float().mean()))
+    trainer.test(task, data, verbose=False)
+    assert len(task.test_labels) == len(labels)
+
+
+@pytest.fixture(scope="module")
+def weights(compose: Compose, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """Train with a seed, after other random numbers were drawn, and give the last weights."""
+
+    def train(seed: int, disturbance: int, *overrides: str) -> dict[str, Tensor]:
+        torch.manual_seed(disturbance)
+        augmented = ("augment=cifar", "model.dropout=0.3", "trainer.max_epochs=2")
+        task, _, _ = fit(compose(*FAKE, *augmented, f"seed={seed}", *overrides), tmp_path_factory.mktemp("seed"))
+        return {key: value.clone() for key, value in task.state_dict().items()}
+
+    return train
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_the_same_seed_gives_the_same_weights_bit_for_bit(seed: int, weights: Any) -> None:
+    one, other = weights(seed, 123), weights(seed, 456)
+    assert len(one) == 10
+    assert all(torch.equal(one[key], other[key]) for key in one)
+
+
+def test_another_seed_gives_other_weights(weights: Any) -> None:
+    one, other = weights(0, 123), weights(1, 123)
+    assert not [key for key in one if torch.equal(one[key], other[key])]
+
+
+@pytest.mark.parametrize("precision", ["bf16-mixed", "64-true"])
+@pytest.mark.parametrize("clip", ["null", "1"])
+def test_every_precision_of_the_cpu_trains(precision: str, clip: str, compose: Compose, tmp_path: Path) -> None:
+    overrides = (f"trainer.precision={precision}", f"trainer.gradient_clip_norm={clip}", "trainer.max_epochs=2")
+    fit(compose(*FAKE, *overrides), tmp_path)
+    assert all(0 < row["train/loss"] < 10 for row in rows(tmp_path))
+
+
+def test_gradients_are_clipped_to_the_norm(compose: Compose, tmp_path: Path) -> None:
+    overrides = ("optimizer=sgd", "optimizer.lr=1", "optimizer.momentum=0", "optimizer.nesterov=false")
+    settings = compose(*FAKE, *overrides, "trainer.gradient_clip_norm=0.001", "debug=one_batch")
+    torch.manual_seed(0)
+    lightning.seed_everything(settings.seed, verbose=False)
+    before = build_task(settings, build_datamodule(settings)).model.state_dict()
+    task, _, _ = fit(settings, tmp_path)
+    moved = torch.cat([(value - before[key]).flatten() for key, value in task.model.state_dict().items()])
+    assert float(moved.norm()) == pytest.approx(0.001, rel=1e-3)
+
+
+def test_a_loss_that_is_not_a_number_is_not_left_out_of_the_mean(compose: Compose, tmp_path: Path) -> None:
+    overrides = ("optimizer=sgd", "optimizer.lr=1000", "model=lenet5", "loader.batch_size=64", "callbacks=all_epochs")
+    _, _, trainer = fit(compose(*FAKE, *overrides, "trainer.max_epochs=3"), tmp_path)
+    steps = trainer.callbacks[0].step_losses  # type: ignore[attr-defined]
+    for number, row in enumerate(rows(tmp_path)):
+        exploded = not torch.tensor(steps[3 * number : 3 * number + 3]).isfinite().all()
+        assert exploded == (not torch.tensor(row["train/loss"]).isfinite())
+    assert exploded

@@ -143,7 +143,7 @@ class RunFolder:
             figures["curves"] = draw_curves(self.recorder.epochs, self.recorder.step_losses)
         if scores:
             mistakes = scores.mistakes(SAMPLES)
-            images = self.data.test_set.images[[m.index for m in mistakes]]
+            images = self.data.test_set[torch.tensor([m.index for m in mistakes], dtype=torch.int64)].images
             titles = [f"{names[m.predicted]} {m.probability:.0%}\nis {names[m.true]}" for m in mistakes]
             figures["confusion_matrix"] = draw_confusion(scores.confusion, names)
             figures["misclassified"] = draw_samples(images, titles, "test images, most confident mistakes")

@@ -52,8 +52,8 @@ class ImageDataModule(lightning.LightningDataModule):
                 f"accepted is 1 to {len(train)}"
             )
         self.train_set, self.validation_set, self.test_set = (
-            self.source.train[train],
-            self.source.train[validation],
+            self.source.train.subset(train),
+            self.source.train.subset(validation),
             self.source.test,
         )
         mean, std = self.source.mean, self.source.std
@@ -116,7 +116,11 @@ class ImageDataModule(lightning.LightningDataModule):
             raise SettingError(f"trainer.devices: {ranks} for {len(images)} images; accepted is one image each or more")
         stretch = slice(rank * len(images) // ranks, (rank + 1) * len(images) // ranks)
         device = trainer.strategy.root_device
-        return BatchLoader(images[stretch].to(device), self.loader.eval_batch_size, self.to_input.to(device))
+        return BatchLoader(
+            images.subset(torch.arange(len(images))[stretch]).to(device),
+            self.loader.eval_batch_size,
+            self.to_input.to(device),
+        )
 
     def _trainer(self) -> lightning.Trainer:
         assert self.trainer is not None

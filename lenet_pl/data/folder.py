@@ -61,7 +61,7 @@ def read_folder(settings: FolderDataSettings, image_size: int) -> tuple[ImageSet
             "that leaves at least one on either side"
         )
     rest, test = stratified_shares(train.labels, count)
-    return train[rest], train[test], classes
+    return train.subset(rest), train.subset(test), classes
 
 
 def _directories(path: Path, key: str) -> list[Path]:

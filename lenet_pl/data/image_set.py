@@ -13,19 +13,31 @@ SPLIT_SEED = 1998  # a constant, so that every run of every seed sees the same v
 
 @dataclass(frozen=True)
 class ImageSet:
-    """Images and their classes, in memory, memory-mapped or on an accelerator."""
+    """Images and their classes: a whole array, or chosen rows of one that is never copied as a whole."""
 
-    images: Tensor  # uint8 (N, C, H, W), grey levels 0 to 255
+    array: Tensor  # uint8 (M, C, H, W), grey levels 0 to 255; in memory, memory-mapped or on an accelerator
     labels: Tensor  # int64 (N,)
+    rows: Tensor | None = None  # int64 (N,), where in the array the images are; None: N is M
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def __getitem__(self, index: Tensor | slice) -> "ImageSet":
-        return ImageSet(self.images[index], self.labels[index])
+        """Gather some of the images."""
+        return ImageSet(self.array[index if self.rows is None else self.rows[index]], self.labels[index])
+
+    @property
+    def images(self) -> Tensor:
+        """All images in a tensor of their own, uint8 (N, C, H, W)."""
+        return self.array if self.rows is None else self.array[self.rows]
+
+    def subset(self, index: Tensor) -> "ImageSet":
+        """Choose images without copying them."""
+        return ImageSet(self.array, self.labels[index], index if self.rows is None else self.rows[index])
 
     def to(self, device: torch.device) -> "ImageSet":
-        return ImageSet(self.images.to(device), self.labels.to(device))
+        """Move the images to an accelerator; on the CPU nothing is copied."""
+        return self if device.type == "cpu" else ImageSet(self.images.to(device), self.labels.to(device))
 
 
 def split(labels: Tensor, settings: SplitSettings) -> tuple[Tensor, Tensor]:

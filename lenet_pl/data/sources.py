@@ -36,7 +36,7 @@ class Source:
 
     @property
     def channels(self) -> int:
-        return self.train.images.shape[1]
+        return self.train.array.shape[1]
 
 
 def load_source(settings: DataSettings, image_size: int) -> Source:
@@ -100,7 +100,7 @@ def _digits() -> Source:
     labels = torch.from_numpy(bunch.target).long()
     train, test = stratified_shares(labels, round(len(labels) / 5))
     everything = ImageSet(images, labels)
-    return Source("digits", everything[train], everything[test], DIGIT_NAMES)
+    return Source("digits", everything.subset(train), everything.subset(test), DIGIT_NAMES)
 
 
 def _fake(settings: FakeDataSettings) -> Source:

@@ -8,6 +8,8 @@ from torch.nn import functional
 
 from lenet_pl.data.image_set import ImageSet
 
+BLOCK = 10_000  # images whose levels are counted at once
+
 
 class ModelInput:
     """Bring uint8 images to the model's size, and then to mean 0 and standard deviation 1.
@@ -59,12 +61,15 @@ class ModelInput:
 
 
 def pixel_statistics(images: ImageSet) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Compute mean and standard deviation per channel of pixels scaled to [0, 1], exactly, a channel at a time."""
+    """Compute mean and standard deviation per channel of pixels scaled to [0, 1], exactly, a block at a time."""
+    channels = images.array.shape[1]
+    counts = torch.zeros(channels, 256, dtype=torch.float64)
+    for start in range(0, len(images), BLOCK):
+        block = images[slice(start, start + BLOCK)].images
+        for channel in range(channels):
+            counts[channel] += torch.bincount(block[:, channel].flatten(), minlength=256)
+    shares = counts / counts.sum(1, keepdim=True)
     levels = torch.arange(256, dtype=torch.float64) / 255
-    means, stds = [], []
-    for channel in range(images.images.shape[1]):
-        counts = torch.bincount(images.images[:, channel].flatten(), minlength=256).double()
-        mean = float((counts * levels).sum() / counts.sum())
-        means.append(mean)
-        stds.append(float((counts * (levels - mean) ** 2).sum() / counts.sum()) ** 0.5 or 1.0)
-    return tuple(means), tuple(stds)
+    mean = shares @ levels
+    std = (shares * (levels - mean[:, None]) ** 2).sum(1).sqrt()
+    return tuple(mean.tolist()), tuple(value or 1.0 for value in std.tolist())

@@ -96,7 +96,9 @@ class RunFolder:
         best = self._best_epoch()
         metrics = {f"best/{k}": v for k, v in epochs[best].items() if "/" in k and k != "images/s"} if epochs else {}
         if scores:
-            metrics |= {k: float(v) for k, v in self.trainer.callback_metrics.items() if k.startswith("test/")}
+            metrics |= {
+                k: round(float(v), 6) for k, v in self.trainer.callback_metrics.items() if k.startswith("test/")
+            }
         return {
             "task": "train",
             "model": self.settings.model.name,

@@ -43,7 +43,7 @@ class EpochRecorder(Checkpoint):
         assert isinstance(pl_module, ImageClassifier)
         seconds = self._seconds or time.perf_counter() - self._start
         losses = [float(loss) for loss in pl_module.step_losses]
-        scores = {name: float(value) for name, value in trainer.callback_metrics.items() if name in COLUMNS}
+        scores = {name: round(float(v), 6) for name, v in trainer.callback_metrics.items() if name in COLUMNS}
         speed = pl_module.images_trained * trainer.world_size / seconds
         row = {"epoch": trainer.current_epoch, "step": trainer.global_step, "lr": self._lr, **scores}
         self.epochs.append(row | {"seconds": round(seconds, 3), "images/s": round(speed, 1)})

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import hydra
+from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, MissingConfigException
 from omegaconf import DictConfig, OmegaConf
@@ -22,6 +23,9 @@ from lenet_pl.errors import SettingError, UserError, did_you_mean
 from lenet_pl.settings import Settings, nearest_key, setting_keys, validate
 
 AnySettings = TypeVar("AnySettings", bound=Settings)
+
+
+OPTIONAL_GROUPS = ("experiment", "debug")
 
 
 def conf_dir() -> Path:
@@ -53,12 +57,13 @@ def run_command(name: str, kind: type[AnySettings], work: Callable[[AnySettings,
             work(settings, folder)
         except Exception as error:
             failures.append(_complain(error, name, started))
-            if isinstance(error, SettingError):
+            if isinstance(error, SettingError) and folder.resolve() != Path.cwd():
                 with contextlib.suppress(OSError):
                     folder.rmdir()  # Hydra made it; it stays if anything is in it
 
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then hands over its errors in place of printing several lines
     try:
+        refuse_arguments()
         hydra.main(config_path=str(conf_dir()), config_name=name, version_base="1.3")(job)()
     except KeyboardInterrupt:
         print(f"error: interrupted; {name} is not finished", file=sys.stderr)
@@ -67,6 +72,18 @@ def run_command(name: str, kind: type[AnySettings], work: Callable[[AnySettings,
         failures.append(_complain(error, name, started))
     if failures:
         sys.exit(max(failures))
+
+
+def refuse_arguments() -> None:
+    """Raise SettingError for command lines that make Hydra print more than a line."""
+    known, unknown = get_args_parser().parse_known_args()
+    if wrong := [argument for argument in unknown if argument.startswith("-")]:
+        raise SettingError(f"{wrong[0]}: no such option; settings are written key=value, see --help")
+    for override in known.overrides:
+        group, _, choice = override.partition("=")
+        if choice == "null" and (conf_dir() / group).is_dir() and group not in OPTIONAL_GROUPS:
+            choices = sorted(file.stem for file in (conf_dir() / group).glob("*.yaml"))
+            raise SettingError(f"{group}: got null; accepted is {', '.join(choices)}")
 
 
 def to_settings(kind: type[AnySettings], config: DictConfig) -> AnySettings:

@@ -63,11 +63,14 @@ def build_scheduler(settings: Settings, optimizer: optim.Optimizer, steps: int) 
         scheduler = lr_scheduler.CosineAnnealingLR(optimizer, steps, settings.final_lr)
         return {"scheduler": scheduler, "interval": "step"}
     if isinstance(settings, OneCycleSettings):
+        # torch divides by zero where the way up is exactly one step
+        warmup = settings.warmup + 1e-6 * (abs(settings.warmup * steps - 1) < 1e-6)
         scheduler = lr_scheduler.OneCycleLR(
             optimizer,
             optimizer.param_groups[0]["lr"],
             steps,
-            pct_start=settings.warmup,
+            pct_start=warmup,
+            cycle_momentum=settings.cycle_momentum,
             div_factor=1 / settings.start_factor,
             final_div_factor=settings.start_factor / settings.final_factor,
         )

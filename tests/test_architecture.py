@@ -7,7 +7,9 @@ import pytest
 import lenet_pl
 
 ROOT = Path(lenet_pl.__file__).parent
-MODULES = {".".join(p.relative_to(ROOT.parent).with_suffix("").parts): p for p in ROOT.rglob("*.py")}
+MODULES = {
+    ".".join(p.relative_to(ROOT.parent).with_suffix("").parts).removesuffix(".__init__"): p for p in ROOT.rglob("*.py")
+}
 HEAVY = {"torch", "torchvision", "lightning", "torchmetrics", "numpy", "matplotlib", "sklearn", "PIL"}
 VERBS = {name for name, path in MODULES.items() if "run_command(" in path.read_text() and name != "lenet_pl.command"}
 TOP = {"lenet_pl.build", "lenet_pl.trainer", "lenet_pl.artefacts", "lenet_pl.callbacks"} | VERBS

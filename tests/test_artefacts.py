@@ -29,7 +29,7 @@ OVERRIDES = (
     "trainer.accelerator=cpu",
     "trainer.max_epochs=5",
     "seed=3",
-    "optimizer=sgd",
+    "optimizer.lr=0.005",
     "callbacks.progress_bar=false",
 )
 PICTURES = ("curves.png", "samples.png", "confusion_matrix.png", "misclassified.png")
@@ -96,7 +96,7 @@ def test_results_agree_with_scikit_learn(
     logits, labels = tested
     matrix = confusion_matrix(labels, logits.argmax(1))
     assert results["metrics"]["test/accuracy"] == pytest.approx(accuracy_score(labels, logits.argmax(1)))
-    assert results["metrics"]["test/accuracy"] > 0.7  # something was learned
+    assert results["metrics"]["test/accuracy"] > 0.8  # something was learned
     assert results["metrics"]["test/loss"] == pytest.approx(float(functional.cross_entropy(logits, labels)), rel=1e-4)
     each = [matrix[k, k] / matrix[k].sum() for k in range(10)]
     assert results["per_class_accuracy"] == dict(zip(data.classes, map(pytest.approx, each), strict=True))

@@ -21,7 +21,7 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
 }
 POOLINGS: dict[str, type[nn.Module]] = {"max": nn.MaxPool2d, "average": nn.AvgPool2d}
 Number = TypeVar("Number", int, float)
-MAX_PARAMETERS = 50_000_000  # a slip such as hidden=[60000] is refused before memory is taken
+MAX_PARAMETERS = 20_000_000  # a slip such as hidden=[60000] is refused before memory is taken
 
 
 @dataclass(frozen=True)

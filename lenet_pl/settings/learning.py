@@ -88,6 +88,7 @@ class OneCycleSettings(Settings):
     warmup: Share  # share of all steps spent going up
     start_factor: Annotated[float, Field(gt=0, le=1)]  # first lr / peak lr
     final_factor: Annotated[float, Field(gt=0, le=1)]  # last lr / peak lr
+    cycle_momentum: bool  # momentum, or Adam's first beta, from 0.95 down to 0.85 and back, whatever was set
 
 
 class NoSchedulerSettings(Settings):

@@ -61,7 +61,7 @@ class LoggerSettings(Settings):
 class TrainSettings(Settings):
     """Everything that `python -m lenet_pl.train` takes."""
 
-    run: str  # folder that receives everything
+    run: Annotated[str, Field(min_length=1)]  # folder that receives everything
     seed: Annotated[int, Field(ge=0, lt=2**32)]
     train: bool
     test: bool

@@ -1,5 +1,6 @@
 """From plain values to settings, or to one line that says what is wrong."""
 
+import re
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
@@ -19,13 +20,13 @@ def validate(kind: type[AnySettings], values: dict[str, Any]) -> AnySettings:
     try:
         return kind.model_validate(values)
     except ValidationError as error:
-        lines: dict[str, str] = {}
+        found: dict[str, list[Any]] = {}
         for problem in error.errors(include_url=False):
-            key, line = _key(problem["loc"], values), _line(problem, values)
-            # A value that fits no branch of a union is reported once for each branch.
-            lines[key] = f"{lines[key]}, or {line.rpartition('accepted is ')[2]}" if key in lines else line
-        more = f" (and {len(lines) - 1} more wrong)" if len(lines) > 1 else ""
-        raise SettingError(next(iter(lines.values())) + more) from None
+            found.setdefault(_key(problem, values), []).append(problem)
+    # A value that fits no branch of a union has a problem for each branch; the one that is deepest says most.
+    wrong = [key for key in found if not any(other.startswith(f"{key}.") for other in found)]
+    more = f" (and {len(wrong) - 1} more wrong)" if len(wrong) > 1 else ""
+    raise SettingError(_line(wrong[0], found[wrong[0]], values) + more)
 
 
 def setting_keys(values: dict[str, Any], prefix: str = "") -> list[str]:
@@ -44,9 +45,9 @@ def nearest_key(key: str, keys: list[str]) -> str:
     return f"did you mean {same[0]}?" if same else did_you_mean(key, keys)
 
 
-def _key(loc: tuple[int | str, ...], values: Any) -> str:
+def _key(problem: Any, values: Any) -> str:
     """Dotted key of pydantic's location, less the names of union branches, which are not keys."""
-    parts, here = [], values
+    parts, here, loc = [], values, problem["loc"]
     for part in loc:
         known = isinstance(here, dict) and part in here
         if isinstance(here, list) and isinstance(part, int):
@@ -56,25 +57,33 @@ def _key(loc: tuple[int | str, ...], values: Any) -> str:
         elif part is not loc[-1] or not isinstance(here, dict) or here.get("name") == part:
             continue
         parts.append(str(part))
-    return ".".join(parts)
+    return ".".join([*parts, "name"] if problem["type"] == "union_tag_invalid" else parts)
 
 
-def _line(problem: Any, values: dict[str, Any]) -> str:
-    key = _key(problem["loc"], values)
-    if problem["type"] == "extra_forbidden":
+def _line(key: str, problems: list[Any], values: dict[str, Any]) -> str:
+    first = problems[0]
+    if first["type"] == "extra_forbidden":
         others = [k for k in setting_keys(values) if k != key and not k.startswith(f"{key}.")]
         return f"{key}: unknown setting; {nearest_key(key, others) or 'see --help for what there is'}"
-    if problem["type"] == "missing":
+    if first["type"] == "missing":
         return f"{key}: no value given; a value is required"
-    message = problem["msg"].removeprefix("Value error, ").replace("Input should be", "accepted is")
-    if problem["type"] == "value_error":
-        return f"{key}: {message}"
-    came = problem["input"]
-    hint = ""
-    if problem["type"] in ("literal_error", "union_tag_invalid"):
-        context = problem["ctx"]
-        expected = context.get("expected") or context.get("expected_tags")
-        hint = did_you_mean(str(came), [e.strip("' ") for e in expected.replace(" or ", ",").split(",")])
-    if problem["type"] == "union_tag_invalid":
-        key, came, message = f"{key}.name", came["name"], f"accepted is {expected}"
-    return f"{key}: got {came!r}; {message}" + (f"; {hint}" if hint else "")
+    if first["type"] == "value_error":
+        return f"{key}: {first['msg'].removeprefix('Value error, ')}"
+    came = first["input"]["name"] if first["type"] == "union_tag_invalid" else first["input"]
+    accepted = " or ".join(dict.fromkeys(_accepted(problem) for problem in problems))
+    near = did_you_mean(str(came), re.findall("'([^']+)'", accepted))
+    return f"{key}: got {came!r}; accepted is {accepted}" + (f"; {near}" if near else "")
+
+
+def _accepted(problem: Any) -> str:
+    """Say what one branch of a setting takes."""
+    kind, context = problem["type"], problem.get("ctx", {})
+    if kind == "union_tag_invalid":
+        return str(context["expected_tags"])
+    if kind in ("model_type", "model_attributes_type"):
+        return "a group of settings"
+    if kind == "too_short":
+        return f"a list of at least {context['min_length']}"
+    if kind == "too_long":
+        return f"a list of at most {context['max_length']}"
+    return str(problem["msg"]).removeprefix("Input should be ").replace("a valid ", "a ")

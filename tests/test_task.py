@@ -54,9 +54,9 @@ def test_scores_of_an_epoch_are_those_of_all_its_images(compose: Compose, tmp_pa
     row = rows(tmp_path)[0]
     for part, name in (("train", "train"), ("validation", "val")):
         logits, labels = logits_of(task, data, part)
-        assert row[f"{name}/loss"] == pytest.approx(float(functional.cross_entropy(logits, labels)), rel=1e-5)
+        assert row[f"{name}/loss"] == pytest.approx(float(functional.cross_entropy(logits, labels)), rel=1e-4)
         right = sum(int(guess == label) for guess, label in zip(logits.argmax(1), labels, strict=True))
-        assert row[f"{name}/accuracy"] == pytest.approx(right / len(labels))
+        assert row[f"{name}/accuracy"] == pytest.approx(right / len(labels), rel=1e-4)
 
 
 def test_label_smoothing_and_class_weights_are_torchs_and_for_training_only(compose: Compose, tmp_path: Path) -> None:
@@ -72,9 +72,9 @@ def test_label_smoothing_and_class_weights_are_torchs_and_for_training_only(comp
         for guess, label in zip(logits.split(50), labels.split(50), strict=True)
     )
     row = rows(tmp_path)[0]
-    assert row["train/loss"] == pytest.approx(by_hand / len(labels), rel=1e-5)
+    assert row["train/loss"] == pytest.approx(by_hand / len(labels), rel=1e-4)
     logits, labels = logits_of(task, data, "validation")
-    assert row["val/loss"] == pytest.approx(float(functional.cross_entropy(logits, labels)), rel=1e-5)
+    assert row["val/loss"] == pytest.approx(float(functional.cross_entropy(logits, labels)), rel=1e-4)
 
 
 def test_balanced_weights_are_one_over_the_frequency(compose: Compose) -> None:

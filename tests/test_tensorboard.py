@@ -93,7 +93,7 @@ def test_curves_have_the_values_of_metrics_csv(server: str, folder: Path) -> Non
         (run,) = [name for name, found in get(server, "data/plugin/scalars/tags").items() if tag in found]
         points = get(server, f"data/plugin/scalars/scalars?run={run}&tag={tag}")
         expected = [float(line[header.index(tag)]) for line in lines]
-        assert [value for _, _, value in points] == pytest.approx(expected)
+        assert [value for _, _, value in points] == pytest.approx(expected, rel=1e-4)
 
 
 def test_the_loss_of_steps_has_a_point_every_ten(server: str) -> None:

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import math
 import time
 import warnings
 from pathlib import Path
@@ -62,7 +63,7 @@ class RunFolder:
             if self.settings.callbacks.model_summary:
                 print_summary(self.task.model, self.data.example())
             text = yaml.safe_dump(self.settings.model_dump(), sort_keys=False, allow_unicode=True)
-            (self.path / "config.yaml").write_text(text)
+            (self.path / "config.yaml").write_text(text, encoding="utf-8")
 
     def load_best(self) -> None:
         """Put the weights of the best epoch into the task."""
@@ -79,7 +80,9 @@ class RunFolder:
             figure.savefig(self.path / f"{name}.png", dpi=110)
             self._log_figure(name, figure)
         self._log_graph_and_hyperparameters(results)
-        (self.path / "results.json").write_text(json.dumps(results, indent=2, ensure_ascii=False) + "\n")
+        results["total_seconds"] = round(time.perf_counter() - self._start, 2)
+        text = json.dumps(results, indent=2, ensure_ascii=False, allow_nan=False)
+        (self.path / "results.json").write_text(text + "\n", encoding="utf-8")
         write_report(self.path, results, self.settings.model_dump())
         self._print(results)
         return results
@@ -121,19 +124,19 @@ class RunFolder:
             "images_per_second": round(sum(r["seconds"] * r["images/s"] for r in epochs) / seconds, 1)
             if epochs
             else None,
-            "total_seconds": round(time.perf_counter() - self._start, 2),
             **describe_environment(self.trainer.strategy.root_device),
         }
 
     def _best_epoch(self) -> int:
         """Count from 0 in the recorded epochs."""
         metric = self.settings.callbacks.checkpoint.monitor
-        values = [row[metric] if not metric.endswith("loss") else -row[metric] for row in self.recorder.epochs]
+        sign = -1 if metric.endswith("loss") else 1
+        values = [sign * row[metric] if math.isfinite(row[metric]) else -math.inf for row in self.recorder.epochs]
         return values.index(max(values)) if values else 0
 
     def _stopped_early(self) -> bool:
         stopping = [c for c in self.trainer.callbacks if isinstance(c, EarlyStopping)]  # type: ignore[attr-defined]
-        return any(c.stopped_epoch > 0 for c in stopping)
+        return any(c.stopping_reason_message for c in stopping)
 
     def _figures(self, scores: Scores | None) -> dict[str, Figure]:
         names = self.data.classes
@@ -164,7 +167,7 @@ class RunFolder:
             if isinstance(logger, TensorBoardLogger):
                 with torch.no_grad(), warnings.catch_warnings():
                     warnings.filterwarnings("ignore", r"`torch\.jit\.trace", FutureWarning)  # add_graph traces
-                    example = self.data.example().to(self.task.device)
+                    example = self.data.example().to(next(self.task.model.parameters()))
                     logger.experiment.add_graph(self.task.model.eval(), example)
                 flat = _flatten(self.settings.model_dump(exclude={"run", "callbacks", "logger"}))
                 logger.log_hyperparams(flat, results["metrics"])

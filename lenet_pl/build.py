@@ -6,7 +6,7 @@ from torch import nn
 from lenet_pl.data.datamodule import ImageDataModule
 from lenet_pl.errors import SettingError
 from lenet_pl.model.convnet import ConvNet
-from lenet_pl.settings import TrainSettings
+from lenet_pl.settings import LoaderSettings, TrainSettings
 from lenet_pl.task import ImageClassifier
 
 
@@ -34,8 +34,7 @@ def build_task(settings: TrainSettings, data: ImageDataModule) -> ImageClassifie
             "one weight per class"
         )
     model = ConvNet(settings.model, data.channels, len(data.classes))
-    if not settings.loader.drop_last and len(data.train_set) % settings.loader.batch_size == 1:
-        refuse_batch_of_one(model, settings.loader.batch_size, len(data.train_set))
+    refuse_batch_of_one(model, settings.loader, len(data.train_set))
     return ImageClassifier(
         model,
         classes=len(data.classes),
@@ -53,10 +52,11 @@ def build_task(settings: TrainSettings, data: ImageDataModule) -> ImageClassifie
     )
 
 
-def refuse_batch_of_one(model: nn.Module, batch_size: int, images: int) -> None:
-    """Raise SettingError if a last batch of one image would reach a batch normalisation that sees one value each."""
-    if any(isinstance(module, nn.BatchNorm1d) for module in model.modules()):
+def refuse_batch_of_one(model: nn.Module, loader: LoaderSettings, images: int) -> None:
+    """Raise SettingError if one image alone would reach a batch normalisation, which cannot learn from it."""
+    smallest = loader.batch_size if loader.drop_last else images % loader.batch_size or loader.batch_size
+    if smallest == 1 and any(isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d) for module in model.modules()):
         raise SettingError(
-            f"loader.batch_size: {batch_size} leaves a last batch of one of the {images} training images, which batch "
-            "normalisation cannot take; accepted is another size, or loader.drop_last=true"
+            f"loader.batch_size: {loader.batch_size} makes a batch of one of the {images} training images, which batch "
+            "normalisation cannot take; accepted is another size, or loader.drop_last=true for a last batch of one"
         )

@@ -29,19 +29,26 @@ class EpochRecorder(Checkpoint):
         self.log_every_n_steps = log_every_n_steps
         self.epochs: list[dict[str, float]] = []
         self.step_losses: list[float] = []  # one per optimizer step
-        self._start = self._seconds = self._lr = 0.0
+        self._mark = self._validation = self._lr = 0.0
+
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        self._mark = time.perf_counter()
 
     def on_train_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        self._start = time.perf_counter()
-        self._seconds = 0.0
         self._lr = trainer.optimizers[0].param_groups[0]["lr"]
 
     def on_validation_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        self._seconds = time.perf_counter() - self._start  # of training alone
+        self._validation -= time.perf_counter()
+
+    def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        self._validation += time.perf_counter()
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         assert isinstance(pl_module, ImageClassifier)
-        seconds = self._seconds or time.perf_counter() - self._start
+        # From the end of the epoch before, so that its checkpoint counts; validation does not.
+        now = time.perf_counter()
+        seconds = now - self._mark - self._validation
+        self._mark, self._validation = now, 0.0
         losses = [float(loss) for loss in pl_module.step_losses]
         scores = {name: round(float(v), 6) for name, v in trainer.callback_metrics.items() if name in COLUMNS}
         speed = pl_module.images_trained * trainer.world_size / seconds

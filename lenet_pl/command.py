@@ -8,12 +8,13 @@ import os
 import re
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import hydra
 from hydra._internal.utils import get_args_parser
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, MissingConfigException
 from omegaconf import DictConfig, OmegaConf
@@ -58,8 +59,7 @@ def run_command(name: str, kind: type[AnySettings], work: Callable[[AnySettings,
         except Exception as error:
             failures.append(_complain(error, name, started))
             if isinstance(error, SettingError) and folder.resolve() != Path.cwd():
-                with contextlib.suppress(OSError):
-                    folder.rmdir()  # Hydra made it; it stays if anything is in it
+                remove_empty(folder)
 
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then hands over its errors in place of printing several lines
     try:
@@ -72,6 +72,14 @@ def run_command(name: str, kind: type[AnySettings], work: Callable[[AnySettings,
         failures.append(_complain(error, name, started))
     if failures:
         sys.exit(max(failures))
+
+
+def remove_empty(folder: Path) -> None:
+    """Remove the folder that Hydra made for a refused run, and empty ones above it; what holds files stays."""
+    with contextlib.suppress(OSError, ValueError):  # ValueError: the folder is not below this one
+        folder.rmdir()
+        for parent in folder.relative_to(Path.cwd()).parents[:-1]:
+            parent.rmdir()
 
 
 def refuse_arguments() -> None:
@@ -97,6 +105,24 @@ def to_settings(kind: type[AnySettings], config: DictConfig) -> AnySettings:
     values = OmegaConf.to_container(config, resolve=True)
     assert isinstance(values, dict)
     return validate(kind, {str(k): v for k, v in values.items()})
+
+
+def compose(name: str, kind: type[AnySettings], overrides: Sequence[str] = ()) -> AnySettings:
+    """Compose settings as the command line does, for use in Python.
+
+    Args:
+        name: of the configuration file, "train" for one.
+        kind: of the settings.
+        overrides: such as "model=lenet_bn".
+    """
+    return to_settings(kind, _compose(name, overrides))
+
+
+def _compose(name: str, overrides: Sequence[str]) -> DictConfig:
+    if GlobalHydra.instance().is_initialized():  # inside a command
+        return hydra.compose(name, list(overrides))
+    with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        return hydra.compose(name, list(overrides))
 
 
 def refuse_used_folder(folder: Path) -> None:
@@ -131,8 +157,7 @@ def explain(error: BaseException, name: str) -> str:
 
 def known_keys(name: str) -> list[str]:
     """List every dotted key of the configuration that no override has touched."""
-    with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        values = OmegaConf.to_container(hydra.compose(name))
+    values = OmegaConf.to_container(_compose(name, ()))
     assert isinstance(values, dict)
     return setting_keys({str(k): v for k, v in values.items()})
 

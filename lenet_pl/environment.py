@@ -16,12 +16,13 @@ import lenet_pl
 
 def describe_environment(device: torch.device) -> dict[str, Any]:
     """Describe the device, threads, versions, git commit and command of this process, as plain JSON values."""
-    packages = ("torch", "lightning", "torchmetrics", "hydra-core", "numpy")
+    packages = ("lightning", "torchmetrics", "hydra-core", "numpy")
     return {
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else f"{device.type}: {_processor()}",
         "threads": torch.get_num_threads(),
         "cores": os.cpu_count(),
         "versions": {"lenet_pl": lenet_pl.__version__, "python": platform.python_version()}
+        | {"torch": str(torch.__version__)}
         | {name: metadata.version(name) for name in packages},
         "git_commit": _git_commit(),
         "command": shlex.join(["python", *_argv()]),

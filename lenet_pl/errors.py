@@ -20,6 +20,10 @@ class DataError(UserError):
     """A file or folder that is absent, damaged, or not what it should be."""
 
 
+class DivergenceError(UserError):
+    """A loss that is no longer a finite number."""
+
+
 def did_you_mean(name: str, accepted: Iterable[str]) -> str:
     """Return "did you mean X?" for the nearest accepted name, or an empty string."""
     near = difflib.get_close_matches(name, list(accepted), n=1, cutoff=0.5)

@@ -19,14 +19,18 @@ from lenet_pl.settings import (
 )
 
 
-def build_optimizer(settings: Settings, parameters: Iterable[nn.Parameter]) -> optim.Optimizer:
-    """Build the optimizer that the settings name."""
+def build_optimizer(settings: Settings, parameters: Iterable[nn.Parameter], *, fused: bool = True) -> optim.Optimizer:
+    """Build the optimizer that the settings name.
+
+    Args:
+        settings: of one of the kinds in `conf/optimizer/`.
+        parameters: what is learned.
+        fused: one kernel for all parameters, on the CPU too, where torch has one.
+    """
     if isinstance(settings, AdamSettings):
         kind = optim.Adam if settings.name == "adam" else optim.AdamW
         first, second = settings.betas
-        return kind(
-            parameters, settings.lr, (first, second), settings.eps, settings.weight_decay, fused=True
-        )  # one kernel for all parameters, on the CPU too
+        return kind(parameters, settings.lr, (first, second), settings.eps, settings.weight_decay, fused=fused)
     if isinstance(settings, SgdSettings):
         return optim.SGD(
             parameters,
@@ -34,7 +38,7 @@ def build_optimizer(settings: Settings, parameters: Iterable[nn.Parameter]) -> o
             settings.momentum,
             weight_decay=settings.weight_decay,
             nesterov=settings.nesterov,
-            fused=True,
+            fused=fused,
         )
     assert isinstance(settings, RmspropSettings)
     return optim.RMSprop(

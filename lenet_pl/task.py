@@ -1,5 +1,6 @@
 """ImageClassifier: what is learned, how it is scored, and when the learning rate changes."""
 
+import math
 from typing import Any
 
 import lightning
@@ -10,6 +11,7 @@ from torchmetrics import MeanMetric
 from torchmetrics.classification import MulticlassAccuracy
 
 from lenet_pl.batch import Batch
+from lenet_pl.errors import DivergenceError
 from lenet_pl.optimizers import build_optimizer, build_scheduler
 from lenet_pl.settings import Settings
 
@@ -47,7 +49,8 @@ class ImageClassifier(lightning.LightningModule):
         self.class_weights: Tensor | None
         self.register_buffer("class_weights", class_weights, persistent=False)
         self.save_hyperparameters(description or {}, logger=False)
-        self.mean_loss = MeanMetric()  # of the part and epoch that is being scored, as is the accuracy
+        # Both are of the part and epoch that is being scored. By default MeanMetric would leave NaN out.
+        self.mean_loss = MeanMetric(nan_strategy=math.nan)
         self.accuracy = MulticlassAccuracy(classes, average="micro")
         self._steps: list[tuple[Tensor, Tensor, Tensor]] = []  # loss (), predictions (B,), labels (B,)
         self._logits: list[Tensor] = []
@@ -100,7 +103,9 @@ class ImageClassifier(lightning.LightningModule):
         self._score("test")
 
     def configure_optimizers(self) -> Any:
-        optimizer = build_optimizer(self.optimizer_settings, self.parameters())
+        # Lightning cannot clip gradients of a fused optimizer in mixed precision
+        fused = not (self.trainer.gradient_clip_val and "mixed" in self.trainer.precision)
+        optimizer = build_optimizer(self.optimizer_settings, self.parameters(), fused=fused)
         scheduler = build_scheduler(self.scheduler_settings, optimizer, int(self.trainer.estimated_stepping_batches))
         return {"optimizer": optimizer, "lr_scheduler": scheduler} if scheduler else optimizer
 
@@ -128,6 +133,11 @@ class ImageClassifier(lightning.LightningModule):
         self.mean_loss.update(torch.stack(losses).float(), sizes)
         self.accuracy.update(torch.cat(predictions), torch.cat(labels))
         scores = {f"{part}/loss": self.mean_loss.compute(), f"{part}/accuracy": self.accuracy.compute()}
+        if not torch.isfinite(mean := scores[f"{part}/loss"]):
+            raise DivergenceError(
+                f"{part}/loss: {float(mean)} in epoch {self.current_epoch + 1}, the training diverged; the checkpoint of "
+                "the epoch before is kept; a smaller optimizer.lr or a trainer.gradient_clip_norm may help"
+            )
         self.log_dict(scores, prog_bar=True, sync_dist=self.trainer.world_size > 1)
         self.mean_loss.reset()
         self.accuracy.reset()

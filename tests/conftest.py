@@ -4,11 +4,10 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-import hydra
 import pytest
 import torch
 
-from lenet_pl.command import conf_dir, to_settings
+from lenet_pl import command
 from lenet_pl.settings import TrainSettings
 
 FASHION = Path("/usr/share/datasets/fashion-mnist")
@@ -27,8 +26,7 @@ def compose() -> Compose:
     """Compose settings as the command line does: `compose("model=lenet_bn", "seed=1")`."""
 
     def _compose(*overrides: str) -> TrainSettings:
-        with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
-            return to_settings(TrainSettings, hydra.compose("train", ["run=unused", *overrides]))
+        return command.compose("train", TrainSettings, ["run=unused", *overrides])
 
     return _compose
 

@@ -184,7 +184,8 @@ def test_the_report_escapes_what_users_name(tmp_path: Path, results: dict[str, A
 def test_the_environment_is_described_in_plain_values(results: dict[str, Any]) -> None:
     described = describe_environment(torch.device("cpu"))
     assert json.loads(json.dumps(described)) == described
-    assert described["versions"]["torch"] == metadata.version("torch")
+    assert described["versions"]["torch"] == str(torch.__version__)
+    assert described["versions"]["lightning"] == metadata.version("lightning")
     assert described["cores"] == os.cpu_count()
     assert described["device"].startswith("cpu: ")
     assert set(described) <= set(results)

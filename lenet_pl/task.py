@@ -135,8 +135,8 @@ class ImageClassifier(lightning.LightningModule):
         scores = {f"{part}/loss": self.mean_loss.compute(), f"{part}/accuracy": self.accuracy.compute()}
         if not torch.isfinite(mean := scores[f"{part}/loss"]):
             raise DivergenceError(
-                f"{part}/loss: {float(mean)} in epoch {self.current_epoch + 1}, the training diverged; the checkpoint of "
-                "the epoch before is kept; a smaller optimizer.lr or a trainer.gradient_clip_norm may help"
+                f"{part}/loss: {float(mean)} in epoch {self.current_epoch + 1}, the training diverged; the last "
+                "checkpoint is of the epoch before; a smaller optimizer.lr or a trainer.gradient_clip_norm may help"
             )
         self.log_dict(scores, prog_bar=True, sync_dist=self.trainer.world_size > 1)
         self.mean_loss.reset()

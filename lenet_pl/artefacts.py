@@ -176,6 +176,9 @@ class RunFolder:
     def _print(self, results: dict[str, Any]) -> None:
         console = Console()
         table = Table(title=f"{results['model']} on {results['data']}, seed {results['seed']}", show_header=False)
+        table.add_column()
+        table.add_column(overflow="fold")  # a path is never cut off
+        place = self.path.relative_to(Path.cwd()) if self.path.is_relative_to(Path.cwd()) else self.path
         metrics = results["metrics"]
         rows = [("parameters", f"{results['parameters']:,}")]
         if results["epochs"]:
@@ -198,10 +201,10 @@ class RunFolder:
         rows += [
             ("seconds", f"{results['total_seconds']:.1f}, of which training {results['training_seconds']:.1f}"),
             ("images per second", f"{results['images_per_second'] or 0:,.0f} in training"),
-            ("everything is in", str(self.path)),
+            ("everything is in", str(place)),
         ]
         if self._tensorboard():
-            rows.append(("look at it with", f"tensorboard --logdir {self.path}"))
+            rows.append(("look at it with", f"tensorboard --logdir {place}"))
         for row in rows:
             table.add_row(*row)
         console.print(table)

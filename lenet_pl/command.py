@@ -38,7 +38,7 @@ def conf_dir() -> Path:
 def run_command(name: str, kind: type[AnySettings], work: Callable[[AnySettings, Path], Any]) -> None:
     """Compose `conf/<name>.yaml` with the command line, check it, and do the work; ends the process on an error.
 
-    Exit codes: 2 for settings, 1 for the rest, 130 for an interrupt.
+    Exit codes: 2 for settings, 1 for the rest, 130 and 143 after SIGINT and SIGTERM.
 
     Args:
         name: of the verb and of its configuration file.
@@ -58,16 +58,15 @@ def run_command(name: str, kind: type[AnySettings], work: Callable[[AnySettings,
             work(settings, folder)
         except Exception as error:
             failures.append(_complain(error, name, started))
-            if isinstance(error, SettingError) and folder.resolve() != Path.cwd():
+            if folder.resolve() != Path.cwd():
                 remove_empty(folder)
 
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then hands over its errors in place of printing several lines
     try:
         refuse_arguments()
         hydra.main(config_path=str(conf_dir()), config_name=name, version_base="1.3")(job)()
-    except KeyboardInterrupt:
-        print(f"error: interrupted; {name} is not finished", file=sys.stderr)
-        failures.append(130)
+    except (KeyboardInterrupt, SystemExit) as stop:
+        failures.append(_interrupted(stop, name))
     except Exception as error:
         failures.append(_complain(error, name, started))
     if failures:
@@ -160,6 +159,18 @@ def known_keys(name: str) -> list[str]:
     values = OmegaConf.to_container(_compose(name, ()))
     assert isinstance(values, dict)
     return setting_keys({str(k): v for k, v in values.items()})
+
+
+def _interrupted(stop: BaseException, name: str) -> int:
+    """Say that a signal ended the work; return 128 + its number, as shells do. Another exit is passed on."""
+    if isinstance(stop, KeyboardInterrupt) or isinstance(stop.__context__, KeyboardInterrupt):
+        code = 130
+    elif type(stop).__name__ == "SIGTERMException":  # Lightning's, an exit without a code, which would count as success
+        code = 143
+    else:
+        raise stop
+    print(f"error: interrupted; {name} is not finished", file=sys.stderr)
+    return code
 
 
 def _complain(error: Exception, name: str, started: bool) -> int:

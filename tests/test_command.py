@@ -243,3 +243,32 @@ def test_a_sweep_of_real_runs_goes_on_after_a_bad_job(tmp_path: Path, command_en
     ]
     assert [p.name for p in (tmp_path / "sweep").iterdir() if p.is_dir()] == ["1"]
     assert json.loads((tmp_path / "sweep" / "1" / "results.json").read_text())["seed"] == 0
+
+
+def test_an_interrupted_run_never_counts_as_done(run: Run) -> None:
+    code, lines = run(work=fail(KeyboardInterrupt()))
+    assert (code, len(lines)) == (130, 1)
+    assert lines[0].startswith("error: interrupted")
+
+
+def test_a_signal_that_lightning_turned_into_an_exit_has_the_code_of_shells(run: Run) -> None:
+    def interrupted(settings: TrainSettings, folder: Path) -> None:
+        try:
+            raise KeyboardInterrupt
+        except KeyboardInterrupt:
+            sys.exit(1)
+
+    assert run(work=interrupted)[0] == 130
+    from lightning.pytorch.utilities.exceptions import SIGTERMException
+
+    code, lines = run(work=fail(SIGTERMException()))
+    assert (code, len(lines)) == (143, 1)
+
+
+def test_another_exit_is_passed_on(run: Run) -> None:
+    assert run(work=fail(SystemExit(7)))[0] == 7
+
+
+def test_a_run_that_fails_before_it_writes_leaves_no_folder(run: Run) -> None:
+    assert run(work=fail(DataError("x: damaged")))[0] == 1
+    assert list(Path().iterdir()) == []

@@ -134,8 +134,8 @@ def test_truncated_gz_is_named(keep: int, tmp_path: Path) -> None:
 
 def test_absent_files_offline_say_what_to_put_where_and_what_else_works(tmp_path: Path) -> None:
     published = replace(TINY, system=tmp_path / "system", system_package="dataset-tiny")
-    message = refused(published, tmp_path / "root")
-    for part in ("data=tiny", "a.gz, b.gz", NOWHERE, f"{tmp_path}/root/Tiny", "package dataset-tiny", "data=digits"):
+    message = refused(published, tmp_path / "sets")
+    for part in ("data=tiny", "a.gz, b.gz", NOWHERE, f"{tmp_path}/sets/Tiny", "package dataset-tiny", "data=digits"):
         assert part in message
 
 

@@ -1,0 +1,44 @@
+"""What this machine can do at most, in figures that a training rate can be held against."""
+
+import time
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from lenet_pl.data.image_set import ImageSet
+
+SIDE = 1024  # of the matrices that are multiplied
+
+
+def multiply_rate(dtype: torch.dtype) -> float:
+    """Measure matrix multiplication in floating-point operations per second (a multiply-add is two)."""
+    a, b = (torch.randn(SIDE, SIDE).to(dtype) for _ in range(2))
+    return 2 * SIDE**3 / _best(lambda: a @ b)
+
+
+def gather_rate(images: ImageSet, batch_size: int) -> float:
+    """Measure how many bytes of random images per second become a batch."""
+    index = torch.randperm(len(images))[:batch_size]
+    return images[index].images.numel() / _best(lambda: images[index].images)
+
+
+def training_operations(model: nn.Module, example: Tensor) -> float:
+    """Count floating-point operations that training needs for one image, forward and backward, by torch's counter."""
+    batch = example.expand(2, *example.shape[1:])
+    counter = FlopCounterMode(display=False)
+    with counter:
+        model(batch).sum().backward()
+    model.zero_grad()
+    return float(counter.get_total_flops() / 2)
+
+
+def _best(work: Callable[[], object], rounds: int = 20) -> float:
+    """Return the shortest time of several, in seconds."""
+    times = []
+    for _ in range(rounds):
+        start = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - start)
+    return min(times)

@@ -140,7 +140,8 @@ class RunFolder:
 
     def _figures(self, scores: Scores | None) -> dict[str, Figure]:
         names = self.data.classes
-        shown = self.data.train_set[:SAMPLES]
+        some = torch.randperm(len(self.data.train_set), generator=torch.Generator().manual_seed(0))[:SAMPLES]
+        shown = self.data.train_set[some]  # a folder's images are sorted by class; some of each are wanted
         figures = {
             "samples": draw_samples(shown.images, [names[k] for k in shown.labels.tolist()], "training images"),
         }

@@ -83,5 +83,9 @@ class EpochRecorder(Checkpoint):
 class ProgressBar(RichProgressBar):
     """Live progress with the scores of the epoch before, and without the logger's version."""
 
+    def _get_train_description(self, current_epoch: int) -> str:
+        """Count epochs from 1, as the tables do."""
+        return f"Epoch {current_epoch + 1}/{self.trainer.max_epochs} "
+
     def get_metrics(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> dict[str, Any]:
         return {name: value for name, value in super().get_metrics(trainer, pl_module).items() if name != "v_num"}

@@ -13,10 +13,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import hydra
+import yaml
 from hydra._internal.utils import get_args_parser
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException, MissingConfigException
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -57,6 +59,8 @@ def run_command(name: str, kind: type[AnySettings], work: Callable[[AnySettings,
             refuse_used_folder(folder)
             work(settings, folder)
         except Exception as error:
+            if HydraConfig.get().mode == RunMode.MULTIRUN:
+                error.add_note(f"job {HydraConfig.get().job.num} ({' '.join(HydraConfig.get().overrides.task)})")
             failures.append(_complain(error, name, started))
             if folder.resolve() != Path.cwd():
                 remove_empty(folder)
@@ -82,12 +86,21 @@ def remove_empty(folder: Path) -> None:
 
 
 def refuse_arguments() -> None:
-    """Raise SettingError for command lines that make Hydra print more than a line."""
+    """Raise SettingError for command lines that make Hydra print more than a line, or train something else."""
     known, unknown = get_args_parser().parse_known_args()
-    if wrong := [argument for argument in unknown if argument.startswith("-")]:
-        raise SettingError(f"{wrong[0]}: no such option; settings are written key=value, see --help")
+    if unknown and unknown[0].startswith("-"):
+        raise SettingError(f"{unknown[0]}: no such option; settings are written key=value, see --help")
+    if unknown:
+        raise SettingError(f"{unknown[0]}: out of place; options such as -m stand before all settings")
+    for option in ("config_path", "config_dir", "config_name"):
+        if value := getattr(known, option):
+            raise SettingError(f"--{option.replace('_', '-')}: got {value}; not taken, settings are written key=value")
     for override in known.overrides:
         group, _, choice = override.partition("=")
+        if not group:
+            raise SettingError(f"{override}: no setting named; settings are written key=value, see --help")
+        if choice == "null" and group in OPTIONAL_GROUPS:
+            sys.argv.remove(override)  # it is the default, which Hydra does not take as a choice
         if choice == "null" and (conf_dir() / group).is_dir() and group not in OPTIONAL_GROUPS:
             choices = sorted(file.stem for file in (conf_dir() / group).glob("*.yaml"))
             raise SettingError(f"{group}: got null; accepted is {', '.join(choices)}")
@@ -125,11 +138,13 @@ def _compose(name: str, overrides: Sequence[str]) -> DictConfig:
 
 
 def refuse_used_folder(folder: Path) -> None:
-    """Raise SettingError if a run lives in the folder already."""
+    """Raise SettingError if anything is in the folder already."""
     if os.environ.get("LOCAL_RANK", "0") != "0":
         return  # one of several processes of a run that the first one has begun
     if (folder / "config.yaml").exists():
         raise SettingError(f"run: {folder} holds a run already; accepted is a new or an empty folder")
+    if any(folder.iterdir()):
+        raise SettingError(f"run: {folder} is not empty; accepted is a new or an empty folder")
 
 
 def explain(error: BaseException, name: str) -> str:
@@ -147,8 +162,15 @@ def explain(error: BaseException, name: str) -> str:
         )
     if appended := re.match(r"Could not append to config\. An item is already at '([^']+)'", text):
         return f"+{appended[1]}: exists already; write {appended[1]}=... without the +"
+    if isinstance(error, OverrideParseException):
+        key, _, value = error.override.partition("=")
+        return (
+            f"{key}: cannot read {value or 'it'}; a value with spaces or special characters is written \"{key}='...'\""
+        )
     if isinstance(error, HydraException | OmegaConfBaseException):
         return text
+    if isinstance(error, yaml.YAMLError):
+        return f"configuration file: {text}"
     if isinstance(error, OSError):
         return f"{error.filename or ''}: {error.strerror or error}".removeprefix(": ")
     return f"unexpected {type(error).__name__}: {text or 'no message'}; traceback=true shows where it arose"
@@ -180,7 +202,8 @@ def _complain(error: Exception, name: str, started: bool) -> int:
     line = explain(error, name)
     if isinstance(error, OSError) and not isinstance(error, HydraException) and not started:
         line = f"run: {line}; accepted is a folder that can be written"
-    print(f"error: {line}", file=sys.stderr)
+    where = "".join(f"{note}: " for note in getattr(error, "__notes__", []))
+    print(f"error: {where}{line}", file=sys.stderr)
     if isinstance(error, UserError):
         return error.exit_code
-    return SettingError.exit_code if isinstance(error, HydraException | OmegaConfBaseException) else 1
+    return SettingError.exit_code if isinstance(error, HydraException | OmegaConfBaseException | yaml.YAMLError) else 1

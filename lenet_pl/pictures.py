@@ -23,8 +23,9 @@ def draw_curves(epochs: Sequence[dict[str, float]], step_losses: Sequence[float]
         axis.set(xlabel="epoch", title=metric)
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         axis.legend()
-    axes[2].plot(np.arange(1, len(step_losses) + 1), step_losses, color=TRAIN, linewidth=0.3, alpha=0.5)
     width = max(1, len(step_losses) // 100)
+    faint = {"linewidth": 0.3, "alpha": 0.5} if width > 1 else {}  # under the smooth line
+    axes[2].plot(np.arange(1, len(step_losses) + 1), step_losses, color=TRAIN, **faint)
     if len(step_losses) > width > 1:
         smooth = np.convolve(step_losses, np.full(width, 1 / width), "valid")
         axes[2].plot(np.arange(width, len(step_losses) + 1), smooth, color=TRAIN, label=f"mean of {width} steps")

@@ -42,6 +42,12 @@ def write_report(folder: Path, results: dict[str, Any], settings: dict[str, Any]
     figures: dict[str, str] = {name: f"{value:.4f}" for name, value in metrics.items()}
     for name in ("parameters", "epochs", "best_epoch", "training_seconds", "images_per_second"):
         figures[name.replace("_", " ")] = f"{results[name]:,}" if results[name] is not None else "–"
+    for part, count in results["images"].items():
+        figures[f"{part} images"] = f"{count:,}"
+    if pair := results["most_confused"]:
+        figures["most confused"] = f"{' and '.join(pair['classes'])}, {pair['count']} times"
+    for name, value in (results["per_class_accuracy"] or {}).items():
+        figures[f"test/accuracy of {name}"] = "–" if value is None else f"{value:.4f}"
     rows = "".join(f"<tr><td>{_text(k)}<td>{_text(v)}" for k, v in figures.items())
     pictures = "".join(
         f'<h2>{name.replace("_", " ").capitalize()}</h2><img alt="{name}" src="{_embed(folder / f"{name}.png")}">\n'

@@ -130,10 +130,9 @@ def check_device(settings: TrainerSettings) -> None:
 
 def refuse_ddp_in_sweep(settings: TrainerSettings) -> None:
     """Raise SettingError for several processes under --multirun: each would repeat the whole sweep."""
-    several = settings.strategy == "ddp" and settings.devices > 1
-    if several and HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN:
+    if settings.devices > 1 and HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN:
         raise SettingError(
-            "trainer.strategy: ddp with more than one device starts the command again in each process and would repeat "
+            "trainer.devices: more than one device starts the command again in each process and would repeat "
             "the whole --multirun; accepted is one command per run, or trainer.devices=1"
         )
 

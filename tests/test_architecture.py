@@ -71,8 +71,9 @@ def test_only_the_top_knows_the_parts(module: str) -> None:
 
 
 @pytest.mark.parametrize("module", MODULES)
-def test_nobody_imports_a_verb(module: str) -> None:
-    assert not own(module) & VERBS
+def test_nobody_imports_a_verb_but_the_benchmark_that_times_it(module: str) -> None:
+    timed = {"lenet_pl.train"} if module == "lenet_pl.benchmark.compare_loops" else set()
+    assert not own(module) & VERBS - timed
 
 
 @pytest.mark.parametrize("module", ["lenet_pl.settings", "lenet_pl.errors", "lenet_pl.command", *sorted(VERBS)])

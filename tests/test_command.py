@@ -229,7 +229,8 @@ def test_a_sweep_goes_on_after_a_bad_job_and_ends_with_its_code(run: Run, tmp_pa
     code, errors = run("-m", "seed=0,-1,1,2", f"run={tmp_path / 'sweep'}", work=work)
     assert seen == [(0, "0"), (1, "2"), (2, "3")]
     assert code == 2
-    assert [line[:12] for line in errors] == ["error: seed:", "error: x: da"]
+    assert [line.split(" (")[0] for line in errors] == ["error: job 1", "error: job 2"]
+    assert ["seed: got -1" in errors[0], errors[1].endswith("x: damaged")] == [True, True]
     assert not (tmp_path / "sweep" / "1").exists()
 
 
@@ -239,7 +240,8 @@ def test_a_sweep_of_real_runs_goes_on_after_a_bad_job(tmp_path: Path, command_en
     code, errors = start(command_environment, tmp_path, *arguments)
     assert code == 2
     assert [line for line in errors.splitlines() if line] == [
-        "error: seed: got -1; accepted is greater than or equal to 0"
+        "error: job 0 (seed=-1 trainer.max_epochs=1 debug=one_batch data=fake logger=none run=sweep): "
+        "seed: got -1; accepted is greater than or equal to 0"
     ]
     assert [p.name for p in (tmp_path / "sweep").iterdir() if p.is_dir()] == ["1"]
     assert json.loads((tmp_path / "sweep" / "1" / "results.json").read_text())["seed"] == 0
@@ -272,3 +274,33 @@ def test_another_exit_is_passed_on(run: Run) -> None:
 def test_a_run_that_fails_before_it_writes_leaves_no_folder(run: Run) -> None:
     assert run(work=fail(DataError("x: damaged")))[0] == 1
     assert list(Path().iterdir()) == []
+
+
+def test_a_folder_that_holds_anything_is_refused_and_untouched(run: Run) -> None:
+    Path("mine").mkdir()
+    Path("mine/curves.png").write_text("my own")
+    code, lines = run("run=mine")
+    assert (code, len(lines)) == (2, 1)
+    assert "mine is not empty" in lines[0]
+    assert Path("mine/curves.png").read_text() == "my own"
+    assert run("run=.")[0] == 2
+
+
+@pytest.mark.parametrize("group", ["debug", "experiment"])
+def test_the_default_of_a_group_without_choice_can_be_written_out(group: str, run: Run) -> None:
+    assert run(f"{group}=null") == (0, [])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["data=mnist", "-m", "seed=0,1"], "stand before all settings"),
+        (["=3"], "no setting named"),
+        (["data=folder", "data.path=a b (1)"], "data.path='...'"),
+        (["--config-dir=."], "--config-dir"),
+    ],
+)
+def test_command_lines_that_hydra_answers_at_length_take_one_line(arguments: list[str], words: str, run: Run) -> None:
+    code, lines = run(*arguments)
+    assert (code, len(lines)) == (2, 1)
+    assert words in lines[0]

@@ -86,4 +86,13 @@ def _accepted(problem: Any) -> str:
         return f"a list of at least {context['min_length']}"
     if kind == "too_long":
         return f"a list of at most {context['max_length']}"
-    return str(problem["msg"]).removeprefix("Input should be ").replace("a valid ", "a ")
+    if kind == "string_too_short":
+        return "a text that is not empty"
+    if kind == "string_pattern_mismatch":
+        return "A-Za-z0-9, dot, underscore and hyphen"
+    return (
+        str(problem["msg"])
+        .replace("a valid integer", "an integer")
+        .removeprefix("Input should be ")
+        .replace("a valid ", "a ")
+    )

@@ -48,6 +48,7 @@ def build_task(settings: TrainSettings, data: ImageDataModule) -> ImageClassifie
             "channels": data.channels,
             "mean": list(data.to_input.mean),
             "std": list(data.to_input.std),
+            "background": data.source.background,
         },
     )
 

@@ -24,6 +24,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from lenet_pl.errors import SettingError, UserError, did_you_mean
 from lenet_pl.settings import Settings, nearest_key, setting_keys, validate
+from lenet_pl.settings.trained import TrainedSettings
 
 AnySettings = TypeVar("AnySettings", bound=Settings)
 
@@ -56,7 +57,8 @@ def run_command(name: str, kind: type[AnySettings], work: Callable[[AnySettings,
         folder = Path(HydraConfig.get().runtime.output_dir)
         try:
             settings = to_settings(kind, config)
-            refuse_used_folder(folder)
+            if not issubclass(kind, TrainedSettings):  # those verbs make their folder later, beside the run
+                refuse_used_folder(folder)
             work(settings, folder)
         except Exception as error:
             if HydraConfig.get().mode == RunMode.MULTIRUN:

@@ -1,5 +1,7 @@
 """What tests share: composed settings, real digits, real Fashion-MNIST where it is installed."""
 
+import contextlib
+import io
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +11,7 @@ import torch
 
 from lenet_pl import command
 from lenet_pl.settings import TrainSettings
+from lenet_pl.train import train
 
 FASHION = Path("/usr/share/datasets/fashion-mnist")
 
@@ -29,6 +32,15 @@ def compose() -> Compose:
         return command.compose("train", TrainSettings, ["run=unused", *overrides])
 
     return _compose
+
+
+@pytest.fixture(scope="session")
+def digits_run(compose: Compose, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a short real run, `lenet5` on digits, which tests read and do not change."""
+    folder = tmp_path_factory.mktemp("digits_run")
+    with contextlib.redirect_stdout(io.StringIO()):
+        train(compose("trainer.max_epochs=8", "logger=none", "callbacks.progress_bar=false"), folder)
+    return folder
 
 
 @pytest.fixture

@@ -1,0 +1,123 @@
+"""A trained network, back from its run folder or checkpoint. Nothing in either can name code to be run."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lenet_pl.checkpoint import load_checkpoint
+from lenet_pl.data.datamodule import ImageDataModule
+from lenet_pl.data.transform import ModelInput
+from lenet_pl.errors import DataError, SettingError
+from lenet_pl.model.convnet import ConvNet
+from lenet_pl.settings import AugmentSettings, DataSettings, TrainSettings, validate
+from lenet_pl.settings.trained import TrainedSettings
+
+BLOCK = 1000  # images that pass through the network at once
+NO_AUGMENT = {name: 0 if name == "crop_padding" else 0.0 for name in AugmentSettings.model_fields}
+
+
+@dataclass(frozen=True)
+class TrainedRun:
+    """A network with all that its use needs."""
+
+    folder: Path  # of the run, or the one that the checkpoint lies in
+    checkpoint: Path
+    settings: TrainSettings
+    model: ConvNet  # in evaluation mode, on the CPU
+    to_input: ModelInput
+    classes: tuple[str, ...]
+
+    @property
+    def channels(self) -> int:
+        """1 for grey, 3 for colour."""
+        return self.model.channels
+
+    @property
+    def name(self) -> str:
+        """Model, data and seed in a few words."""
+        return f"{self.settings.model.name} on {self.settings.data.name}, seed {self.settings.seed}"
+
+    def logits(self, images: Tensor) -> Tensor:
+        """Classify uint8 (N, C, h, w); returns float (N, K) on the CPU."""
+        with torch.inference_mode():
+            return torch.cat([self.model(self.to_input(block)) for block in torch.split(images, BLOCK)])
+
+    def data(self, settings: DataSettings | None = None) -> ImageDataModule:
+        """Load the run's own data, or another set of the same classes.
+
+        Raises:
+            DataError: files are absent, or the set has other classes or channels than the network.
+        """
+        module = ImageDataModule(
+            settings or self.settings.data,
+            self.settings.loader,
+            validate(AugmentSettings, NO_AUGMENT),
+            image_size=self.model.image_size,
+            seed=self.settings.seed,
+        )
+        if len(module.classes) != len(self.classes) or module.channels != self.channels:
+            raise DataError(
+                f"data: {module.source.name} has {len(module.classes)} classes and {module.channels} channels; "
+                f"accepted by this network are {len(self.classes)} classes and {self.channels} channels"
+            )
+        return module
+
+
+def open_run(settings: TrainedSettings) -> TrainedRun:
+    """Rebuild the network that `run` or `ckpt` names.
+
+    Raises:
+        SettingError: neither or both are given.
+        DataError: there is no such run, or its checkpoint is damaged, a stranger's or of another version.
+    """
+    if (settings.run is None) == (settings.ckpt is None):
+        came = "neither" if settings.run is None else "both"
+        raise SettingError(f"run: got {came} run and ckpt; accepted is run=<folder of a run> or ckpt=<file>")
+    if settings.ckpt is not None:
+        return load_run(Path(settings.ckpt))
+    folder = Path(str(settings.run))
+    if not folder.is_dir():
+        raise DataError(f"run: {folder} is not a folder; accepted is one that lenet_pl.train has filled")
+    checkpoint = folder / "checkpoints" / "best.ckpt"
+    if not checkpoint.is_file():
+        raise DataError(
+            f"run: {folder} has no checkpoints/best.ckpt; accepted is a folder that lenet_pl.train has filled"
+        )
+    return load_run(checkpoint)
+
+
+def load_run(checkpoint: Path) -> TrainedRun:
+    """Rebuild the network of one checkpoint file.
+
+    Raises:
+        DataError: the file is absent, damaged, a stranger's or of another version.
+    """
+    content = load_checkpoint(checkpoint)
+    given: Any = content.get("hyper_parameters")
+    try:
+        settings = validate(TrainSettings, given["settings"])
+        classes = tuple(str(name) for name in given["classes"])
+        model = ConvNet(settings.model, given["channels"], len(classes))
+        to_input = ModelInput(
+            settings.model.image_size, settings.data.fit, given["mean"], given["std"], given["background"]
+        )
+        weights = content["state_dict"].items()
+        model.load_state_dict({k.removeprefix("model."): v for k, v in weights if k.startswith("model.")})
+    except (SettingError, RuntimeError, TypeError, KeyError, ValueError, AttributeError) as error:
+        why = " ".join(str(error).split())[:200]
+        raise DataError(f"{checkpoint}: not written by this version of lenet_pl ({why})") from None
+    folder = checkpoint.parent.parent if checkpoint.parent.name == "checkpoints" else checkpoint.parent
+    return TrainedRun(folder, checkpoint, settings, model.eval(), to_input, classes)
+
+
+def output_folder(settings: TrainedSettings, run: TrainedRun, verb: str) -> Path:
+    """Make the folder for the verb's files; never one that holds something already."""
+    folder = Path(settings.out) if settings.out else run.folder / verb / f"{datetime.now():%Y-%m-%d_%H-%M-%S-%f}"
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise SettingError(f"out: {folder} is not an empty folder; accepted is a new or an empty folder")
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder

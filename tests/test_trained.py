@@ -1,0 +1,104 @@
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import Compose
+
+from lenet_pl.build import build_datamodule, build_task
+from lenet_pl.errors import DataError, SettingError, UserError
+from lenet_pl.settings import DigitsDataSettings, FakeDataSettings
+from lenet_pl.settings.trained import TrainedSettings
+from lenet_pl.trained import load_run, open_run, output_folder
+
+
+def asked(run: object = None, ckpt: object = None, out: object = None) -> TrainedSettings:
+    run, ckpt, out = (None if value is None else str(value) for value in (run, ckpt, out))
+    return TrainedSettings(run=run, ckpt=ckpt, out=out, traceback=False)
+
+
+def test_a_run_scores_again_what_it_scored_when_it_was_trained(digits_run: Path) -> None:
+    run = open_run(asked(digits_run))
+    test = run.data().test_set
+    right = (run.logits(test.images).argmax(1) == test.labels).float().mean()
+    results = json.loads((digits_run / "results.json").read_text())
+    assert float(right) == pytest.approx(results["metrics"]["test/accuracy"], abs=1e-6)
+    assert float(right) > 0.8
+
+
+def test_a_checkpoint_alone_is_enough(digits_run: Path, tmp_path: Path) -> None:
+    alone = tmp_path / "alone.ckpt"
+    alone.write_bytes((digits_run / "checkpoints" / "best.ckpt").read_bytes())
+    run, again = open_run(asked(digits_run)), open_run(asked(ckpt=alone))
+    images = run.data().test_set.images
+    assert torch.equal(run.logits(images), again.logits(images))
+    assert (run.folder, again.folder) == (digits_run, tmp_path)
+    assert again.classes == run.data().classes
+
+
+@pytest.mark.parametrize("both", [True, False])
+def test_one_of_run_and_ckpt_is_wanted(digits_run: Path, both: bool) -> None:
+    given = asked(digits_run, digits_run / "checkpoints" / "last.ckpt") if both else asked()
+    with pytest.raises(SettingError, match=r"run=<folder of a run> or ckpt=<file>"):
+        open_run(given)
+
+
+def test_what_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="nowhere is not a folder"):
+        open_run(asked(tmp_path / "nowhere"))
+    with pytest.raises(DataError, match=r"has no checkpoints/best\.ckpt"):
+        open_run(asked(tmp_path))
+    with pytest.raises(DataError, match="no such checkpoint"):
+        open_run(asked(ckpt=tmp_path / "no.ckpt"))
+
+
+@pytest.mark.parametrize("change", ["settings", "classes", "weights", "key", "nothing"])
+def test_a_foreign_checkpoint_is_refused_in_one_line(digits_run: Path, tmp_path: Path, change: str) -> None:
+    content = torch.load(digits_run / "checkpoints" / "best.ckpt", weights_only=True)
+    if change == "settings":
+        content["hyper_parameters"]["settings"]["model"]["activation"] = "os.system"
+    elif change == "classes":
+        content["hyper_parameters"]["classes"] = ["a", "b"]
+    elif change == "weights":
+        content["state_dict"]["model.features.conv1.weight"] = torch.zeros(3)
+    elif change == "key":
+        del content["hyper_parameters"]["mean"]
+    else:
+        content = {"state_dict": {}}
+    torch.save(content, tmp_path / "foreign.ckpt")
+    with pytest.raises(UserError) as error:
+        load_run(tmp_path / "foreign.ckpt")
+    assert "foreign.ckpt" in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_another_set_with_other_classes_is_refused(digits_run: Path, compose: Compose) -> None:
+    run = open_run(asked(digits_run))
+    fake = compose("data=fake", "data.classes=3").data
+    assert isinstance(fake, FakeDataSettings)
+    with pytest.raises(DataError, match="3 classes and 1 channels; accepted by this network are 10 classes"):
+        run.data(fake)
+    same = compose("data=digits").data
+    assert isinstance(same, DigitsDataSettings)
+    assert len(run.data(same).test_set) == 359
+
+
+def test_files_never_go_over_others(digits_run: Path, tmp_path: Path) -> None:
+    run = open_run(asked(digits_run))
+    (tmp_path / "used").mkdir()
+    (tmp_path / "used" / "results.json").write_text("{}")
+    with pytest.raises(SettingError, match=r"used is not an empty folder; accepted is a new or an empty folder"):
+        output_folder(asked(digits_run, out=tmp_path / "used"), run, "evaluate")
+    assert output_folder(asked(digits_run, out=tmp_path / "new" / "deep"), run, "evaluate").is_dir()
+
+
+def test_a_network_has_what_training_normalised_with(digits_run: Path, compose: Compose) -> None:
+    settings = compose()
+    data = build_datamodule(settings)
+    run = load_run(digits_run / "checkpoints" / "last.ckpt")
+    images = data.test_set.images[:5]
+    torch.testing.assert_close(run.to_input(images), data.to_input(images), rtol=0, atol=0)
+    assert not run.model.training
+    assert sum(p.numel() for p in run.model.parameters()) == sum(
+        p.numel() for p in build_task(settings, data).model.parameters()
+    )

@@ -49,6 +49,7 @@ def build_task(settings: TrainSettings, data: ImageDataModule) -> ImageClassifie
             "mean": list(data.to_input.mean),
             "std": list(data.to_input.std),
             "background": data.source.background,
+            "side": data.source.train.array.shape[-1],
         },
     )
 

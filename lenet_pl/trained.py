@@ -30,6 +30,7 @@ class TrainedRun:
     model: ConvNet  # in evaluation mode, on the CPU
     to_input: ModelInput
     classes: tuple[str, ...]
+    side: int  # px, height and width of the images of its data, before they reach the model's size
 
     @property
     def channels(self) -> int:
@@ -105,13 +106,14 @@ def load_run(checkpoint: Path) -> TrainedRun:
         to_input = ModelInput(
             settings.model.image_size, settings.data.fit, given["mean"], given["std"], given["background"]
         )
+        side = int(given["side"])
         weights = content["state_dict"].items()
         model.load_state_dict({k.removeprefix("model."): v for k, v in weights if k.startswith("model.")})
     except (SettingError, RuntimeError, TypeError, KeyError, ValueError, AttributeError) as error:
         why = " ".join(str(error).split())[:200]
         raise DataError(f"{checkpoint}: not written by this version of lenet_pl ({why})") from None
     folder = checkpoint.parent.parent if checkpoint.parent.name == "checkpoints" else checkpoint.parent
-    return TrainedRun(folder, checkpoint, settings, model.eval(), to_input, classes)
+    return TrainedRun(folder, checkpoint, settings, model.eval(), to_input, classes, side)
 
 
 def output_folder(settings: TrainedSettings, run: TrainedRun, verb: str) -> Path:

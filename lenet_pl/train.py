@@ -27,9 +27,11 @@ def train(settings: TrainSettings, folder: Path) -> dict[str, Any]:
 
     from lenet_pl.artefacts import RunFolder
     from lenet_pl.build import build_datamodule, build_task
+    from lenet_pl.memory import keep_freed_memory
     from lenet_pl.trainer import build_trainer, quiet_lightning
 
     quiet_lightning()
+    keep_freed_memory()
     lightning.seed_everything(settings.seed, verbose=False)
     datamodule = build_datamodule(settings)
     task = build_task(settings, datamodule)

@@ -11,7 +11,6 @@ from hydra.types import RunMode
 from lightning.pytorch.callbacks import (
     Callback,
     EarlyStopping,
-    LearningRateMonitor,
     ModelCheckpoint,
 )
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
@@ -94,10 +93,8 @@ def build_callbacks(settings: TrainSettings, folder: Path) -> list[Callback]:
             folder / "checkpoints", filename="last", save_on_train_epoch_end=True, enable_version_counter=False
         ),
     ]
-    if settings.logger.tensorboard or settings.logger.csv:
-        callbacks.append(LearningRateMonitor("step"))
     if given.progress_bar:
-        callbacks.append(ProgressBar(refresh_rate=REFRESH_EVERY))
+        callbacks.append(ProgressBar(REFRESH_EVERY))
     return callbacks
 
 

@@ -1,6 +1,7 @@
 import itertools
 from collections.abc import Iterator
 
+import numpy as np
 import pytest
 import torch
 from conftest import FASHION, Compose
@@ -46,7 +47,7 @@ ROWS = covering_array(*(GROUPS[name] for name in FACTORS))
 
 @pytest.mark.parametrize(("group", "choice"), [(g, c) for g, cs in GROUPS.items() for c in cs])
 def test_every_choice_composes_and_has_the_name_of_its_file(group: str, choice: str, compose: Compose) -> None:
-    settings = compose(f"{group}={choice}", *["data.path=somewhere"] * (choice == "folder"))
+    settings = compose(f"{group}={choice}", *["data.path=somewhere"] * (choice in ("folder", "arrays")))
     if group in FACTORS:
         assert getattr(settings, group).name == choice
 
@@ -83,6 +84,11 @@ def stand_in(compose: Compose, tmp_path_factory: pytest.TempPathFactory) -> dict
         Image.new("L", (20, 24), 20 * count).save(images / name / f"{count}.png")
     chosen = {name: (f"data={name}",) for name in GROUPS["data"]}
     chosen["folder"] += (f"data.path={images}", "loader.batch_size=3")
+    for part, name in itertools.product(("train", "test"), ("images", "labels")):
+        values = np.arange(24 * 20 * 20) % 251 if name == "images" else np.arange(24) % 3
+        shaped = values.astype(np.uint8).reshape(24, 20, 20) if name == "images" else values
+        np.save(images.parent / f"{part}_{name}.npy", shaped)
+    chosen["arrays"] += (f"data.path={images.parent}", "data.split.validation=0.25", "loader.batch_size=3")
     for name, published in {**PUBLISHED, "emnist": emnist("balanced")}.items():
         if name != "fashion" or not FASHION.is_dir():
             chosen[name] = (

@@ -125,7 +125,7 @@ def test_onecycle_rises_to_the_lr_and_falls_to_its_end(compose: Compose, tmp_pat
     overrides = ("scheduler=onecycle", "loader.batch_size=48", "trainer.max_epochs=5", "trainer.log_every_n_steps=1")
     fit(compose(*FAKE, *overrides, "logger=csv", "callbacks=all_epochs"), tmp_path)
     with (tmp_path / "csv" / "metrics.csv").open() as stream:
-        rates = [float(row["lr-Adam"]) for row in csv.DictReader(stream) if row["lr-Adam"]]
+        rates = [float(row["lr"]) for row in csv.DictReader(stream) if row["lr"]]
     assert len(rates) == 20  # 192 images, 4 steps per epoch
     assert rates[0] == pytest.approx(1e-3 * 0.04)
     assert rates[5] == max(rates) == pytest.approx(1e-3)

@@ -97,6 +97,7 @@ class ImageDataModule(lightning.LightningDataModule):
             epoch=lambda: trainer.fit_loop.epoch_progress.current.processed,  # type: ignore[attr-defined]
             rank=trainer.global_rank,
             ranks=trainer.world_size,
+            device=trainer.strategy.root_device,
         )
 
     def val_dataloader(self) -> BatchLoader:
@@ -120,6 +121,7 @@ class ImageDataModule(lightning.LightningDataModule):
             images.subset(torch.arange(len(images))[stretch]).to(device),
             self.loader.eval_batch_size,
             self.to_input.to(device),
+            device=device,
         )
 
     def _trainer(self) -> lightning.Trainer:

@@ -1,6 +1,7 @@
 """A set of labelled images, and fixed ways to divide it."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -18,6 +19,7 @@ class ImageSet:
     array: Tensor  # uint8 (M, C, H, W), grey levels 0 to 255; in memory, memory-mapped or on an accelerator
     labels: Tensor  # int64 (N,)
     rows: Tensor | None = None  # int64 (N,), where in the array the images are; None: N is M
+    announce: Callable[[Tensor], None] | None = None  # of an array on disk: takes the rows that are wanted soon
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -31,13 +33,19 @@ class ImageSet:
         """All images in a tensor of their own, uint8 (N, C, H, W)."""
         return self.array if self.rows is None else self.array[self.rows]
 
+    def expect(self, index: Tensor | slice) -> None:
+        """Say which images are gathered soon; only an array on disk needs to know."""
+        if self.announce:
+            self.announce(torch.arange(len(self))[index] if self.rows is None else self.rows[index])
+
     def subset(self, index: Tensor) -> "ImageSet":
         """Choose images without copying them."""
-        return ImageSet(self.array, self.labels[index], index if self.rows is None else self.rows[index])
+        return replace(self, labels=self.labels[index], rows=index if self.rows is None else self.rows[index])
 
     def to(self, device: torch.device) -> "ImageSet":
-        """Move the images to an accelerator; on the CPU nothing is copied."""
-        return self if device.type == "cpu" else ImageSet(self.images.to(device), self.labels.to(device))
+        """Move the images to an accelerator; on the CPU nothing is copied, and what is on disk stays there."""
+        stays = device.type == "cpu" or self.announce
+        return self if stays else ImageSet(self.images.to(device), self.labels.to(device))
 
 
 def split(labels: Tensor, settings: SplitSettings) -> tuple[Tensor, Tensor]:

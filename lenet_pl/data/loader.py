@@ -4,18 +4,22 @@ import hashlib
 from collections.abc import Callable, Iterator
 
 import torch
+from torch import Tensor
 
 from lenet_pl.batch import Batch
 from lenet_pl.data.augment import Augment
 from lenet_pl.data.image_set import ImageSet
 from lenet_pl.data.transform import ModelInput
 
+AHEAD = 4  # batches that a set on disk is told of in advance
+CPU = torch.device("cpu")
+
 
 class BatchLoader:
     """Iterate over a set once per epoch.
 
     Args:
-        images: the set; batches are made on the device that it lives on.
+        images: the set.
         batch_size: images per step over all ranks together.
         to_input: size and normalisation.
         augment: random transforms between the two; None for validation and test.
@@ -24,6 +28,7 @@ class BatchLoader:
         seed: with the epoch and the step it fixes order and augmentation, whatever happened before.
         epoch: tells the current epoch, from 0.
         rank, ranks: each rank sees every `ranks`-th image of each batch.
+        device: where batches are made; the set is there already, or on disk.
     """
 
     def __init__(
@@ -39,6 +44,7 @@ class BatchLoader:
         epoch: Callable[[], int] = lambda: 0,
         rank: int = 0,
         ranks: int = 1,
+        device: torch.device = CPU,
     ) -> None:
         self.images = images
         self.batch_size = batch_size
@@ -47,6 +53,7 @@ class BatchLoader:
         self.shuffle, self.drop_last = shuffle, drop_last
         self.seed, self.epoch = seed, epoch
         self.rank, self.ranks = rank, ranks
+        self.device = device
 
     def __len__(self) -> int:
         """Count the batches of an epoch."""
@@ -55,17 +62,25 @@ class BatchLoader:
 
     def __iter__(self) -> Iterator[Batch]:
         epoch = self.epoch()
-        device = self.images.labels.device
         order = None
         if self.shuffle:
-            order = torch.randperm(len(self.images), generator=keyed_generator("order", self.seed, epoch)).to(device)
-        for step in range(len(self)):
+            order = torch.randperm(len(self.images), generator=keyed_generator("order", self.seed, epoch))
+            order = order.to(self.images.labels.device)
+
+        def index(step: int) -> Tensor | slice:
             part = slice(step * self.batch_size + self.rank, (step + 1) * self.batch_size, self.ranks)
-            chosen = self.images[part if order is None else order[part]]
-            pixels = self.to_input.to_size(chosen.images)
+            return part if order is None else order[part]
+
+        for step in range(min(AHEAD, len(self))):
+            self.images.expect(index(step))
+        for step in range(len(self)):
+            if step + AHEAD < len(self):
+                self.images.expect(index(step + AHEAD))
+            chosen = self.images[index(step)]
+            pixels = self.to_input.to_size(chosen.images.to(self.device))
             if self.augment:
                 pixels = self.augment(pixels, keyed_generator("augment", self.seed, epoch, step, self.rank))
-            yield Batch(self.to_input.normalise(pixels), chosen.labels)
+            yield Batch(self.to_input.normalise(pixels), chosen.labels.to(self.device))
 
 
 def keyed_generator(purpose: str, *key: int) -> torch.Generator:

@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from lenet_pl.data.arrays import read_arrays
 from lenet_pl.data.catalogue import DIGIT_NAMES, PUBLISHED, DataFile, Published, emnist
 from lenet_pl.data.files import read_files
 from lenet_pl.data.folder import read_folder
@@ -13,6 +14,7 @@ from lenet_pl.data.formats import decode_cifar, decode_idx, decode_libsvm
 from lenet_pl.data.image_set import ImageSet, stratified_shares
 from lenet_pl.errors import DataError
 from lenet_pl.settings import (
+    ArraysDataSettings,
     DataSettings,
     DigitsDataSettings,
     EmnistDataSettings,
@@ -55,6 +57,8 @@ def load_source(settings: DataSettings, image_size: int) -> Source:
         return _published("emnist", emnist(settings.variant), settings)
     if isinstance(settings, FolderDataSettings):
         return Source(settings.title, *read_folder(settings, image_size), background=settings.background)
+    if isinstance(settings, ArraysDataSettings):
+        return Source(settings.title, *read_arrays(settings), background=settings.background)
     if isinstance(settings, FakeDataSettings):
         return _fake(settings)
     assert isinstance(settings, DigitsDataSettings)

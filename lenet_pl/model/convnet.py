@@ -19,6 +19,8 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
     "gelu": nn.GELU,
     "silu": nn.SiLU,
 }
+# The largest of some values stays the largest under these, so pooling first gives the same with a quarter of the work
+MONOTONE = ("relu", "sigmoid", "tanh", "leaky_relu", "elu")
 POOLINGS: dict[str, type[nn.Module]] = {"max": nn.MaxPool2d, "average": nn.AvgPool2d}
 Number = TypeVar("Number", int, float)
 MAX_PARAMETERS = 20_000_000  # a slip such as hidden=[60000] is refused before memory is taken
@@ -75,6 +77,8 @@ class ConvNet(nn.Module):
                 before = after
             if stage.pool_size > 1:
                 layers[f"pool{number}"] = POOLINGS[settings.pooling](stage.pool_size)
+                if settings.pooling == "max" and settings.activation in MONOTONE:
+                    layers.move_to_end(f"activation{conv}")
         self.features = nn.Sequential(layers)
 
         layers = OrderedDict(flatten=nn.Flatten())

@@ -6,6 +6,7 @@ the same classes check what a checkpoint says about itself. All values are plain
 
 from lenet_pl.settings.data import (
     AnyDataSettings,
+    ArraysDataSettings,
     AugmentSettings,
     DataSettings,
     DigitsDataSettings,
@@ -47,6 +48,7 @@ __all__ = [
     "AnyDataSettings",
     "AnyOptimizerSettings",
     "AnySchedulerSettings",
+    "ArraysDataSettings",
     "AugmentSettings",
     "CallbacksSettings",
     "CheckpointSettings",

@@ -58,6 +58,16 @@ class FolderDataSettings(DataSettings):
     skip_unreadable: bool
 
 
+class ArraysDataSettings(DataSettings):
+    """The user's own NumPy files, which may be larger than the memory."""
+
+    name: Literal["arrays"]
+    title: Annotated[str, Field(min_length=1)]  # what results and pictures call the set
+    path: str  # folder of train_images.npy, train_labels.npy and the same for test
+    in_memory: bool  # read all at once, or memory-map the images
+    background: Annotated[int, Field(ge=0, le=255)]  # grey level around the object
+
+
 class FakeDataSettings(DataSettings):
     """Seeded noise around one pattern for each class, for tests."""
 
@@ -71,7 +81,12 @@ class FakeDataSettings(DataSettings):
 
 
 AnyDataSettings = Annotated[
-    NamedDataSettings | EmnistDataSettings | DigitsDataSettings | FolderDataSettings | FakeDataSettings,
+    NamedDataSettings
+    | EmnistDataSettings
+    | DigitsDataSettings
+    | FolderDataSettings
+    | ArraysDataSettings
+    | FakeDataSettings,
     Field(discriminator="name"),
 ]
 

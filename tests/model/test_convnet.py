@@ -98,11 +98,34 @@ def test_output_equals_the_network_written_by_hand(
     torch.testing.assert_close(model(images), by_hand(images))
 
 
-def test_batch_form_has_its_layers_in_the_usual_order(compose: Compose) -> None:
+def test_batch_form_pools_before_the_activation(compose: Compose) -> None:
     model = network(compose, "model=lenet_bn")
-    assert [type(m).__name__ for m in model.features] == ["Conv2d", "BatchNorm2d", "ReLU", "MaxPool2d"] * 2
+    assert [type(m).__name__ for m in model.features] == ["Conv2d", "BatchNorm2d", "MaxPool2d", "ReLU"] * 2
     hidden = ["Linear", "BatchNorm1d", "ReLU", "Dropout"]
     assert [type(m).__name__ for m in model.classifier] == ["Flatten", *hidden, *hidden, "Linear"]
+
+
+@pytest.mark.parametrize("activation", convnet.MONOTONE)
+@pytest.mark.parametrize("scale", [0.1, 1, 30])  # 30 saturates, so that many values are equal
+def test_pooling_first_is_exactly_the_same(activation: str, scale: float) -> None:
+    layer, pool = convnet.ACTIVATIONS[activation](), nn.MaxPool2d(2)
+    ours = (torch.randn(16, 6, 28, 28) * scale).contiguous(memory_format=torch.channels_last).requires_grad_()
+    usual = ours.detach().clone(memory_format=torch.preserve_format).requires_grad_()
+    weight = torch.randn(16, 6, 14, 14)
+    first, last = layer(pool(ours)), pool(layer(usual))
+    assert torch.equal(first, last)
+    (first * weight).sum().backward()
+    (last * weight).sum().backward()
+    assert ours.grad is not None
+    assert usual.grad is not None
+    # Values that saturation made equal pass the gradient, which is as good as zero there, to another place
+    torch.testing.assert_close(ours.grad, usual.grad, rtol=0, atol=0 if activation == "relu" else 1e-4)
+
+
+@pytest.mark.parametrize("overrides", [("model.activation=gelu",), ("model.pooling=average",)])
+def test_pooling_comes_last_where_the_order_matters(overrides: tuple[str, ...], compose: Compose) -> None:
+    names = [name for name, _ in network(compose, *overrides).features.named_children()]
+    assert names == ["conv1", "activation1", "pool1", "conv2", "activation2", "pool2"]
 
 
 def test_dropout_can_be_given_per_hidden_layer(compose: Compose) -> None:

@@ -5,6 +5,7 @@ import json
 import math
 import time
 import warnings
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from lenet_pl.callbacks import EpochRecorder
 from lenet_pl.checkpoint import load_checkpoint
 from lenet_pl.data.datamodule import ImageDataModule
 from lenet_pl.environment import describe_environment
+from lenet_pl.memory import peak_memory
 from lenet_pl.pictures import draw_confusion, draw_curves, draw_samples
 from lenet_pl.report import write_report
 from lenet_pl.scores import Scores
@@ -120,12 +122,19 @@ class RunFolder:
             "best_epoch": best + 1 if epochs else None,
             "stopped_early": self._stopped_early(),
             "lr_changes": sum(a["lr"] != b["lr"] for a, b in itertools.pairwise(epochs)),
+            "precision": self.trainer.precision,
+            "first_step": self._first_step(),
+            "peak_memory_mb": round(peak_memory() / 1e6, 1),
             "training_seconds": round(seconds, 2),
             "images_per_second": round(sum(r["seconds"] * r["images/s"] for r in epochs) / seconds, 1)
             if epochs
             else None,
             **describe_environment(self.trainer.strategy.root_device),
         }
+
+    def _first_step(self) -> str | None:
+        moment = self.recorder.first_step
+        return datetime.fromtimestamp(moment, UTC).isoformat() if moment else None
 
     def _best_epoch(self) -> int:
         """Count from 0 in the recorded epochs."""

@@ -42,6 +42,7 @@ def build_task(settings: TrainSettings, data: ImageDataModule) -> ImageClassifie
         scheduler=settings.scheduler,
         label_smoothing=settings.loss.label_smoothing,
         class_weights=data.class_weights() if weights == "balanced" else torch.tensor(weights) if weights else None,
+        compile_mode=settings.trainer.compile,
         description={
             "settings": settings.model_dump(),
             "classes": list(data.classes),

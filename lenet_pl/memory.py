@@ -2,6 +2,7 @@
 
 import ctypes
 import sys
+from pathlib import Path
 
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3  # numbers of glibc's malloc.h
 KEPT = 1 << 30  # bytes of freed memory that stay with the process
@@ -21,3 +22,13 @@ def keep_freed_memory() -> bool:
         return False
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     return bool(mallopt and mallopt(TRIM_THRESHOLD, KEPT) and mallopt(MMAP_THRESHOLD, LARGE))
+
+
+def peak_memory() -> int:
+    """Return the most memory that this process has held so far, in bytes."""
+    status = Path("/proc/self/status")
+    if status.exists():  # rusage counts the process that started this one, too, if that was larger
+        return next(int(line.split()[1]) * 1024 for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+    import resource  # not on Windows
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

@@ -28,6 +28,7 @@ class ImageClassifier(lightning.LightningModule):
         scheduler: settings of one of the kinds in `conf/scheduler/`.
         label_smoothing: share of the target that is spread over all classes; in training only.
         class_weights: float (K,), weight of each class in the training loss.
+        compile_mode: of torch.compile; None runs the model as it is.
         description: plain JSON values that the checkpoint keeps, enough to build all this again.
     """
 
@@ -40,10 +41,13 @@ class ImageClassifier(lightning.LightningModule):
         scheduler: Settings,
         label_smoothing: float = 0.0,
         class_weights: Tensor | None = None,
+        compile_mode: str | None = None,
         description: dict[str, Any] | None = None,
     ) -> None:
         super().__init__()
         self.model = model.to(memory_format=torch.channels_last)
+        # The function, not the module, so that names of weights stay and the model can still be traced and exported
+        self.compiled = torch.compile(self.model.forward, mode=compile_mode) if compile_mode else None
         self.optimizer_settings, self.scheduler_settings = optimizer, scheduler
         self.label_smoothing = label_smoothing
         self.class_weights: Tensor | None
@@ -61,7 +65,8 @@ class ImageClassifier(lightning.LightningModule):
 
     def forward(self, images: Tensor) -> Tensor:
         """Map normalised images, float (B, C, H, W), to logits (B, K)."""
-        return self.model(images)  # type: ignore[no-any-return]
+        logits: Tensor = self.compiled(images) if self.compiled else self.model(images)
+        return logits
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         logits = self(batch.images)

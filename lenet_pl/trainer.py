@@ -3,6 +3,7 @@
 import logging
 import warnings
 from pathlib import Path
+from typing import Any
 
 import lightning
 import torch
@@ -43,7 +44,7 @@ def build_trainer(settings: TrainSettings, folder: Path) -> lightning.Trainer:
         accelerator=given.accelerator,
         devices=given.devices,
         strategy=given.strategy,
-        precision=given.precision,
+        precision=choose_precision(given),
         deterministic=given.deterministic,
         max_epochs=given.max_epochs,
         gradient_clip_val=given.gradient_clip_norm,
@@ -108,14 +109,31 @@ def build_loggers(settings: TrainSettings, folder: Path) -> list[Logger]:
     return loggers
 
 
+def choose_precision(settings: TrainerSettings) -> Any:
+    """Resolve `auto`: bf16-mixed on a CPU with instructions for it, where it is twice as fast as fp32; else fp32.
+
+    The choice rests on what the device can do, never on a measurement of the moment, so that a run can be repeated.
+    """
+    if settings.precision != "auto":
+        return settings.precision
+    can = getattr(torch.cpu, "get_capabilities", dict)()  # not in every torch that is accepted
+    native = any(can.get(name) for name in ("avx512_bf16", "amx_bf16"))
+    return "bf16-mixed" if native and device_kind(settings) == "cpu" else "32-true"
+
+
+def device_kind(settings: TrainerSettings) -> str:
+    """Say what `auto` stands for on this machine: gpu, mps or cpu."""
+    if settings.accelerator != "auto":
+        return settings.accelerator
+    return "gpu" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+
+
 def check_device(settings: TrainerSettings) -> None:
     """Raise SettingError if the machine lacks what the settings ask for, and say what it has."""
     gpus = torch.cuda.device_count()
     mps = torch.backends.mps.is_available()
     there = ["cpu"] + [f"gpu ({gpus})"] * bool(gpus) + ["mps"] * mps
-    kind = settings.accelerator
-    if kind == "auto":
-        kind = "gpu" if gpus else "mps" if mps else "cpu"
+    kind = device_kind(settings)
     if (kind == "gpu" and not gpus) or (kind == "mps" and not mps):
         raise SettingError(f"trainer.accelerator: {kind} is not on this machine; accepted are auto, {', '.join(there)}")
     limit = {"gpu": gpus, "mps": 1}.get(kind)

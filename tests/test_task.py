@@ -1,5 +1,6 @@
 import csv
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -183,6 +184,18 @@ def test_every_precision_of_the_cpu_trains(precision: str, clip: str, compose: C
     overrides = (f"trainer.precision={precision}", f"trainer.gradient_clip_norm={clip}", "trainer.max_epochs=2")
     fit(compose(*FAKE, *overrides), tmp_path)
     assert all(0 < row["train/loss"] < 10 for row in rows(tmp_path))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile on a CPU needs a C++ compiler")
+def test_a_compiled_model_learns_the_same(compose: Compose, tmp_path: Path) -> None:
+    losses = []
+    for mode in ("null", "default"):
+        (tmp_path / mode).mkdir()
+        task, _, _ = fit(compose(*FAKE, f"trainer.compile={mode}", "trainer.max_epochs=2"), tmp_path / mode)
+        losses.append([row["val/loss"] for row in rows(tmp_path / mode)])
+        assert not [name for name in task.state_dict() if "orig_mod" in name]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
 
 
 def test_gradients_are_clipped_to_the_norm(compose: Compose, tmp_path: Path) -> None:

@@ -1,6 +1,8 @@
 """How fast is lenet_pl here, and how fast could it be? `python -m lenet_pl.benchmark`."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from lenet_pl.command import run_command
 from lenet_pl.settings.benchmark import BenchmarkSettings
@@ -11,12 +13,46 @@ def benchmark(settings: BenchmarkSettings, folder: Path) -> None:
 
     Args:
         settings: checked settings.
-        folder: receives benchmark.json, benchmark.md and benchmark.png.
-    """
-    from lenet_pl.benchmark.compare_loops import compare_loops
-    from lenet_pl.benchmark.results import write_results
+        folder: receives benchmark.json, benchmark.md and benchmark.png, after each part anew.
 
-    write_results(folder, compare_loops(settings))
+    Raises:
+        DataError: none of the data sets is there.
+    """
+    import tempfile
+
+    import torch
+
+    from lenet_pl.benchmark import commands, compare_loops, results
+    from lenet_pl.benchmark.time_to_accuracy import time_to_accuracy
+    from lenet_pl.environment import describe_environment
+    from lenet_pl.errors import DataError
+    from lenet_pl.trainer import quiet_lightning
+
+    quiet_lightning()
+    if settings.threads:
+        torch.set_num_threads(settings.threads)
+    data = compare_loops.first_there(settings, settings.data_sets)
+    if data is None:
+        raise DataError(f"data_sets: none of {', '.join(settings.data_sets)} is there; accepted is one on this machine")
+    machine = compare_loops.describe_machine(settings, data)
+    limit = machine["fp32 multiplications, GFLOP/s"] * 1e9
+    found: dict[str, Any] = {"data": data, "machine": machine, **describe_environment(torch.device("cpu"))}
+    with tempfile.TemporaryDirectory(dir=folder) as place:
+        scratch = Path(place)
+        work: dict[str, Callable[[], Any]] = {
+            "loops": lambda: compare_loops.compare_loops(settings, data, limit),
+            "batch_sizes": lambda: compare_loops.compare_batch_sizes(settings, data, limit),
+            "start": lambda: commands.measure_start(settings, scratch),
+            "data_sizes": lambda: commands.measure_data_sizes(settings, scratch, data),
+            "memory_mapped": lambda: commands.measure_memory_mapped(settings, scratch, data),
+            "mnist_99": lambda: time_to_accuracy(settings),
+        }
+        if "mnist_99" in settings.parts and compare_loops.first_there(settings, ["mnist"]) is None:
+            work["mnist_99"] = lambda: {"not_measured": f"no MNIST in {settings.data_root} (data_root=, LENET_PL_DATA)"}
+        for part in settings.parts:
+            found[part] = work[part]()
+            results.write_results(folder, found)
+    results.print_results(folder)
 
 
 if __name__ == "__main__":

@@ -1,53 +1,136 @@
 """The benchmark's tables and picture."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure
 from rich.console import Console
-from rich.table import Table
+from rich.markdown import Markdown
 
-HEADINGS = ("model", "augment", "batch", "loop", "images/s", "spread", "of the tuned loop", "of the machine")
+Lines = list[tuple[str, ...]]
 
 
 def write_results(folder: Path, results: dict[str, Any]) -> None:
-    """Print the table; write benchmark.json, benchmark.md and benchmark.png."""
+    """Write benchmark.json, benchmark.md with a table for each part, and benchmark.png of the loops."""
     (folder / "benchmark.json").write_text(json.dumps(results, indent=2) + "\n")
-    lines = [HEADINGS, *(_cells(row) for row in results["rows"])]
+    tables = [table(results[part]) for part, table in TABLES.items() if part in results]
     rates = ", ".join(f"{name.replace(', ', ' ')} {value:.1f}" for name, value in results["machine"].items())
-    where = (
-        f"{results['device']}, {results['threads']} of {results['cores']} threads, torch {results['versions']['torch']}"
-    )
-    caption = f"{where}; {rates}"
-    markdown = [f"| {' | '.join(line)} |" for line in lines]
-    markdown.insert(1, "|" + "---|" * len(HEADINGS))
-    (folder / "benchmark.md").write_text("\n".join([*markdown, "", caption]) + "\n")
-    _draw(results).savefig(folder / "benchmark.png", dpi=110)
-    table = Table(*HEADINGS, title="training, images per second", caption=caption)
-    for line in lines[1:]:
-        table.add_row(*line)
+    versions = f"torch {results['versions']['torch']}, lightning {results['versions']['lightning']}"
+    where = f"{results['device']}, {results['threads']} of {results['cores']} threads, {versions}; {rates}"
+    (folder / "benchmark.md").write_text("\n\n".join([*tables, where]) + "\n")
+    rows = [row for part in ("loops", "batch_sizes") for row in results.get(part, [])]
+    if rows:
+        _draw(rows).savefig(folder / "benchmark.png", dpi=110)
+
+
+def print_results(folder: Path) -> None:
+    """Print the tables."""
     console = Console()
-    console.print(table)
+    console.print(Markdown((folder / "benchmark.md").read_text()))
     console.print(f"everything is in {folder}")
 
 
-def _cells(row: dict[str, Any]) -> tuple[str, ...]:
+def _loops(rows: list[dict[str, Any]]) -> str:
+    lines: Lines = [
+        ("model", "augment", "batch", "loop", "images/s", "spread", "of tuned", "of tutorial", "of machine")
+    ]
+    lines += [
+        (
+            row["model"],
+            row["augment"],
+            str(row["batch_size"]),
+            row["loop"],
+            f"{row['images_per_second']:,.0f}",
+            _spread(row),
+            f"{row['to_tuned']:.2f}",
+            "" if row["to_tutorial"] is None else f"{row['to_tutorial']:.2f}",
+            f"{row['share_of_machine']:.0%}",
+        )
+        for row in rows
+    ]
+    return _table(lines)
+
+
+def _start(found: dict[str, Any]) -> str:
     return (
-        row["model"],
-        row["augment"],
-        str(row["batch_size"]),
-        row["loop"],
-        f"{row['images_per_second']:,.0f}",
-        f"{row['smallest']:,.0f}–{row['largest']:,.0f}",
-        f"{row['to_tuned']:.2f}",
-        f"{row['share_of_machine']:.0%}",
+        f"From the command to its first training step {found['first_step_seconds']} s; `import torch, lightning` "
+        f"{found['imports_seconds']} s; ratio {found['ratio']:.2f}."
     )
 
 
-def _draw(results: dict[str, Any]) -> Figure:
+def _data_sizes(found: dict[str, Any]) -> str:
+    lines: Lines = [("images in memory", "images/s", "spread", "uint8 data, MB", "peak above bare imports, MB")]
+    lines += [
+        (
+            f"{row['images']:,}",
+            f"{row['images_per_second']:,.0f}",
+            _spread(row),
+            f"{row['uint8_mb']:,.0f}",
+            f"{row['above_imports_mb']:,.0f}",
+        )
+        for row in found["rows"]
+    ]
+    return _table(lines)
+
+
+def _memory_mapped(found: dict[str, Any]) -> str:
+    if "not_measured" in found:
+        return f"Larger than the memory: not measured, {found['not_measured']}."
+    lines: Lines = [("set", "images/s", "spread"), ("in memory", *_rate(found["in_memory"]))]
+    lines.append(
+        (f"{found['set_mb']:,} MB on disk, {found['limit_mb']:,} MB of memory", *_rate(found["memory_mapped"]))
+    )
+    return _table(lines) + f"\n\nratio {found['ratio']:.2f}"
+
+
+def _mnist_99(found: dict[str, Any]) -> str:
+    if "not_measured" in found:
+        return f"Time to 99% on MNIST: not measured, {found['not_measured']}."
+    sd = "" if found["recipe_accuracy_sd"] is None else f" ± {found['recipe_accuracy_sd']:.4f}"
+    runs = len(found["tutorial"])
+    lines: Lines = [
+        ("99% on MNIST", "seconds of training", "test accuracy"),
+        (
+            f"mnist_99_fast, {len(found['recipe'])} seeds",
+            f"{found['recipe_seconds']:.1f}",
+            f"{found['recipe_accuracy']:.4f}{sd}",
+        ),
+        (
+            f"tutorial loop until 99%, {runs} seeds",
+            f"{found['tutorial_seconds']:.1f}",
+            f"99% reached in {found['tutorial_reached']} of {runs}",
+        ),
+    ]
+    return _table(lines) + f"\n\nratio {found['ratio']:.1f}"
+
+
+TABLES: dict[str, Callable[[Any], str]] = {
+    "loops": _loops,
+    "batch_sizes": _loops,
+    "start": _start,
+    "data_sizes": _data_sizes,
+    "memory_mapped": _memory_mapped,
+    "mnist_99": _mnist_99,
+}
+
+
+def _table(lines: Lines) -> str:
+    rows = [f"| {' | '.join(line)} |" for line in lines]
+    return "\n".join([rows[0], "|" + "---|" * len(lines[0]), *rows[1:]])
+
+
+def _spread(row: dict[str, float]) -> str:
+    return f"{row['smallest']:,.0f}–{row['largest']:,.0f}"
+
+
+def _rate(row: dict[str, float]) -> tuple[str, str]:
+    return f"{row['images_per_second']:,.0f}", _spread(row)
+
+
+def _draw(rows: list[dict[str, Any]]) -> Figure:
     """Draw one bar for each row, grouped by model, augmentation and batch size."""
-    rows = results["rows"]
     figure = Figure(figsize=(9, 1 + 0.28 * len(rows)), layout="constrained")
     axis = figure.subplots()
     colours = {loop: f"C{k}" for k, loop in enumerate(dict.fromkeys(row["loop"] for row in rows))}

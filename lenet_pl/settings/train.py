@@ -17,7 +17,8 @@ class TrainerSettings(Settings):
     devices: Count
     strategy: Literal["auto", "ddp"]
     threads: Count | None  # intra-op threads; null: as many as torch finds
-    precision: Literal["32-true", "bf16-mixed", "16-mixed", "64-true"]
+    precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed", "64-true"]
+    compile: Literal["default", "reduce-overhead", "max-autotune"] | None  # mode of torch.compile
     deterministic: bool
     max_epochs: Count
     gradient_clip_norm: Positive | None

@@ -1,19 +1,26 @@
 import csv
 import json
+import subprocess
+import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from conftest import Compose
 from torch import nn
 
 from lenet_pl import command
 from lenet_pl.benchmark.__main__ import benchmark
-from lenet_pl.benchmark.loops import plain_loop, tuned_loop, tutorial_loop
+from lenet_pl.benchmark.commands import control_group, write_arrays
+from lenet_pl.benchmark.loops import plain_loop, tuned_loop, tutorial_loop, usual_order
 from lenet_pl.benchmark.machine import training_operations
+from lenet_pl.build import build_datamodule
 from lenet_pl.data.augment import Augment
 from lenet_pl.data.image_set import ImageSet
 from lenet_pl.data.transform import ModelInput
-from lenet_pl.settings import AugmentSettings
+from lenet_pl.model.convnet import ConvNet
+from lenet_pl.settings import AugmentSettings, TrainSettings
 from lenet_pl.settings.benchmark import BenchmarkSettings
 
 STILL = AugmentSettings(
@@ -49,20 +56,70 @@ def test_the_benchmark_writes_what_it_measures(tmp_path: Path, capsys: pytest.Ca
     settings = command.compose(
         "benchmark",
         BenchmarkSettings,
-        ["run=unused", "data_sets=[fake]", "models=[lenet_sigmoid]", "augments=[none]", "rounds=2", "seconds=0.02"],
+        [
+            *(
+                "run=unused",
+                "data_sets=[fake]",
+                "models=[lenet_sigmoid]",
+                "augments=[none]",
+                "rounds=2",
+                "seconds=0.02",
+            ),
+            *("parts=[loops,data_sizes,mnist_99]", "data_series=[1000]", "batch_sizes=[128]", "threads=1"),
+            f"data_root={tmp_path}",
+        ],
     )
     benchmark(settings, tmp_path)
     results = json.loads((tmp_path / "benchmark.json").read_text())
-    assert [row["loop"] for row in results["rows"]] == [
-        "tutorial loop", "plain tensor loop", "tuned tensor loop", "lenet_pl",
-    ]  # fmt: skip
-    for row in results["rows"]:
+    rows = results["loops"]
+    assert [row["loop"] for row in rows] == ["tutorial loop", "plain tensor loop", "tuned tensor loop", "lenet_pl"]
+    assert "no MNIST" in results["mnist_99"]["not_measured"]
+    (size,) = results["data_sizes"]["rows"]
+    assert size["uint8_mb"] == pytest.approx(1000 * 28 * 28 / 1e6, abs=0.1)
+    assert 0 < size["above_imports_mb"] < 1000
+    for row in rows:
         assert 0 < row["smallest"] <= row["images_per_second"] <= row["largest"]
         assert row["share_of_machine"] > 0
-    assert results["rows"][2]["to_tuned"] == 1
+    assert rows[2]["to_tuned"] == rows[0]["to_tutorial"] == 1
     assert all(rate > 0 for rate in results["machine"].values())
     lines = [line for line in (tmp_path / "benchmark.md").read_text().splitlines() if line.startswith("|")]
     cells = list(csv.reader(lines, delimiter="|"))
-    assert [row[4].strip() for row in cells[2:]] == [row["loop"] for row in results["rows"]]
+    assert [row[4].strip() for row in cells[2:6]] == [row["loop"] for row in rows]
     assert (tmp_path / "benchmark.png").stat().st_size > 1000
-    assert "images per second" in capsys.readouterr().out
+    assert "images/s" in capsys.readouterr().out
+    assert {path.name for path in tmp_path.iterdir()} == {"benchmark.json", "benchmark.md", "benchmark.png"}
+
+
+def test_the_usual_order_computes_the_same(compose: Compose) -> None:
+    model = ConvNet(compose("model=lenet_bn").model, 1, 10).eval()
+    images = torch.randn(4, 1, 32, 32)
+    with torch.no_grad():
+        pooled_first = model(images)
+        again = usual_order(model)(images)
+    assert [type(m).__name__ for m in model.features] == ["Conv2d", "BatchNorm2d", "ReLU", "MaxPool2d"] * 2
+    torch.testing.assert_close(again, pooled_first, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("colour", [False, True])
+def test_written_arrays_are_real_images_repeated(tmp_path: Path, colour: bool) -> None:
+    settings = command.compose("benchmark", BenchmarkSettings, ["run=unused", f"data_root={tmp_path}"])
+    write_arrays(settings, tmp_path / "set", 2000, "fake", colour=colour)
+    images, labels = (np.load(tmp_path / "set" / f"train_{name}.npy") for name in ("images", "labels"))
+    given = build_datamodule(command.compose("train", TrainSettings, ["run=unused", "data=fake"])).train_set
+    size = len(given)
+    assert len(images) == len(labels) == 2000
+    assert (labels[size : 2 * size] == given.labels.numpy()).all()
+    shown = images[size : 2 * size]
+    shown = shown[:, 2:-2, 2:-2, 1] if colour else shown
+    assert (shown == given.images[:, 0].numpy()).all()
+
+
+def test_a_control_group_limits_the_process_that_joins_it() -> None:
+    script = "x = bytearray(400_000_000); x[::4096] = b'x' * len(x[::4096])"
+    try:
+        with control_group(100_000_000) as join:
+            limited = subprocess.run([sys.executable, "-c", script], preexec_fn=join)
+    except OSError:
+        pytest.skip("no memory control group can be made here")
+    assert limited.returncode == -9
+    assert subprocess.run([sys.executable, "-c", script]).returncode == 0

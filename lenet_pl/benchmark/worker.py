@@ -1,0 +1,80 @@
+"""What the benchmark's worker processes do: one runs the ordinary loops, one those that keep freed memory."""
+
+import contextlib
+import csv
+import io
+import tempfile
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lenet_pl.benchmark.loops import OWN, PLAIN, TUNED, TUTORIAL, Run, plain_loop, tuned_loop, tutorial_loop
+from lenet_pl.build import build_datamodule, build_task
+from lenet_pl.memory import keep_freed_memory
+from lenet_pl.settings import TrainSettings
+from lenet_pl.train import train
+
+KINDS: dict[str, Callable[..., Run]] = {TUTORIAL: tutorial_loop, PLAIN: plain_loop, TUNED: tuned_loop}
+WARM_UP = 4  # steps of each loop before anything is measured
+_prepared: dict[str, Run] = {}
+
+
+class Workers:
+    """Two processes; a loop never runs with settings that a user of such a loop would not have.
+
+    Args:
+        threads: intra-op threads of each; None: as many as torch finds.
+    """
+
+    def __init__(self, threads: int | None) -> None:
+        fresh = get_context("spawn")
+        self._ordinary = ProcessPoolExecutor(1, fresh, initializer=_begin, initargs=(threads, False))
+        self._tuned = ProcessPoolExecutor(1, fresh, initializer=_begin, initargs=(threads, True))
+
+    def __enter__(self) -> "Workers":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._ordinary.shutdown()
+        self._tuned.shutdown()
+
+    def do(self, loop: str, work: Callable[..., Any], *given: Any) -> Any:
+        """Do some work in the process that a loop belongs to, and wait for the result."""
+        process = self._tuned if loop in (TUNED, OWN) else self._ordinary
+        return process.submit(work, *given).result()
+
+
+def _begin(threads: int | None, keep: bool) -> None:
+    if threads:
+        torch.set_num_threads(threads)
+    if keep:
+        keep_freed_memory()
+
+
+def prepare(loop: str, settings: TrainSettings) -> float:
+    """Make a loop ready and warm; return its images per second so far."""
+    data = build_datamodule(settings)
+    torch.manual_seed(settings.seed)
+    model = build_task(settings, data).model.train()
+    batch_size = settings.loader.batch_size
+    run = KINDS[loop](model, data.train_set, data.to_input, data.augment, batch_size)
+    _prepared[loop] = run
+    run(WARM_UP * batch_size)
+    return WARM_UP * batch_size / run(WARM_UP * batch_size)
+
+
+def rate(loop: str, count: int) -> float:
+    """Train a prepared loop on `count` images; return images per second."""
+    return count / _prepared[loop](count)
+
+
+def own_rate(settings: TrainSettings) -> float:
+    """Train lenet_pl with everything on; return images per second of the last epoch, validation left out."""
+    with tempfile.TemporaryDirectory() as place, contextlib.redirect_stdout(io.StringIO()):
+        train(settings, Path(place))
+        with (Path(place) / "metrics.csv").open() as stream:
+            return float(list(csv.DictReader(stream))[-1]["images/s"])

@@ -18,6 +18,7 @@ def build_datamodule(settings: TrainSettings) -> ImageDataModule:
         settings.augment,
         image_size=settings.model.image_size,
         seed=settings.seed,
+        limit_train_batches=settings.trainer.limit_train_batches,
     )
 
 
@@ -42,6 +43,7 @@ def build_task(settings: TrainSettings, data: ImageDataModule) -> ImageClassifie
         scheduler=settings.scheduler,
         label_smoothing=settings.loss.label_smoothing,
         class_weights=data.class_weights() if weights == "balanced" else torch.tensor(weights) if weights else None,
+        gradient_clip_norm=settings.trainer.gradient_clip_norm,
         compile_mode=settings.trainer.compile,
         description={
             "settings": settings.model_dump(),

@@ -13,6 +13,7 @@ from lenet_pl.task import ImageClassifier
 
 DRAWINGS_PER_SECOND = 4  # of the progress bar; each takes the interpreter for some milliseconds
 COLUMNS = ("epoch", "step", "lr", "train/loss", "train/accuracy", "val/loss", "val/accuracy", "seconds", "images/s")
+SCORES = COLUMNS[3:7]
 
 
 class EpochRecorder(Checkpoint):
@@ -31,7 +32,6 @@ class EpochRecorder(Checkpoint):
         self.epochs: list[dict[str, float]] = []
         self.step_losses: list[float] = []  # one per optimizer step
         self.first_step: float | None = None  # s since 1970 at which this process began its first training step
-        self._rates: list[float] = []  # lr at each point of the per-step loss in this epoch
         self._mark = self._validation = self._lr = 0.0
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
@@ -43,9 +43,7 @@ class EpochRecorder(Checkpoint):
     def on_train_batch_start(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        if batch_idx % self.log_every_n_steps == 0:
-            self.first_step = self.first_step or time.time()
-            self._rates.append(trainer.optimizers[0].param_groups[0]["lr"])
+        self.first_step = self.first_step or time.time()
 
     def on_validation_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         self._validation -= time.perf_counter()
@@ -60,17 +58,15 @@ class EpochRecorder(Checkpoint):
         seconds = now - self._mark - self._validation
         self._mark, self._validation = now, 0.0
         losses = [float(loss) for loss in pl_module.step_losses]
-        scores = {name: round(float(v), 6) for name, v in trainer.callback_metrics.items() if name in COLUMNS}
+        scores = {name: round(float(v), 6) for name, v in trainer.callback_metrics.items() if name in SCORES}
         speed = pl_module.images_trained * trainer.world_size / seconds
         row = {"epoch": trainer.current_epoch, "step": trainer.global_step, "lr": self._lr, **scores}
         self.epochs.append(row | {"seconds": round(seconds, 3), "images/s": round(speed, 1)})
         for logger in trainer.loggers:
-            for point, lr in enumerate(self._rates):
-                offset = point * self.log_every_n_steps
-                step = trainer.global_step - len(losses) + offset
-                logger.log_metrics({"train/loss_step": losses[offset], "lr": lr}, step)
+            for offset in range(0, len(losses), self.log_every_n_steps):
+                point = {"train/loss_step": losses[offset], "lr": pl_module.step_rates[offset]}
+                logger.log_metrics(point, trainer.global_step - len(losses) + offset)
             logger.log_metrics({"images_per_second": speed}, trainer.global_step)
-        self._rates.clear()
         self.step_losses += losses
         if trainer.is_global_zero:
             self._write()
@@ -92,22 +88,21 @@ class EpochRecorder(Checkpoint):
 
 
 class ProgressBar(RichProgressBar):
-    """Live progress with the scores of the epoch before, and without the logger's version.
+    """Live progress in optimizer steps, with the scores of the epoch before, and without the logger's version."""
 
-    Args:
-        every: steps between two updates; Lightning would bring the bar and its metrics up to date at each.
-    """
-
-    def __init__(self, every: int) -> None:
+    def __init__(self) -> None:
         super().__init__(refresh_rate=DRAWINGS_PER_SECOND)
-        self.every = every
+
+    @property
+    def total_train_batches(self) -> int:
+        """Count the optimizer steps of an epoch."""
+        return int(self.trainer.train_dataloader.steps)  # type: ignore[union-attr]
 
     def on_train_batch_end(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        done = batch_idx + 1
-        if done % self.every == 0 or done == self.total_train_batches:
-            self._update(self.train_progress_bar_id, done)
+        assert isinstance(pl_module, ImageClassifier)
+        self._update(self.train_progress_bar_id, pl_module.steps_done)
 
     def _get_train_description(self, current_epoch: int) -> str:
         """Count epochs from 1, as the tables do."""

@@ -47,7 +47,7 @@ def build_optimizer(settings: Settings, parameters: Iterable[nn.Parameter], *, f
 
 
 def build_scheduler(settings: Settings, optimizer: optim.Optimizer, steps: int) -> dict[str, Any] | None:
-    """Build the scheduler that the settings name, as Lightning wants it; None for a constant lr.
+    """Build the scheduler that the settings name; None for a constant lr.
 
     Args:
         settings: of one of the kinds that `conf/scheduler/` has.
@@ -58,7 +58,7 @@ def build_scheduler(settings: Settings, optimizer: optim.Optimizer, steps: int) 
     if isinstance(settings, PlateauSettings):
         mode = best_is(settings.monitor)
         scheduler = lr_scheduler.ReduceLROnPlateau(optimizer, mode, settings.factor, settings.patience)
-        return {"scheduler": scheduler, "interval": "epoch", "monitor": settings.monitor, "reduce_on_plateau": True}
+        return {"scheduler": scheduler, "interval": "epoch", "monitor": settings.monitor}
     if isinstance(settings, StepSettings):
         return {"scheduler": lr_scheduler.StepLR(optimizer, settings.step_size, settings.gamma), "interval": "epoch"}
     if isinstance(settings, ExponentialSettings):

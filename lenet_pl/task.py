@@ -1,6 +1,7 @@
 """ImageClassifier: what is learned, how it is scored, and when the learning rate changes."""
 
 import math
+from collections.abc import Iterable
 from typing import Any
 
 import lightning
@@ -28,6 +29,7 @@ class ImageClassifier(lightning.LightningModule):
         scheduler: settings of one of the kinds in `conf/scheduler/`.
         label_smoothing: share of the target that is spread over all classes; in training only.
         class_weights: float (K,), weight of each class in the training loss.
+        gradient_clip_norm: largest norm of the whole gradient; None: any.
         compile_mode: of torch.compile; None runs the model as it is.
         description: plain JSON values that the checkpoint keeps, enough to build all this again.
     """
@@ -41,6 +43,7 @@ class ImageClassifier(lightning.LightningModule):
         scheduler: Settings,
         label_smoothing: float = 0.0,
         class_weights: Tensor | None = None,
+        gradient_clip_norm: float | None = None,
         compile_mode: str | None = None,
         description: dict[str, Any] | None = None,
     ) -> None:
@@ -49,7 +52,8 @@ class ImageClassifier(lightning.LightningModule):
         # The function, not the module, so that names of weights stay and the model can still be traced and exported
         self.compiled = torch.compile(self.model.forward, mode=compile_mode) if compile_mode else None
         self.optimizer_settings, self.scheduler_settings = optimizer, scheduler
-        self.label_smoothing = label_smoothing
+        self.label_smoothing, self.gradient_clip_norm = label_smoothing, gradient_clip_norm
+        self.automatic_optimization = False  # a training step of Lightning's takes several optimizer steps
         self.class_weights: Tensor | None
         self.register_buffer("class_weights", class_weights, persistent=False)
         self.save_hyperparameters(description or {}, logger=False)
@@ -57,10 +61,12 @@ class ImageClassifier(lightning.LightningModule):
         self.mean_loss = MeanMetric(nan_strategy=math.nan)
         self.accuracy = MulticlassAccuracy(classes, average="micro")
         self._steps: list[tuple[Tensor, Tensor, Tensor]] = []  # loss (), predictions (B,), labels (B,)
+        self._schedule: dict[str, Any] = {}  # of the lr: scheduler, interval, monitor
         self._logits: list[Tensor] = []
         self.test_logits: Tensor | None = None  # float (N, K) and int64 (N,), in the order of the test part
         self.test_labels: Tensor | None = None
         self.step_losses: list[Tensor] = []  # of the epoch that ended last, on this rank
+        self.step_rates: list[float] = []  # lr of each step of the current epoch, or of the one that ended last
         self.images_trained = 0  # in the epoch that ended last, on this rank
 
     def forward(self, images: Tensor) -> Tensor:
@@ -68,16 +74,56 @@ class ImageClassifier(lightning.LightningModule):
         logits: Tensor = self.compiled(images) if self.compiled else self.model(images)
         return logits
 
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        logits = self(batch.images)
-        loss = functional.cross_entropy(
-            logits, batch.labels, weight=self.class_weights, label_smoothing=self.label_smoothing
-        )
-        self._steps.append((loss.detach(), logits.detach().argmax(1), batch.labels))
-        return loss
+    @property
+    def steps_done(self) -> int:
+        """Count the optimizer steps of the current epoch so far."""
+        return len(self.step_rates)
+
+    def training_step(self, batches: Iterable[Batch], batch_idx: int) -> None:
+        """Take one optimizer step for each of the batches."""
+        # With several processes or scaled gradients Lightning has to come between
+        scaled = getattr(self.trainer.precision_plugin, "scaler", None) is not None
+        learn = self._learn_through_lightning if scaled or self.trainer.world_size > 1 else self._learn
+        scheduler = self._schedule["scheduler"] if self._schedule.get("interval") == "step" else None
+        groups = self.trainer.optimizers[0].param_groups
+        for batch in batches:
+            logits = self(batch.images.to(self.dtype))
+            loss = functional.cross_entropy(
+                logits, batch.labels, weight=self.class_weights, label_smoothing=self.label_smoothing
+            )
+            self.step_rates.append(groups[0]["lr"])
+            learn(loss)
+            if scheduler:
+                scheduler.step()
+            self._steps.append((loss.detach(), logits.detach().argmax(1), batch.labels))
+
+    def _learn(self, loss: Tensor) -> None:
+        optimizer = self.trainer.optimizers[0]
+        optimizer.zero_grad()
+        with torch.autocast(self.device.type, enabled=False):  # Lightning's own is around the whole training step
+            loss.backward()  # type: ignore[no-untyped-call]
+        self._clip()
+        optimizer.step()
+        progress = self.trainer.fit_loop.epoch_loop.manual_optimization.optim_step_progress  # global_step
+        progress.increment_ready()
+        progress.increment_completed()
+
+    def _learn_through_lightning(self, loss: Tensor) -> None:
+        optimizer: Any = self.optimizers()
+        optimizer.zero_grad()
+        self.manual_backward(loss)
+        optimizer.step()
+
+    def on_before_optimizer_step(self, optimizer: Any) -> None:
+        self._clip()
+
+    def _clip(self) -> None:
+        if self.gradient_clip_norm:
+            nn.utils.clip_grad_norm_(self.parameters(), self.gradient_clip_norm)
 
     def on_train_epoch_start(self) -> None:
         self._steps.clear()
+        self.step_rates = []
 
     def on_train_epoch_end(self) -> None:
         self.step_losses = [loss for loss, _, _ in self._steps]
@@ -108,22 +154,19 @@ class ImageClassifier(lightning.LightningModule):
         self._score("test")
 
     def configure_optimizers(self) -> Any:
-        # Lightning cannot clip gradients of a fused optimizer in mixed precision
-        fused = not (self.trainer.gradient_clip_val and "mixed" in self.trainer.precision)
+        # A fused optimizer takes the scale off the gradients itself, too late for clipping
+        fused = not (self.gradient_clip_norm and self.trainer.precision == "16-mixed")
         optimizer = build_optimizer(self.optimizer_settings, self.parameters(), fused=fused)
-        scheduler = build_scheduler(self.scheduler_settings, optimizer, int(self.trainer.estimated_stepping_batches))
-        return {"optimizer": optimizer, "lr_scheduler": scheduler} if scheduler else optimizer
-
-    def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
-        if self.trainer.lr_scheduler_configs[0].interval == "step":
-            scheduler.step()
+        self.trainer.fit_loop.setup_data()
+        steps = self.trainer.train_dataloader.steps * self.trainer.max_epochs  # type: ignore[union-attr]
+        self._schedule = build_scheduler(self.scheduler_settings, optimizer, steps) or {}
+        return {"optimizer": optimizer, "lr_scheduler": self._schedule["scheduler"]} if self._schedule else optimizer
 
     def _step_epoch_scheduler(self) -> None:
-        """Change the lr before the checkpoint of the epoch is written; Lightning would do it after, and lose it."""
-        for config in self.trainer.lr_scheduler_configs:
-            if config.interval == "epoch":
-                metric = self.trainer.callback_metrics[str(config.monitor)] if config.reduce_on_plateau else None
-                config.scheduler.step(*(() if metric is None else (metric,)))
+        """Change the lr before the checkpoint of the epoch is written."""
+        if self._schedule.get("interval") == "epoch":
+            metric = [self.trainer.callback_metrics[self._schedule["monitor"]]] if "monitor" in self._schedule else []
+            self._schedule["scheduler"].step(*metric)
 
     def _evaluation_step(self, batch: Batch) -> Tensor:
         logits: Tensor = self(batch.images)
@@ -144,6 +187,7 @@ class ImageClassifier(lightning.LightningModule):
                 "checkpoint is of the epoch before; a smaller optimizer.lr or a trainer.gradient_clip_norm may help"
             )
         self.log_dict(scores, prog_bar=True, sync_dist=self.trainer.world_size > 1)
+        self.log("step", float(self.trainer.global_step))  # or loggers would count Lightning's steps
         self.mean_loss.reset()
         self.accuracy.reset()
         self._steps.clear()

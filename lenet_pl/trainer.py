@@ -22,8 +22,6 @@ from lenet_pl.errors import SettingError
 from lenet_pl.optimizers import best_is
 from lenet_pl.settings import TrainerSettings, TrainSettings
 
-REFRESH_EVERY = 20  # steps between two updates of the progress bar
-
 
 def build_trainer(settings: TrainSettings, folder: Path) -> lightning.Trainer:
     """Build the Trainer of a run.
@@ -47,9 +45,7 @@ def build_trainer(settings: TrainSettings, folder: Path) -> lightning.Trainer:
         precision=choose_precision(given),
         deterministic=given.deterministic,
         max_epochs=given.max_epochs,
-        gradient_clip_val=given.gradient_clip_norm,
         log_every_n_steps=given.log_every_n_steps,
-        limit_train_batches=given.limit_train_batches,
         limit_val_batches=given.limit_val_batches,
         limit_test_batches=given.limit_test_batches,
         profiler=given.profiler,
@@ -95,7 +91,7 @@ def build_callbacks(settings: TrainSettings, folder: Path) -> list[Callback]:
         ),
     ]
     if given.progress_bar:
-        callbacks.append(ProgressBar(REFRESH_EVERY))
+        callbacks.append(ProgressBar())
     return callbacks
 
 
@@ -116,7 +112,7 @@ def choose_precision(settings: TrainerSettings) -> Any:
     """
     if settings.precision != "auto":
         return settings.precision
-    can = getattr(torch.cpu, "get_capabilities", dict)()  # not in every torch that is accepted
+    can: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()  # not in every torch that is accepted
     native = any(can.get(name) for name in ("avx512_bf16", "amx_bf16"))
     return "bf16-mixed" if native and device_kind(settings) == "cpu" else "32-true"
 

@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from lenet_pl.build import build_datamodule, build_task
 from lenet_pl.data.datamodule import ImageDataModule
+from lenet_pl.data.loader import BatchLoader
 from lenet_pl.errors import DivergenceError
 from lenet_pl.settings import TrainSettings
 from lenet_pl.task import ImageClassifier
@@ -224,3 +225,58 @@ def test_a_loss_that_is_not_a_number_ends_the_training_and_keeps_the_epoch_befor
     else:
         weights = torch.load(last, weights_only=True)["state_dict"].values()
         assert all(w.isfinite().all() for w in weights)
+
+
+LEARNING = ("scheduler=onecycle", "trainer.max_epochs=2", "loader.batch_size=8", "trainer.gradient_clip_norm=0.5")
+
+
+def test_training_is_bit_for_bit_the_loop_that_one_would_write_by_hand(compose: Compose, tmp_path: Path) -> None:
+    settings = compose(*FAKE, *LEARNING, "callbacks=all_epochs", "trainer.log_every_n_steps=1", "logger=csv")
+    task, data, trainer = fit(settings, tmp_path)
+    lightning.seed_everything(settings.seed, verbose=False)
+    model = build_task(settings, build_datamodule(settings)).model.train()
+    optimizer = torch.optim.Adam(model.parameters(), settings.optimizer.lr, fused=True)
+    steps = 2 * 24  # 192 images
+    scheduler = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer,
+        settings.optimizer.lr,
+        steps,
+        pct_start=0.3,
+        cycle_momentum=False,
+        div_factor=25,
+        final_div_factor=4e3,
+    )
+    losses = []
+    for epoch in range(2):
+        loader = BatchLoader(
+            data.train_set, 8, data.to_input, shuffle=True, seed=settings.seed, epoch=lambda epoch=epoch: epoch
+        )
+        for batch in loader:
+            loss = functional.cross_entropy(model(batch.images), batch.labels)
+            optimizer.zero_grad()
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 0.5)
+            optimizer.step()
+            scheduler.step()
+            losses.append(float(loss.detach()))
+    assert trainer.global_step == steps == len(losses)
+    assert all(torch.equal(a, b) for a, b in zip(task.model.parameters(), model.parameters(), strict=True))
+    with (tmp_path / "csv" / "metrics.csv").open() as stream:
+        found = {
+            int(row["step"]): float(row["train/loss_step"]) for row in csv.DictReader(stream) if row["train/loss_step"]
+        }
+    assert [found[step] for step in range(steps)] == pytest.approx(losses, abs=1e-6)
+
+
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+def test_the_way_through_lightning_is_the_same(
+    precision: str, compose: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = []
+    for name in ("direct", "through"):
+        (tmp_path / name).mkdir()
+        task, _, trainer = fit(compose(*FAKE, *LEARNING, f"trainer.precision={precision}"), tmp_path / name)
+        found.append((trainer.global_step, *task.model.parameters()))
+        monkeypatch.setattr(ImageClassifier, "_learn", ImageClassifier._learn_through_lightning)
+    assert found[0][0] == found[1][0] == 48
+    assert all(torch.equal(a, b) for a, b in zip(found[0][1:], found[1][1:], strict=True))

@@ -8,11 +8,13 @@ from torch import Tensor
 
 from lenet_pl.data.augment import Augment
 from lenet_pl.data.image_set import ImageSet, split
-from lenet_pl.data.loader import BatchLoader
+from lenet_pl.data.loader import BatchLoader, StretchLoader
 from lenet_pl.data.sources import load_source
 from lenet_pl.data.transform import ModelInput, pixel_statistics
 from lenet_pl.errors import SettingError
 from lenet_pl.settings import AugmentSettings, DataSettings, LoaderSettings
+
+STRETCH = 20  # batches for each step of Lightning's
 
 
 class ImageDataModule(lightning.LightningDataModule):
@@ -26,6 +28,7 @@ class ImageDataModule(lightning.LightningDataModule):
         augment: random transforms of training images.
         image_size: px, from the model.
         seed: of order and augmentation, never of the split.
+        limit_train_batches: of an epoch; None: all.
 
     Raises:
         DataError: files are absent or damaged.
@@ -33,10 +36,17 @@ class ImageDataModule(lightning.LightningDataModule):
     """
 
     def __init__(
-        self, data: DataSettings, loader: LoaderSettings, augment: AugmentSettings, *, image_size: int, seed: int
+        self,
+        data: DataSettings,
+        loader: LoaderSettings,
+        augment: AugmentSettings,
+        *,
+        image_size: int,
+        seed: int,
+        limit_train_batches: int | None = None,
     ) -> None:
         super().__init__()
-        self.loader, self.seed = loader, seed
+        self.loader, self.seed, self.limit_train_batches = loader, seed, limit_train_batches
         self.source = load_source(data, image_size)
         train, validation = split(self.source.train.labels, data.split)
         missing = set(range(len(self.source.classes))) - set(self.source.train.labels[train].tolist())
@@ -83,9 +93,9 @@ class ImageDataModule(lightning.LightningDataModule):
         total, kinds = len(self.train_set), len(self.classes)
         return torch.tensor([total / (kinds * counts[k]) if counts[k] else 0.0 for k in range(kinds)])
 
-    def train_dataloader(self) -> BatchLoader:
+    def train_dataloader(self) -> StretchLoader:
         trainer = self._trainer()
-        return BatchLoader(
+        batches = BatchLoader(
             self.train_set.to(trainer.strategy.root_device),
             self.loader.batch_size,
             self.to_input.to(trainer.strategy.root_device),
@@ -99,6 +109,8 @@ class ImageDataModule(lightning.LightningDataModule):
             ranks=trainer.world_size,
             device=trainer.strategy.root_device,
         )
+        # Several processes put their gradients together once in each of Lightning's steps
+        return StretchLoader(batches, STRETCH if trainer.world_size == 1 else 1, self.limit_train_batches)
 
     def val_dataloader(self) -> BatchLoader:
         return self._evaluation_loader(self.validation_set)

@@ -1,6 +1,7 @@
 """Batches as a function of (seed, epoch, step): an index vector, a gather, and transforms of the whole batch."""
 
 import hashlib
+import itertools
 from collections.abc import Callable, Iterator
 
 import torch
@@ -81,6 +82,31 @@ class BatchLoader:
             if self.augment:
                 pixels = self.augment(pixels, keyed_generator("augment", self.seed, epoch, step, self.rank))
             yield Batch(self.to_input.normalise(pixels), chosen.labels.to(self.device))
+
+
+class StretchLoader:
+    """Hand out the batches of an epoch a few at a time, each made when it is asked for.
+
+    What Lightning does around its own step costs as much as training a small network on several batches.
+
+    Args:
+        loader: makes the batches.
+        length: batches in a stretch.
+        limit: batches in an epoch; None: all.
+    """
+
+    def __init__(self, loader: BatchLoader, length: int, limit: int | None = None) -> None:
+        self.loader, self.length = loader, length
+        self.steps = min(len(loader), limit or len(loader))
+
+    def __len__(self) -> int:
+        """Count the stretches of an epoch."""
+        return -(-self.steps // self.length)
+
+    def __iter__(self) -> Iterator[Iterator[Batch]]:
+        batches = iter(self.loader)
+        for start in range(0, self.steps, self.length):
+            yield itertools.islice(batches, min(self.length, self.steps - start))
 
 
 def keyed_generator(purpose: str, *key: int) -> torch.Generator:

@@ -1,4 +1,5 @@
 import gzip
+import itertools
 from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
@@ -59,7 +60,7 @@ def test_setup_and_loaders_leave_the_split_alone(digits: ImageDataModule) -> Non
     for stage in ("fit", "fit", "test"):
         digits.prepare_data()
         digits.setup(stage)
-        list(attach(digits).train_dataloader())
+        list(itertools.chain(*attach(digits).train_dataloader()))
     assert counted(digits.train_set) == before
 
 
@@ -118,7 +119,7 @@ def test_batch_larger_than_the_training_part_is_refused(compose: Compose) -> Non
 
 def test_loaders_give_each_image_of_their_part_once_at_the_size_of_the_model(digits: ImageDataModule) -> None:
     attach(digits)
-    loaders = digits.train_dataloader(), digits.val_dataloader(), digits.test_dataloader()
+    loaders = digits.train_dataloader().loader, digits.val_dataloader(), digits.test_dataloader()
     size = digits.to_input.image_size
     for loader, part in zip(loaders, parts(digits), strict=True):
         batches = list(loader)
@@ -135,7 +136,7 @@ def test_validation_and_test_are_neither_shuffled_nor_augmented(compose: Compose
 
 def test_training_is_augmented_and_changes_with_the_epoch(compose: Compose) -> None:
     data = build_datamodule(compose("data=digits", "augment=affine", "loader.shuffle=false"))
-    first, second = (next(iter(attach(data, epoch=epoch).train_dataloader())) for epoch in (0, 1))
+    first, second = (next(iter(attach(data, epoch=epoch).train_dataloader().loader)) for epoch in (0, 1))
     assert torch.equal(first.labels, second.labels)
     assert not torch.equal(first.images, second.images)
     assert not torch.allclose(first.images, data.to_input(data.train_set.images[: len(first.labels)]))
@@ -148,7 +149,7 @@ def test_ranks_together_score_each_image_once_in_order(ranks: int, digits: Image
 
 
 def test_ranks_together_train_on_each_image_once(digits: ImageDataModule) -> None:
-    batches = [b for rank in range(2) for b in attach(digits, rank, 2).train_dataloader()]
+    batches = [b for rank in range(2) for b in itertools.chain(*attach(digits, rank, 2).train_dataloader())]
     assert torch.cat([b.labels for b in batches]).bincount().tolist() == digits.train_set.labels.bincount().tolist()
 
 

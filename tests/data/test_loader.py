@@ -7,7 +7,7 @@ from torch import Tensor
 
 from lenet_pl.data.augment import Augment
 from lenet_pl.data.image_set import ImageSet
-from lenet_pl.data.loader import BatchLoader, keyed_generator
+from lenet_pl.data.loader import BatchLoader, StretchLoader, keyed_generator
 from lenet_pl.data.transform import ModelInput
 from lenet_pl.settings import AugmentSettings
 
@@ -147,3 +147,26 @@ def test_generators_differ_with_every_part_of_their_key() -> None:
     keys = [("order", 0, 1), ("order", 1, 0), ("order", 0, 2), ("order", 10), ("order", 1, 0, 0), ("augment", 0, 1)]
     assert len({tuple(numbers(*key).tolist()) for key in keys}) == len(keys)
     assert torch.equal(numbers(*keys[0]), numbers(*keys[0]))
+
+
+@pytest.mark.parametrize("length", [1, 3, 20])
+@pytest.mark.parametrize("limit", [None, 1, 5, 100])
+def test_stretches_are_the_batches_in_their_order(length: int, limit: int | None) -> None:
+    whole = loader(batch_size=4, **SHUFFLED)
+    stretches = StretchLoader(loader(batch_size=4, **SHUFFLED), length, limit)
+    lists = [[batch.labels.tolist() for batch in stretch] for stretch in stretches]
+    steps = min(len(whole), limit or len(whole))
+    assert [batch for stretch in lists for batch in stretch] == labels(whole)[:steps]
+    assert len(lists) == len(stretches)
+    assert stretches.steps == steps
+    assert {len(stretch) for stretch in lists[:-1]} <= {length}
+
+
+def test_a_stretch_makes_its_batches_when_they_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[int] = []
+    to_size = ModelInput.to_size
+    monkeypatch.setattr(ModelInput, "to_size", lambda self, images: made.append(len(images)) or to_size(self, images))
+    stretch = next(iter(StretchLoader(loader(), 5)))
+    assert made == []
+    next(stretch)
+    assert made == [8]

@@ -2,6 +2,7 @@
 
 import difflib
 from collections.abc import Iterable
+from pathlib import Path
 
 
 class UserError(Exception):
@@ -28,3 +29,8 @@ def did_you_mean(name: str, accepted: Iterable[str]) -> str:
     """Return "did you mean X?" for the nearest accepted name, or an empty string."""
     near = difflib.get_close_matches(name, list(accepted), n=1, cutoff=0.5)
     return f"did you mean {near[0]}?" if near else ""
+
+
+def printable(name: str | Path) -> str:
+    """Write a name so that it stays on one line and can be encoded, whatever is in it."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in str(name))

@@ -8,6 +8,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
+from lenet_pl.scores import CalibrationBin
+
 TRAIN, VALIDATION = "tab:blue", "tab:orange"
 
 
@@ -88,4 +90,30 @@ def draw_confusion(matrix: Tensor, classes: Sequence[str]) -> Figure:
         for row, column in torch.nonzero(matrix).tolist():
             colour = "white" if shares[row, column] > 0.5 else "black"
             axis.text(column, row, str(int(matrix[row, column])), ha="center", va="center", color=colour, fontsize=7)
+    return figure
+
+
+def draw_reliability(bins: Sequence[CalibrationBin], heading: str) -> Figure:
+    """Draw accuracy against confidence, and below it how many predictions have which confidence.
+
+    Args:
+        bins: of `Scores.calibration`.
+        heading: above all.
+    """
+    figure = Figure(figsize=(5, 6), layout="constrained")
+    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+    figure.suptitle(heading)
+    full = [b for b in bins if b.accuracy is not None and b.confidence is not None]
+    places, width = [(b.lower + b.upper) / 2 for b in full], 1 / len(bins)
+    accuracies, confidences = [b.accuracy or 0.0 for b in full], [b.confidence or 0.0 for b in full]
+    upper.bar(places, accuracies, width, color=TRAIN, edgecolor="white", label="accuracy")
+    gaps = [c - a for a, c in zip(accuracies, confidences, strict=True)]
+    upper.bar(
+        places, gaps, width, bottom=accuracies, color="none", edgecolor="tab:red", hatch="//", label="gap to confidence"
+    )
+    upper.plot([0, 1], [0, 1], "--", color="gray", label="perfect calibration")
+    upper.set(xlim=(0, 1), ylim=(0, 1), ylabel="share that is right")
+    upper.legend(loc="upper left")
+    lower.bar(places, [b.count for b in full], width, color=TRAIN, edgecolor="white")
+    lower.set(xlabel="probability of the predicted class", ylabel="images", yscale="log")
     return figure

@@ -13,8 +13,8 @@ from lenet_pl.data.datamodule import ImageDataModule
 from lenet_pl.data.transform import ModelInput
 from lenet_pl.errors import DataError, SettingError
 from lenet_pl.model.convnet import ConvNet
-from lenet_pl.settings import AugmentSettings, DataSettings, TrainSettings, validate
-from lenet_pl.settings.trained import TrainedSettings
+from lenet_pl.settings import AugmentSettings, DataSettings, validate
+from lenet_pl.settings.trained import RecordedSettings, TrainedSettings
 
 BLOCK = 1000  # images that pass through the network at once
 NO_AUGMENT = {name: 0 if name == "crop_padding" else 0.0 for name in AugmentSettings.model_fields}
@@ -26,7 +26,7 @@ class TrainedRun:
 
     folder: Path  # of the run, or the one that the checkpoint lies in
     checkpoint: Path
-    settings: TrainSettings
+    settings: RecordedSettings
     model: ConvNet  # in evaluation mode, on the CPU
     to_input: ModelInput
     classes: tuple[str, ...]
@@ -55,7 +55,7 @@ class TrainedRun:
         """
         module = ImageDataModule(
             settings or self.settings.data,
-            self.settings.loader,
+            self.settings.loader.model_copy(update={"batch_size": 1}),  # nothing is trained; any size of set will do
             validate(AugmentSettings, NO_AUGMENT),
             image_size=self.model.image_size,
             seed=self.settings.seed,
@@ -100,7 +100,7 @@ def load_run(checkpoint: Path) -> TrainedRun:
     content = load_checkpoint(checkpoint)
     given: Any = content.get("hyper_parameters")
     try:
-        settings = validate(TrainSettings, given["settings"])
+        settings = validate(RecordedSettings, given["settings"])
         classes = tuple(str(name) for name in given["classes"])
         model = ConvNet(settings.model, given["channels"], len(classes))
         to_input = ModelInput(

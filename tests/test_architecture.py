@@ -13,8 +13,7 @@ MODULES = {
 HEAVY = {"torch", "torchvision", "lightning", "torchmetrics", "numpy", "matplotlib", "sklearn", "PIL"}
 VERBS = {name for name, path in MODULES.items() if "run_command(" in path.read_text() and name != "lenet_pl.command"}
 TOP = {"lenet_pl.build", "lenet_pl.trainer", "lenet_pl.artefacts", "lenet_pl.callbacks", "lenet_pl.trained"} | VERBS
-TOP |= {"lenet_pl.explanations", "lenet_pl.explained_images"}
-TOP |= {name for name in MODULES if name.startswith("lenet_pl.benchmark.")}
+TOP |= {name for name in MODULES if name.startswith(("lenet_pl.benchmark.", "lenet_pl.explanation.", "lenet_pl.demo."))}
 
 
 def part(module: str) -> str:
@@ -72,9 +71,9 @@ def test_only_the_top_knows_the_parts(module: str) -> None:
 
 
 @pytest.mark.parametrize("module", MODULES)
-def test_nobody_imports_a_verb_but_the_benchmark_that_times_it(module: str) -> None:
-    timing = module in ("lenet_pl.benchmark.worker", "lenet_pl.benchmark.time_to_accuracy")
-    assert not own(module) & VERBS - ({"lenet_pl.train"} if timing else set())
+def test_nobody_imports_a_verb_but_those_that_train_on_the_spot(module: str) -> None:
+    trains = ("lenet_pl.benchmark.worker", "lenet_pl.benchmark.time_to_accuracy", "lenet_pl.demo.__main__")
+    assert not own(module) & VERBS - ({"lenet_pl.train"} if module in trains else set())
 
 
 @pytest.mark.parametrize("module", ["lenet_pl.settings", "lenet_pl.errors", "lenet_pl.command", *sorted(VERBS)])

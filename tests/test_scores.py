@@ -1,8 +1,16 @@
 import pytest
 import torch
-from sklearn.metrics import accuracy_score, confusion_matrix, recall_score
+from sklearn.metrics import (
+    accuracy_score,
+    confusion_matrix,
+    log_loss,
+    precision_recall_fscore_support,
+    recall_score,
+    top_k_accuracy_score,
+)
+from torchmetrics.functional.classification import multiclass_calibration_error
 
-from lenet_pl.scores import Scores
+from lenet_pl.scores import Scores, calibration_error
 
 NAMES = ["ant", "bee", "cat", "dog"]
 
@@ -53,3 +61,57 @@ def test_mistakes_come_most_confident_first() -> None:
     e = 2.718281828459045
     assert [m.probability for m in found] == [pytest.approx(e**x / (e**x + 3)) for x in (3, 2, 1, 1)]
     assert by_hand().mistakes(2) == found[:2]
+
+
+def test_precision_recall_and_f1_equal_scikit_learns(scores: Scores) -> None:
+    expected = precision_recall_fscore_support(scores.labels, scores.predictions)
+    for key, values in zip(("precision", "recall", "f1", "support"), expected, strict=True):
+        assert [row[key] for row in scores.per_class().values()] == pytest.approx(values)
+    macro = precision_recall_fscore_support(scores.labels, scores.predictions, average="macro")[:3]
+    assert list(scores.macro().values()) == pytest.approx(macro)
+    assert scores.accuracy() == pytest.approx(accuracy_score(scores.labels, scores.predictions))
+
+
+def test_a_class_without_images_is_left_out_of_the_means() -> None:
+    found = by_hand()
+    assert found.per_class()["dog"] == {"precision": None, "recall": None, "f1": None, "support": 0}
+    assert found.per_class()["cat"] == {"precision": 0, "recall": 0, "f1": 0, "support": 1}  # never predicted
+    macro = precision_recall_fscore_support(
+        found.labels, found.predictions, labels=[0, 1, 2], average="macro", zero_division=0
+    )
+    assert list(found.macro().values()) == pytest.approx(macro[:3])
+
+
+def test_loss_and_top_k_equal_scikit_learns(scores: Scores) -> None:
+    assert scores.loss() == pytest.approx(log_loss(scores.labels, scores.logits.double().softmax(1)))
+    for k in (1, 2, 3):
+        assert scores.top_accuracy(k) == pytest.approx(top_k_accuracy_score(scores.labels, scores.logits, k=k))
+    assert scores.top_accuracy(9) == 1
+
+
+def test_the_loss_of_a_certain_mistake_is_finite() -> None:
+    certain = Scores(torch.tensor([[200.0, 0.0]]), torch.tensor([1]), ["ant", "bee"])
+    assert certain.loss() == pytest.approx(200)
+
+
+def certain_to(*confidences: float, right: tuple[bool, ...]) -> Scores:
+    """Two classes; class 0 is predicted with the given probabilities."""
+    chances = torch.tensor(confidences, dtype=torch.float64)
+    logits = torch.stack([torch.log(chances), torch.log(1 - chances)], 1)
+    return Scores(logits, torch.tensor([0 if one else 1 for one in right]), ["ant", "bee"])
+
+
+def test_calibration_error_by_hand() -> None:
+    # Bins of 1/15: 0.55 and 0.56 share [0.533, 0.6), 0.95 and 1 share [0.933, 1]
+    found = certain_to(0.55, 0.56, 0.95, 1, right=(True, False, False, True))
+    bins = found.calibration()
+    full = {k: (b.count, b.accuracy, b.confidence) for k, b in enumerate(bins) if b.count}
+    assert full == {8: (2, 0.5, pytest.approx(0.555)), 14: (2, 0.5, pytest.approx(0.975))}
+    assert calibration_error(bins) == pytest.approx((2 * 0.055 + 2 * 0.475) / 4)
+    assert (bins[0].lower, bins[14].upper, bins[0].accuracy) == (0, 1, None)
+
+
+def test_calibration_error_equals_torchmetrics(scores: Scores) -> None:
+    assert float(scores.probabilities.max()) < 1  # which torchmetrics would count apart
+    expected = multiclass_calibration_error(scores.probabilities, scores.labels, 4, n_bins=15, norm="l1")
+    assert calibration_error(scores.calibration()) == pytest.approx(float(expected), abs=1e-6)

@@ -72,6 +72,16 @@ def test_a_foreign_checkpoint_is_refused_in_one_line(digits_run: Path, tmp_path:
     assert "\n" not in str(error.value)
 
 
+def test_a_checkpoint_whose_training_had_other_keys_is_taken(digits_run: Path, tmp_path: Path) -> None:
+    content = torch.load(digits_run / "checkpoints" / "best.ckpt", weights_only=True)
+    del content["hyper_parameters"]["settings"]["trainer"]["compile"]
+    content["hyper_parameters"]["settings"]["loss"]["focal"] = 2
+    torch.save(content, tmp_path / "older.ckpt")
+    images = torch.zeros(1, 1, 8, 8, dtype=torch.uint8)
+    run, older = load_run(digits_run / "checkpoints" / "best.ckpt"), load_run(tmp_path / "older.ckpt")
+    assert torch.equal(run.logits(images), older.logits(images))
+
+
 def test_another_set_with_other_classes_is_refused(digits_run: Path, compose: Compose) -> None:
     run = open_run(asked(digits_run))
     fake = compose("data=fake", "data.classes=3").data

@@ -34,10 +34,10 @@ def training_operations(model: nn.Module, example: Tensor) -> float:
     return float(counter.get_total_flops() / 2)
 
 
-def _best(work: Callable[[], object], rounds: int = 20) -> float:
-    """Return the shortest time of several, in seconds."""
-    times = []
-    for _ in range(rounds):
+def _best(work: Callable[[], object], seconds: float = 0.5) -> float:
+    """Return the shortest time of several, in seconds; numbers that the machine emulates take long, and need fewer."""
+    times: list[float] = []
+    while sum(times) < seconds or len(times) < 2:
         start = time.perf_counter()
         work()
         times.append(time.perf_counter() - start)

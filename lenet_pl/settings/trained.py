@@ -1,9 +1,11 @@
-"""Settings that every verb takes which works on a trained run."""
+"""Settings that every verb takes which works on a trained run, and those that a checkpoint hands on to it."""
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
+from lenet_pl.settings.data import AnyDataSettings, LoaderSettings
+from lenet_pl.settings.model import ConvNetSettings
 from lenet_pl.settings.types import Settings
 
 Place = Annotated[str, Field(min_length=1)]
@@ -16,3 +18,14 @@ class TrainedSettings(Settings):
     ckpt: Place | None  # or one checkpoint file
     out: Place | None  # folder that receives the files; null: <run>/<verb>/<date>_<time>
     traceback: bool
+
+
+class RecordedSettings(Settings):
+    """What later use needs of the settings in a checkpoint; another version may train with other keys."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    seed: int
+    data: AnyDataSettings
+    loader: LoaderSettings
+    model: ConvNetSettings

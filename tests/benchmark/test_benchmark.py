@@ -62,7 +62,7 @@ def test_the_benchmark_writes_what_it_measures(tmp_path: Path, capsys: pytest.Ca
                 "data_sets=[fake]",
                 "models=[lenet_sigmoid]",
                 "augments=[none]",
-                "rounds=2",
+                "rounds=1",
                 "seconds=0.02",
             ),
             *("parts=[loops,data_sizes,mnist_99]", "data_series=[1000]", "batch_sizes=[128]", "threads=1"),

@@ -1,0 +1,45 @@
+"""Compare finished runs: `python -m lenet_pl.compare runs=runs by=[model,optimizer.lr]`."""
+
+from pathlib import Path
+
+from lenet_pl.command import run_command
+from lenet_pl.settings.compare import CompareSettings
+
+
+def compare(settings: CompareSettings, folder: Path) -> None:
+    """Find the runs, print the table, and fill the folder.
+
+    Args:
+        settings: checked settings.
+        folder: receives compare.md, compare.csv, runs.csv, compare.json and pictures.
+
+    Raises:
+        UserError: there are no finished runs, or a key, metric or value that none of them has.
+    """
+    from lenet_pl.comparison.groups import compare_runs, parse_where
+    from lenet_pl.comparison.report import print_comparison, write_comparison
+    from lenet_pl.comparison.run_index import find_runs
+    from lenet_pl.errors import DataError
+
+    where = parse_where(settings.where)
+    places = [settings.runs] if isinstance(settings.runs, str) else settings.runs
+    index = find_runs(places)
+    if not index.runs:
+        others = f" ({index.others} results.json are of other tasks or programs)" if index.others else ""
+        raise DataError(
+            f"runs: no runs in {', '.join(places)}{others}; "
+            f"looked at any depth for results.json or config.yaml that lenet_pl.train writes"
+        )
+    by = [settings.by] if isinstance(settings.by, str) else settings.by
+    comparison = compare_runs(index, by, settings.metric, where)
+
+    from lenet_pl.comparison.pictures import draw_comparison
+
+    write_comparison(folder, comparison)
+    for name, figure in draw_comparison(comparison, settings.curves).items():
+        figure.savefig(folder / f"{name}.png", dpi=110)
+    print_comparison(comparison, settings.rows, folder)
+
+
+if __name__ == "__main__":
+    run_command("compare", CompareSettings, compare)

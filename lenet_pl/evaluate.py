@@ -1,0 +1,63 @@
+"""Test a trained network: `python -m lenet_pl.evaluate run=<folder> [data=<another set>]`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from lenet_pl.command import run_command
+from lenet_pl.settings.evaluate import EvaluateSettings
+
+
+def evaluate(settings: EvaluateSettings, _: Path | None = None) -> dict[str, Any]:
+    """Score every image of one part of a data set, print the tables, and fill a new folder.
+
+    Args:
+        settings: checked settings.
+
+    Returns:
+        What results.json holds.
+
+    Raises:
+        UserError: the run, its checkpoint, the data or the folder cannot be used.
+    """
+    # torch and Lightning take seconds to import; mistakes in the settings are answered before
+    import hashlib
+
+    import torch
+
+    from lenet_pl.environment import describe_environment
+    from lenet_pl.errors import DataError
+    from lenet_pl.evaluation import score, write_evaluation
+    from lenet_pl.scores import Scores
+    from lenet_pl.trained import open_run, output_folder
+
+    run = open_run(settings)
+    data = run.data(settings.data)
+    images = data.test_set if settings.part == "test" else data.validation_set
+    logits = run.logits(images.images)
+    if wrong := int((~logits.isfinite()).any(1).sum()):
+        raise DataError(f"{run.checkpoint}: gives no finite numbers for {wrong:,} images; accepted is a sound network")
+    folder = output_folder(settings, run, "evaluate")
+    scores = Scores(logits, images.labels, run.classes)
+    results = {
+        "task": "evaluate",
+        "run": str(run.folder),
+        "checkpoint": str(run.checkpoint),
+        "checkpoint_sha256": hashlib.sha256(run.checkpoint.read_bytes()).hexdigest(),
+        "name": run.name,
+        "model": run.settings.model.name,
+        "seed": run.settings.seed,
+        "data": data.source.name,
+        "data_classes": list(data.classes),
+        "part": settings.part,
+        "images": len(images),
+        **score(scores),
+        **describe_environment(torch.device("cpu")),
+    }
+    write_evaluation(folder, results, scores, images.images)
+    return results
+
+
+if __name__ == "__main__":
+    run_command("evaluate", EvaluateSettings, evaluate)

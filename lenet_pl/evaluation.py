@@ -1,0 +1,100 @@
+"""What `lenet_pl.evaluate` says about a network: figures, pictures and tables."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor
+
+from lenet_pl.pictures import draw_confusion, draw_reliability, draw_samples
+from lenet_pl.scores import Scores, calibration_error
+
+MISTAKES = 32  # images in the picture
+TOP = 3  # likeliest classes
+
+
+def score(scores: Scores) -> dict[str, Any]:
+    """Collect all figures as plain JSON values."""
+    calibration = scores.calibration()
+    return {
+        "metrics": {
+            "accuracy": scores.accuracy(),
+            "loss": scores.loss(),
+            f"top{TOP}_accuracy": scores.top_accuracy(TOP),
+            **{f"macro_{name}": value for name, value in scores.macro().items()},
+            "calibration_error": calibration_error(calibration),
+        },
+        "per_class": scores.per_class(),
+        "most_confused": scores.most_confused(),
+        "confusion_matrix": {"classes": scores.classes, "rows_are": "true", "counts": scores.confusion.tolist()},
+        "calibration": [asdict(one) for one in calibration],
+    }
+
+
+def write_evaluation(folder: Path, results: dict[str, Any], scores: Scores, images: Tensor) -> None:
+    """Write results.json and the pictures, and print the tables.
+
+    Args:
+        folder: receives the files.
+        results: what `lenet_pl.evaluate` found.
+        scores: of the images.
+        images: uint8 (N, C, h, w), those that were scored.
+    """
+    text = json.dumps(results, indent=2, ensure_ascii=False, allow_nan=False)
+    (folder / "results.json").write_text(text + "\n", encoding="utf-8")
+    names, what = scores.classes, f"{results['part']} images of {results['data']}"
+    mistakes = scores.mistakes(MISTAKES)
+    shown = images[torch.tensor([m.index for m in mistakes], dtype=torch.int64)]
+    titles = [f"{names[m.predicted]} {m.probability:.0%}\nis {names[m.true]}" for m in mistakes]
+    confusion = draw_confusion(scores.confusion, names)
+    confusion.axes[0].set_title(f"confusion matrix, {what}")
+    error = results["metrics"]["calibration_error"]
+    figures = {
+        "confusion_matrix": confusion,
+        "misclassified": draw_samples(shown, titles, f"{what}, most confident mistakes"),
+        "reliability": draw_reliability(scores.calibration(), f"{what}, calibration error {error:.4f}"),
+    }
+    for name, figure in figures.items():
+        figure.savefig(folder / f"{name}.png", dpi=110)
+    _print(folder, results)
+
+
+def _print(folder: Path, results: dict[str, Any]) -> None:
+    metrics, console = results["metrics"], Console()
+    table = Table(title=f"{results['name']}: {results['images']:,} {results['part']} images of {results['data']}")
+    table.add_column("class")
+    for heading in ("precision", "recall", "F1", "images"):
+        table.add_column(heading, justify="right")
+    for name, row in results["per_class"].items():
+        table.add_row(name, *(_figure(row[key]) for key in ("precision", "recall", "f1")), f"{row['support']:,}")
+    table.add_section()
+    average = [_figure(metrics[f"macro_{key}"]) for key in ("precision", "recall", "f1")]
+    table.add_row("mean over classes", *average, f"{results['images']:,}")
+    console.print(table)
+
+    summary = Table(show_header=False)
+    summary.add_column()
+    summary.add_column(overflow="fold")  # a path is never cut off
+    own = results["confusion_matrix"]["classes"]
+    rows = [
+        ("accuracy", f"{metrics['accuracy']:.4f}"),
+        (f"right class among the {TOP} likeliest", f"{metrics[f'top{TOP}_accuracy']:.4f}"),
+        ("loss", f"{metrics['loss']:.4f}"),
+        ("calibration error", f"{metrics['calibration_error']:.4f}"),
+    ]
+    if pair := results["most_confused"]:
+        rows.append(("most confused", f"{' and '.join(pair['classes'])}, {pair['count']:,} images"))
+    if results["data_classes"] != own:
+        rows.append(("other classes", f"{', '.join(results['data_classes'])} counted as {', '.join(own)}"))
+    rows.append(("everything is in", str(folder)))
+    for row in rows:
+        summary.add_row(*row)
+    console.print(summary)
+
+
+def _figure(value: float | None) -> str:
+    return "–" if value is None else f"{value:.4f}"

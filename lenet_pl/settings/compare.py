@@ -1,0 +1,23 @@
+"""Settings of `python -m lenet_pl.compare`."""
+
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from lenet_pl.settings.types import Count, Settings
+
+Text = Annotated[str, Field(min_length=1)]
+Texts = Annotated[list[Text], Field(min_length=1)]
+
+
+class CompareSettings(Settings):
+    """Which runs are compared, by what."""
+
+    runs: Text | Texts  # folders, or globs of folders, searched at any depth
+    by: Text | Texts  # keys of results.json or of the settings, dotted
+    metric: Text  # key of `metrics` in results.json that ranks
+    where: dict[str, Any] | list[Text] | Text | None  # values that keys must have: {key: value} or key=value
+    curves: Count  # groups of a data set in the picture of validation curves, best first
+    rows: Count  # groups in the table on the terminal; the files have all
+    out: Text  # folder that receives the files
+    traceback: bool

@@ -1,0 +1,17 @@
+"""Settings of `python -m lenet_pl.demo`."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from lenet_pl.settings.predict import PhotoSettings
+from lenet_pl.settings.trained import Place, TrainedSettings
+
+
+class DemoSettings(TrainedSettings):
+    """Which networks are shown, and where the page is served."""
+
+    run: Place | Annotated[list[Place], Field(min_length=1)] | None  # type: ignore[assignment]  # one folder or several
+    host: Place  # address that the server listens on
+    port: Annotated[int, Field(ge=0, le=65535)]  # 0: any free one
+    photo: PhotoSettings

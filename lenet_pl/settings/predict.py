@@ -1,0 +1,25 @@
+"""Settings of `python -m lenet_pl.predict`."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from lenet_pl.settings.trained import Place, TrainedSettings
+from lenet_pl.settings.types import Settings
+
+Choice = Literal["auto"] | bool
+
+
+class PhotoSettings(Settings):
+    """How a photo comes to look like the images that the network was trained on; auto: as they need it."""
+
+    invert: Choice  # light becomes dark
+    clean: Choice  # take out the background, its shadows and its noise
+    centre: Choice  # crop to the object, bring it to the size that it has in the training images, and centre it
+
+
+class PredictSettings(TrainedSettings):
+    """Which photos, by which network."""
+
+    images: Place | Annotated[list[Place], Field(min_length=1)]  # file, directory or glob, or several
+    photo: PhotoSettings

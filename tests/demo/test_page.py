@@ -1,0 +1,146 @@
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from strokes import DIGITS, Stroke
+
+from lenet_pl.command import compose
+from lenet_pl.errors import DataError
+from lenet_pl.settings import TrainSettings
+from lenet_pl.train import train
+
+BROWSER = shutil.which("chromium")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(BROWSER is None, reason="needs the browser chromium, of Debian's package"),
+]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright")
+    with playwright.sync_playwright() as start:
+        opened = start.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
+        yield opened
+        opened.close()
+
+
+@pytest.fixture(scope="module")
+def serve() -> Iterator[Any]:
+    """Start the demo of some runs; gives its address."""
+    processes = []
+
+    def start(*runs: Path) -> str:
+        command = [sys.executable, "-m", "lenet_pl.demo", f"run=[{','.join(map(str, runs))}]", "port=0"]
+        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, env=environment, text=True)
+        processes.append(process)
+        assert process.stdout is not None
+        return process.stdout.readline().split()[0]
+
+    yield start
+    for process in processes:
+        process.terminate()
+        process.wait(timeout=60)
+        process.stdout.close()
+
+
+def visit(browser: Any, address: str, **how: Any) -> tuple[Any, list[str]]:
+    """Open the page; the list receives the address of every request."""
+    page = browser.new_page(**how)
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(address)
+    page.wait_for_selector("body[data-ready]")
+    return page, asked
+
+
+def draw(page: Any, strokes: list[Stroke]) -> str:
+    """Draw with the mouse, stroke by stroke; returns the predicted class of the first network."""
+    page.get_by_role("button", name="Clear").click()
+    board = page.locator("#canvas").bounding_box()
+    scale = board["width"] / 280
+    for stroke in strokes:
+        points = [(board["x"] + x * scale, board["y"] + y * scale) for x, y in stroke]
+        page.mouse.move(*points[0])
+        page.mouse.down()
+        for point in points[1:]:
+            page.mouse.move(*point)
+        page.mouse.up()
+    page.wait_for_selector("#answers[aria-busy=false] article[data-predicted]")
+    return str(page.locator("article").first.get_attribute("data-predicted"))
+
+
+def test_a_drawing_is_read_layer_by_layer_and_nobody_else_is_asked(
+    browser: Any, serve: Any, digits_run: Path, tmp_path: Path
+) -> None:
+    address = serve(digits_run, digits_run)
+    page, asked = visit(browser, address)
+    first = draw(page, DIGITS["1"])
+    assert first in {str(k) for k in range(10)} | {"one"}
+    assert page.locator("article").count() == 2
+    assert page.locator("article").first.locator(".layers img").count() == 2
+    assert page.locator("article").first.locator(".classes li").count() == 10
+    before = page.locator(".layers img").first.get_attribute("src")
+    draw(page, DIGITS["0"])
+    assert page.locator(".layers img").first.get_attribute("src") != before
+    page.locator("#runs input").nth(1).uncheck()
+    page.locator("article").nth(1).wait_for(state="detached")
+
+    hostile = tmp_path / "photo.png"
+    hostile.write_bytes(b"\x89PNG\r\n\x1a\n<script>alert(1)</script>")
+    page.locator("#file").set_input_files(hostile)
+    page.locator("#error:not(:empty)").wait_for()
+    assert re.match(r"image: damaged .*accepted are PNG and JPEG", page.locator("#error").inner_text())
+    assert page.locator("article").count() == 0
+    assert {re.sub(r"^(http://127\.0\.0\.1:\d+)/.*", r"\1", url) for url in asked if not url.startswith("data:")} == {
+        address
+    }
+    page.close()
+
+
+def test_the_keyboard_draws_too(browser: Any, serve: Any, digits_run: Path) -> None:
+    page, _ = visit(browser, serve(digits_run))
+    page.locator("#canvas").focus()
+    page.keyboard.press("Space")
+    for _ in range(10):
+        page.keyboard.press("ArrowUp")
+    page.wait_for_selector("article[data-predicted]")
+    page.keyboard.press("Escape")
+    assert page.locator("article").count() == 0
+    page.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_phone_shows_it_without_scrolling_sideways(browser: Any, serve: Any, digits_run: Path, scheme: str) -> None:
+    phone = {"viewport": {"width": 360, "height": 740}, "has_touch": True, "color_scheme": scheme}
+    page, _ = visit(browser, serve(digits_run), **phone)
+    draw(page, DIGITS["3"])
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    light = page.evaluate("getComputedStyle(document.body).color")
+    assert (light == "rgb(0, 0, 0)") is (scheme == "light")
+    page.close()
+
+
+def test_nine_of_ten_drawn_digits_are_read(browser: Any, serve: Any, tmp_path: Path) -> None:
+    try:
+        train(
+            compose(
+                "train",
+                TrainSettings,
+                ["run=unused", "experiment=mnist_99_fast", "data.download=false", "logger=none", "trainer.threads=1"],
+            ),
+            tmp_path,
+        )
+    except DataError:
+        pytest.skip("needs MNIST in LENET_PL_DATA")
+    page, _ = visit(browser, serve(tmp_path))
+    read = {digit: draw(page, strokes) for digit, strokes in DIGITS.items()}
+    page.close()
+    assert sum(digit == found for digit, found in read.items()) >= 9, read

@@ -15,8 +15,8 @@ from torch import Tensor
 
 from lenet_pl.build import build_datamodule
 from lenet_pl.errors import DataError
-from lenet_pl.photo.prepare import MAX_BYTES, prepare, read_photo
 from lenet_pl.photo import prepare as photo_module
+from lenet_pl.photo.prepare import MAX_BYTES, prepare, read_photo
 from lenet_pl.settings import DataSettings
 from lenet_pl.settings.predict import PhotoSettings
 from lenet_pl.trained import TrainedRun, load_run

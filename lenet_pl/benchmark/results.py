@@ -34,7 +34,18 @@ def print_results(folder: Path) -> None:
 
 def _loops(rows: list[dict[str, Any]]) -> str:
     lines: Lines = [
-        ("model", "augment", "batch", "loop", "images/s", "spread", "of tuned", "of tutorial", "of machine")
+        (
+            "model",
+            "augment",
+            "batch",
+            "loop",
+            "images/s",
+            "spread",
+            "of tuned",
+            "ms over tuned",
+            "of tutorial",
+            "of machine",
+        )
     ]
     lines += [
         (
@@ -45,6 +56,7 @@ def _loops(rows: list[dict[str, Any]]) -> str:
             f"{row['images_per_second']:,.0f}",
             _spread(row),
             f"{row['to_tuned']:.2f}",
+            f"{row['over_tuned_ms']:+.2f}",
             "" if row["to_tutorial"] is None else f"{row['to_tutorial']:.2f}",
             f"{row['share_of_machine']:.0%}",
         )

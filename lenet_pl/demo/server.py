@@ -15,11 +15,11 @@ from fastapi.staticfiles import StaticFiles
 
 from lenet_pl.demo.answer import answer
 from lenet_pl.errors import DataError, SettingError
-from lenet_pl.photo.prepare import MAX_BYTES
 from lenet_pl.settings.predict import PhotoSettings
 from lenet_pl.trained import TrainedRun
 
 PAGE = Path(__file__).parent / "page"
+MAX_UPLOAD = 5_000_000  # bytes
 KIND = "application/octet-stream"  # a page from elsewhere would have to ask first, and is refused
 LOOPBACK = ("127.0.0.1", "localhost")
 HEADERS = {
@@ -83,8 +83,8 @@ def create_app(runs: list[TrainedRun], photo: PhotoSettings, host: str = LOOPBAC
         content = bytearray()
         async for part in request.stream():
             content += part
-            if len(content) > MAX_BYTES:
-                return _refuse(413, f"image: more than {MAX_BYTES // 1_000_000} MB, which is the limit")
+            if len(content) > MAX_UPLOAD:
+                return _refuse(413, f"image: more than {MAX_UPLOAD // 1_000_000} MB, which is the limit")
         try:
             return JSONResponse(await run_in_threadpool(look, number, bytes(content)))
         except DataError as error:

@@ -81,6 +81,9 @@ def test_the_benchmark_writes_what_it_measures(tmp_path: Path, capsys: pytest.Ca
         assert 0 < row["smallest"] <= row["images_per_second"] <= row["largest"]
         assert row["share_of_machine"] > 0
     assert rows[2]["to_tuned"] == rows[0]["to_tutorial"] == 1
+    for row in rows:
+        longer = 128 * 1000 * (1 / row["images_per_second"] - 1 / rows[2]["images_per_second"])
+        assert row["over_tuned_ms"] == pytest.approx(longer, abs=0.1)
     assert all(rate > 0 for rate in results["machine"].values())
     lines = [line for line in (tmp_path / "benchmark.md").read_text().splitlines() if line.startswith("|")]
     cells = list(csv.reader(lines, delimiter="|"))

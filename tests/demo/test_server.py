@@ -17,10 +17,9 @@ import torch
 from fastapi.testclient import TestClient
 from PIL import Image
 
-from lenet_pl.demo.server import KIND, create_app, listen
+from lenet_pl.demo.server import KIND, MAX_UPLOAD, create_app, listen
 from lenet_pl.errors import SettingError
 from lenet_pl.explanation.methods import feature_maps
-from lenet_pl.photo.prepare import MAX_BYTES
 from lenet_pl.settings.predict import PhotoSettings
 from lenet_pl.trained import TrainedRun, load_run
 
@@ -81,7 +80,7 @@ def test_an_image_of_the_data_is_answered_as_the_network_answers(client: TestCli
         (b"<svg onload=alert(1)>", 422, "neither PNG nor JPEG"),
         (png(np.full((9, 9), 255, np.uint8))[:45], 422, "image: damaged"),
         (png(np.full((80, 80), 255, np.uint8)), 422, "nothing on it"),
-        (b"\x89PNG\r\n\x1a\n" + b"\0" * MAX_BYTES, 413, "which is the limit"),
+        (b"\x89PNG\r\n\x1a\n" + b"\0" * MAX_UPLOAD, 413, "which is the limit"),
     ],
 )
 def test_what_is_no_usable_image_is_refused_in_one_line(

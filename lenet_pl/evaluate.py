@@ -22,8 +22,6 @@ def evaluate(settings: EvaluateSettings, _: Path | None = None) -> dict[str, Any
         UserError: the run, its checkpoint, the data or the folder cannot be used.
     """
     # torch and Lightning take seconds to import; mistakes in the settings are answered before
-    import hashlib
-
     import torch
 
     from lenet_pl.environment import describe_environment
@@ -42,12 +40,7 @@ def evaluate(settings: EvaluateSettings, _: Path | None = None) -> dict[str, Any
     scores = Scores(logits, images.labels, run.classes)
     results = {
         "task": "evaluate",
-        "run": str(run.folder),
-        "checkpoint": str(run.checkpoint),
-        "checkpoint_sha256": hashlib.sha256(run.checkpoint.read_bytes()).hexdigest(),
-        "name": run.name,
-        "model": run.settings.model.name,
-        "seed": run.settings.seed,
+        **run.identity(),
         "data": data.source.name,
         "data_classes": list(data.classes),
         "part": settings.part,

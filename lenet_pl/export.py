@@ -64,12 +64,7 @@ def export(settings: ExportSettings, _: Path | None = None) -> dict[str, Any]:
     files = [folder / FILES[name] for name in settings.formats]
     results = {
         "task": "export",
-        "run": str(run.folder),
-        "checkpoint": str(run.checkpoint),
-        "checkpoint_sha256": hashlib.sha256(run.checkpoint.read_bytes()).hexdigest(),
-        "name": run.name,
-        "model": run.settings.model.name,
-        "seed": run.settings.seed,
+        **run.identity(),
         "metadata": description,
         "data": run.settings.data.name,
         "tolerance": settings.tolerance,

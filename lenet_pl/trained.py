@@ -1,5 +1,6 @@
 """A trained network, back from its run folder or checkpoint. Nothing in either can name code to be run."""
 
+import hashlib
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -41,6 +42,17 @@ class TrainedRun:
     def name(self) -> str:
         """Model, data and seed in a few words."""
         return f"{self.settings.model.name} on {self.settings.data.name}, seed {self.settings.seed}"
+
+    def identity(self) -> dict[str, Any]:
+        """Say which network it is, as plain JSON values for the files of a verb."""
+        return {
+            "run": str(self.folder),
+            "checkpoint": str(self.checkpoint),
+            "checkpoint_sha256": hashlib.sha256(self.checkpoint.read_bytes()).hexdigest(),
+            "name": self.name,
+            "model": self.settings.model.name,
+            "seed": self.settings.seed,
+        }
 
     def logits(self, images: Tensor) -> Tensor:
         """Classify uint8 (N, C, h, w); returns float (N, K) on the CPU."""

@@ -1,7 +1,6 @@
 """What whole commands take, each in a process of its own: start, memory, large data sets."""
 
 import contextlib
-import csv
 import json
 import os
 import subprocess
@@ -16,8 +15,10 @@ from typing import Any
 import numpy as np
 
 from lenet_pl.benchmark.compare_loops import say, spread
+from lenet_pl.benchmark.worker import last_rate
 from lenet_pl.build import build_datamodule
 from lenet_pl.command import compose
+from lenet_pl.errors import DataError
 from lenet_pl.settings import TrainSettings
 from lenet_pl.settings.benchmark import BenchmarkSettings
 
@@ -40,7 +41,9 @@ def measure_start(settings: BenchmarkSettings, folder: Path) -> dict[str, Any]:
         subprocess.run([sys.executable, "-c", "import torch, lightning"], check=True)
         imports.append(time.perf_counter() - begin)
         moment = time.time()
-        run = _train(folder / f"start{number}", ["data=fake", "trainer.limit_train_batches=1", "trainer.max_epochs=1"])
+        run = run_training(
+            folder / f"start{number}", ["data=fake", "trainer.limit_train_batches=1", "trainer.max_epochs=1"]
+        )
         starts.append(datetime.fromisoformat(run["first_step"]).timestamp() - moment)
     return {
         "imports_seconds": round(median(imports), 2),
@@ -61,8 +64,8 @@ def measure_data_sizes(settings: BenchmarkSettings, folder: Path, data: str) -> 
         say(f"data sizes, round {number + 1} of {settings.rounds}")
         for images in settings.data_series:
             place = folder / f"{images}-{number}"
-            run = _train(place, [*_arrays(folder / f"{images}", True), *_threads(settings)])
-            rates[images].append(_last_rate(place))
+            run = run_training(place, [*_arrays(folder / f"{images}", True), *_threads(settings)])
+            rates[images].append(last_rate(place))
             above[images].append(run["peak_memory_mb"] - base / 1e6)
     return {
         "imports_mb": round(base / 1e6, 1),
@@ -100,8 +103,8 @@ def measure_memory_mapped(settings: BenchmarkSettings, folder: Path, data: str) 
         for name, found in rates.items():
             place = folder / f"{name}-{number}"
             with control_group(limit) if name == "large" else contextlib.nullcontext() as join:
-                _train(place, [*_arrays(folder / name, name == "small"), *_threads(settings)], join)
-            found.append(_last_rate(place))
+                run_training(place, [*_arrays(folder / name, name == "small"), *_threads(settings)], join)
+            found.append(last_rate(place))
     return {
         "limit_mb": settings.memory_limit_mb,
         "set_mb": round(_bytes(folder / "large") / 1e6),
@@ -175,14 +178,12 @@ def _bytes(folder: Path) -> int:
     return (folder / "train_images.npy").stat().st_size
 
 
-def _last_rate(folder: Path) -> float:
-    with (folder / "metrics.csv").open() as stream:
-        return float(list(csv.DictReader(stream))[-1]["images/s"])
-
-
-def _train(folder: Path, overrides: list[str], join: Callable[[], None] | None = None) -> dict[str, Any]:
+def run_training(folder: Path, overrides: list[str], join: Callable[[], None] | None = None) -> dict[str, Any]:
     """Run the command to its end; return what results.json holds."""
     command = [sys.executable, "-m", "lenet_pl.train", f"run={folder}", *overrides, "trainer.accelerator=cpu"]
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, preexec_fn=join)
+    done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, preexec_fn=join)
+    if done.returncode:
+        why = (done.stderr.strip().splitlines() or ["it printed nothing; -9 is what a lack of memory leads to"])[-1]
+        raise DataError(f"{folder.name}: the training that was to be measured ended with {done.returncode}: {why}")
     results: dict[str, Any] = json.loads((folder / "results.json").read_text())
     return results

@@ -14,6 +14,7 @@ from lenet_pl.data.image_set import ImageSet
 from lenet_pl.errors import DataError
 from lenet_pl.settings import ArraysDataSettings
 
+MOST_CLASSES = 1000  # a label beyond is a slip, or a stranger's, and would make as many names
 FILES = ("train_images.npy", "train_labels.npy", "test_images.npy", "test_labels.npy")
 
 
@@ -38,7 +39,10 @@ def read_arrays(settings: ArraysDataSettings) -> tuple[ImageSet, ImageSet, tuple
     names = [str(k) for k in range(largest + 1)]
     listed = path / "classes.txt"
     if listed.is_file():
-        names = [line.strip() for line in listed.read_text(encoding="utf-8").splitlines() if line.strip()]
+        try:
+            names = [line.strip() for line in listed.read_text(encoding="utf-8").splitlines() if line.strip()]
+        except UnicodeDecodeError as error:
+            raise DataError(f"{listed}: not UTF-8 text ({error.reason}); accepted is a name on each line") from None
     if largest >= len(names) or len(names) < 2:
         raise DataError(f"{listed}: {len(names)} names for labels up to {largest}; accepted is one each, two or more")
     return train, test, tuple(names)
@@ -56,6 +60,8 @@ def _part(path: Path, part: str, in_memory: bool) -> ImageSet:
             f"{label_file}: {labels.dtype} {labels.shape}; accepted are integers from 0, one for each of "
             f"the {len(images)} images"
         )
+    if labels.max() >= MOST_CLASSES:
+        raise DataError(f"{label_file}: a label of {labels.max()}; accepted are 0 to {MOST_CLASSES - 1}")
     with warnings.catch_warnings():  # a file that is open for reading cannot be written to, and nobody does
         warnings.filterwarnings("ignore", "The given NumPy array is not writable")
         pixels = torch.from_numpy(images)

@@ -11,6 +11,7 @@ from conftest import Compose
 from torch import nn
 
 from lenet_pl import command
+from lenet_pl.benchmark import commands
 from lenet_pl.benchmark.__main__ import benchmark
 from lenet_pl.benchmark.commands import control_group, write_arrays
 from lenet_pl.benchmark.loops import plain_loop, tuned_loop, tutorial_loop, usual_order
@@ -19,6 +20,7 @@ from lenet_pl.build import build_datamodule
 from lenet_pl.data.augment import Augment
 from lenet_pl.data.image_set import ImageSet
 from lenet_pl.data.transform import ModelInput
+from lenet_pl.errors import DataError
 from lenet_pl.model.convnet import ConvNet
 from lenet_pl.settings import AugmentSettings, TrainSettings
 from lenet_pl.settings.benchmark import BenchmarkSettings
@@ -126,3 +128,8 @@ def test_a_control_group_limits_the_process_that_joins_it() -> None:
         pytest.skip("no memory control group can be made here")
     assert limited.returncode == -9
     assert subprocess.run([sys.executable, "-c", script]).returncode == 0
+
+
+def test_a_command_that_fails_is_said_in_one_line(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"^broken: .* ended with 2: error: data=nowhere: no such data"):
+        commands.run_training(tmp_path / "broken", ["data=nowhere"])

@@ -110,6 +110,10 @@ def broken(folder: Path, what: str) -> None:
         np.save(labels, np.zeros(COUNT - 1, np.int64))
     elif what == "negative label":
         np.save(labels, np.full(COUNT, -1))
+    elif what == "huge label":
+        np.save(labels, np.full(COUNT, 2**63, np.uint64))
+    elif what == "names in another encoding":
+        (folder / "classes.txt").write_bytes("naïve\nzwölf\n".encode("latin-1"))
     elif what == "float labels":
         np.save(labels, np.zeros(COUNT))
     elif what == "other size":
@@ -122,7 +126,15 @@ def broken(folder: Path, what: str) -> None:
     "what",
     [
         *("absent", "cut", "text", "pickle", "float", "flat", "not square", "two channels", "empty"),
-        *("fewer labels", "negative label", "float labels", "other size", "names"),
+        *(
+            "fewer labels",
+            "negative label",
+            "float labels",
+            "other size",
+            "names",
+            "huge label",
+            "names in another encoding",
+        ),
     ],
 )
 @pytest.mark.parametrize("in_memory", [True, False])

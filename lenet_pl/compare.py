@@ -16,10 +16,12 @@ def compare(settings: CompareSettings, folder: Path) -> None:
     Raises:
         UserError: there are no finished runs, or a key, metric or value that none of them has.
     """
+    from rich.console import Console
+
     from lenet_pl.comparison.groups import compare_runs, parse_where
     from lenet_pl.comparison.report import print_comparison, write_comparison
     from lenet_pl.comparison.run_index import find_runs
-    from lenet_pl.errors import DataError
+    from lenet_pl.errors import DataError, printable
 
     where = parse_where(settings.where)
     places = [settings.runs] if isinstance(settings.runs, str) else settings.runs
@@ -33,12 +35,14 @@ def compare(settings: CompareSettings, folder: Path) -> None:
     by = [settings.by] if isinstance(settings.by, str) else settings.by
     comparison = compare_runs(index, by, settings.metric, where)
 
-    from lenet_pl.comparison.pictures import draw_comparison
-
     write_comparison(folder, comparison)
+    print_comparison(comparison, settings.rows)
+
+    from lenet_pl.comparison.pictures import draw_comparison  # takes a second, which the table need not wait for
+
     for name, figure in draw_comparison(comparison, settings.curves).items():
         figure.savefig(folder / f"{name}.png", dpi=110)
-    print_comparison(comparison, settings.rows, folder)
+    Console().print(f"everything is in {printable(folder)}", highlight=False, markup=False)
 
 
 if __name__ == "__main__":

@@ -33,4 +33,6 @@ def did_you_mean(name: str, accepted: Iterable[str]) -> str:
 
 def printable(name: str | Path) -> str:
     """Write a name so that it stays on one line and can be encoded, whatever is in it."""
+    if str(name).isprintable():
+        return str(name)
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in str(name))

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lenet_pl.command import run_command
 from lenet_pl.settings import TrainSettings
 
+if TYPE_CHECKING:
+    from lightning.pytorch.callbacks import Callback
 
-def train(settings: TrainSettings, folder: Path) -> dict[str, Any]:
+
+def train(settings: TrainSettings, folder: Path, callbacks: Sequence[Callback] = ()) -> dict[str, Any]:
     """Train, test the best epoch once, and fill the run folder.
 
     Args:
         settings: checked settings.
         folder: the run folder; it exists and holds no run.
+        callbacks: what else watches the training; their hooks run before the checkpoints are written.
 
     Returns:
         What results.json holds.
@@ -35,7 +40,7 @@ def train(settings: TrainSettings, folder: Path) -> dict[str, Any]:
     lightning.seed_everything(settings.seed, verbose=False)
     datamodule = build_datamodule(settings)
     task = build_task(settings, datamodule)
-    trainer = build_trainer(settings, folder)
+    trainer = build_trainer(settings, folder, callbacks)
     run = RunFolder(folder, settings, datamodule, task, trainer)
     run.begin()
     if settings.train:

@@ -2,6 +2,7 @@
 
 import logging
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +24,13 @@ from lenet_pl.optimizers import best_is
 from lenet_pl.settings import TrainerSettings, TrainSettings
 
 
-def build_trainer(settings: TrainSettings, folder: Path) -> lightning.Trainer:
+def build_trainer(settings: TrainSettings, folder: Path, callbacks: Sequence[Callback] = ()) -> lightning.Trainer:
     """Build the Trainer of a run.
 
     Args:
         settings: of the run.
         folder: receives checkpoints, metrics and logs.
+        callbacks: what watches the training beside what the settings ask for.
 
     Raises:
         SettingError: the device that is asked for is not there.
@@ -49,7 +51,7 @@ def build_trainer(settings: TrainSettings, folder: Path) -> lightning.Trainer:
         limit_val_batches=given.limit_val_batches,
         limit_test_batches=given.limit_test_batches,
         profiler=given.profiler,
-        callbacks=build_callbacks(settings, folder),
+        callbacks=[*callbacks, *build_callbacks(settings, folder)],
         logger=build_loggers(settings, folder),
         plugins=[AtomicCheckpointIO()],
         default_root_dir=folder,

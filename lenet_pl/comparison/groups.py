@@ -4,6 +4,7 @@ import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from statistics import fmean, stdev
 from typing import Any
 
@@ -36,13 +37,14 @@ class Group:
     scores: dict[int, float]
     best: bool = False
     to_best: Difference | None = None
+    _found: dict[str, Any] = field(default_factory=dict)  # figures that were asked for: of thousands of runs, slow
 
-    @property
+    @cached_property
     def mean(self) -> float:
         """Of the metric over seeds."""
         return fmean(self.scores.values())
 
-    @property
+    @cached_property
     def sd(self) -> float | None:
         """Standard deviation (n-1) of the metric over seeds; None for one seed."""
         return stdev(self.scores.values()) if len(self.scores) > 1 else None
@@ -54,13 +56,19 @@ class Group:
 
     def metric(self, name: str) -> tuple[float, float | None] | None:
         """Mean and standard deviation (n-1; None for one seed) of a metric over the seeds that have it."""
-        values = list(by_seed(self.runs, name).values())
-        return (fmean(values), stdev(values) if len(values) > 1 else None) if values else None
+        if name not in self._found:
+            values = list(by_seed(self.runs, name).values())
+            self._found[name] = (fmean(values), stdev(values) if len(values) > 1 else None) if values else None
+        figures: tuple[float, float | None] | None = self._found[name]
+        return figures
 
     def average(self, key: str) -> float | None:
         """Mean of a figure of results.json over the runs that have it."""
-        values = [float(run.results[key]) for run in self.runs if run.results[key] is not None]
-        return fmean(values) if values else None
+        if key not in self._found:
+            values = [float(run.results[key]) for run in self.runs if run.results[key] is not None]
+            self._found[key] = fmean(values) if values else None
+        mean: float | None = self._found[key]
+        return mean
 
 
 @dataclass

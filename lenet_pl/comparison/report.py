@@ -31,7 +31,7 @@ METHOD = (
 )
 
 
-def print_comparison(comparison: Comparison, rows: int, folder: Path) -> None:
+def print_comparison(comparison: Comparison, rows: int) -> None:
     """Print the first rows of the table, what is questionable, and runs that are left out."""
     console = Console()
     headings, fixed = _headings(comparison), len(comparison.by) + 3
@@ -49,7 +49,6 @@ def print_comparison(comparison: Comparison, rows: int, folder: Path) -> None:
         if len(some) > rows:
             console.print(f"and {len(some) - rows} more such lines, which are in compare.md")
     console.print(Text(METHOD, style="dim"))
-    console.print(Text(f"everything is in {folder}"))
 
 
 def _table(comparison: Comparison, rows: int, columns: int) -> Table:

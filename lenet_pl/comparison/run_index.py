@@ -13,6 +13,7 @@ from typing import Annotated, Any
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import from_json
 
 from lenet_pl.comparison.setting_values import MISSING, dotted
 from lenet_pl.errors import DataError, printable
@@ -186,8 +187,8 @@ def _walk(root: Path, seen: set[tuple[int, int]]) -> Iterator[Run | None]:
 def _finished(folder: Path, configured: bool) -> Run | None:
     try:
         with open(f"{folder}/results.json", "rb") as stream:  # noqa: PTH123 - as above
-            content = json.loads(stream.read())
-    except (OSError, ValueError, RecursionError) as error:
+            content = from_json(stream.read())
+    except (OSError, ValueError) as error:
         return Run(folder, problem=f"results.json unreadable: {_reason(error)}")
     task = content.get("task") if isinstance(content, dict) else None
     if task != "train":

@@ -135,7 +135,7 @@ def test_unfinished_runs_say_how_far_they_got(write: Write, digits_run: Path, tm
     found = problems(tmp_path)
     assert found["half"] == "not finished (no results.json); 3 of at most 8 epochs done"
     assert found["none"] == "not finished (no results.json); 0 of at most 8 epochs done"
-    assert found["bad"].startswith("not finished (no results.json); config.yaml unreadable: invalid unicode")
+    assert found["bad"].startswith("not finished (no results.json); config.yaml unreadable: 'utf-8' codec")
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")

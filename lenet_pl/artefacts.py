@@ -12,13 +12,14 @@ from typing import Any
 import lightning
 import torch
 import yaml
-from lightning.pytorch.callbacks import EarlyStopping
 from lightning.pytorch.loggers import TensorBoardLogger
 from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
 
-from lenet_pl.callbacks import EpochRecorder
+from lenet_pl.atomic import sweep_parts, write_text
+from lenet_pl.build import AS_BEGUN
+from lenet_pl.callbacks import EpochRecorder, ResumableStopping
 from lenet_pl.checkpoint import load_checkpoint
 from lenet_pl.data.datamodule import ImageDataModule
 from lenet_pl.environment import describe_environment
@@ -60,12 +61,25 @@ class RunFolder:
         self._start = time.perf_counter()
 
     def begin(self) -> None:
-        """Show the layers, and write config.yaml, from which the run can be repeated."""
+        """Show the layers, and write config.yaml, from which the run can be repeated and continued."""
         if self.trainer.is_global_zero:
             if self.settings.callbacks.model_summary:
                 print_summary(self.task.model, self.data.example())
-            text = yaml.safe_dump(self.settings.model_dump(), sort_keys=False, allow_unicode=True)
-            (self.path / "config.yaml").write_text(text, encoding="utf-8")
+            sweep_parts(self.path)  # of a process that was killed here
+            text = yaml.safe_dump(self.settings.model_dump() | AS_BEGUN, sort_keys=False, allow_unicode=True)
+            write_text(self.path / "config.yaml", text)
+
+    def last(self) -> Path | None:
+        """Find the checkpoint from which the run goes on; None where it begins."""
+        last = self.path / "checkpoints" / "last.ckpt"
+        if not self.settings.resume or not last.exists():
+            return None
+        checkpoint = load_checkpoint(last)
+        threads = checkpoint.get("threads")
+        if self.settings.trainer.threads is None and isinstance(threads, int):
+            torch.set_num_threads(threads)  # another number would round otherwise
+        print(f"continues {self.path} in epoch {checkpoint['epoch'] + 1} after {checkpoint['global_step']} steps")
+        return last
 
     def load_best(self) -> None:
         """Put the weights of the best epoch into the task."""
@@ -84,8 +98,8 @@ class RunFolder:
         self._log_graph_and_hyperparameters(results)
         results["total_seconds"] = round(time.perf_counter() - self._start, 2)
         text = json.dumps(results, indent=2, ensure_ascii=False, allow_nan=False)
-        (self.path / "results.json").write_text(text + "\n", encoding="utf-8")
-        write_report(self.path, results, self.settings.model_dump())
+        write_report(self.path, results, self.settings.model_dump() | AS_BEGUN)
+        write_text(self.path / "results.json", text + "\n")  # last, as it says that the run is finished
         self._print(results)
         return results
 
@@ -124,6 +138,7 @@ class RunFolder:
             "lr_changes": sum(a["lr"] != b["lr"] for a, b in itertools.pairwise(epochs)),
             "precision": self.trainer.precision,
             "first_step": self._first_step(),
+            "resumed_at": self.recorder.resumed_at,
             "peak_memory_mb": round(peak_memory() / 1e6, 1),
             "training_seconds": round(seconds, 2),
             "images_per_second": round(sum(r["seconds"] * r["images/s"] for r in epochs) / seconds, 1)
@@ -144,8 +159,8 @@ class RunFolder:
         return values.index(max(values)) if values else 0
 
     def _stopped_early(self) -> bool:
-        stopping = [c for c in self.trainer.callbacks if isinstance(c, EarlyStopping)]  # type: ignore[attr-defined]
-        return any(c.stopping_reason_message for c in stopping)
+        callbacks: list[Any] = self.trainer.callbacks  # type: ignore[attr-defined]
+        return any(c.stopped for c in callbacks if isinstance(c, ResumableStopping))
 
     def _figures(self, scores: Scores | None) -> dict[str, Figure]:
         names = self.data.classes

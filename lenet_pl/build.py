@@ -5,9 +5,12 @@ from torch import nn
 
 from lenet_pl.data.datamodule import ImageDataModule
 from lenet_pl.errors import SettingError
+from lenet_pl.interruption import Interruptible
 from lenet_pl.model.convnet import ConvNet
 from lenet_pl.settings import LoaderSettings, TrainSettings
 from lenet_pl.task import ImageClassifier
+
+AS_BEGUN = {"resume": False}  # what a run records of itself does not depend on whether it was continued
 
 
 def build_datamodule(settings: TrainSettings) -> ImageDataModule:
@@ -22,7 +25,9 @@ def build_datamodule(settings: TrainSettings) -> ImageDataModule:
     )
 
 
-def build_task(settings: TrainSettings, data: ImageDataModule) -> ImageClassifier:
+def build_task(
+    settings: TrainSettings, data: ImageDataModule, interruptible: Interruptible | None = None
+) -> ImageClassifier:
     """Build the model for the data's channels and classes, and the task around it.
 
     Raises:
@@ -45,8 +50,10 @@ def build_task(settings: TrainSettings, data: ImageDataModule) -> ImageClassifie
         class_weights=data.class_weights() if weights == "balanced" else torch.tensor(weights) if weights else None,
         gradient_clip_norm=settings.trainer.gradient_clip_norm,
         compile_mode=settings.trainer.compile,
+        seed=settings.seed,
+        interruptible=interruptible,
         description={
-            "settings": settings.model_dump(),
+            "settings": settings.model_dump() | AS_BEGUN,
             "classes": list(data.classes),
             "channels": data.channels,
             "mean": list(data.to_input.mean),

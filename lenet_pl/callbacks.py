@@ -1,5 +1,6 @@
 """What watches a training beside Lightning's own callbacks."""
 
+import copy
 import csv
 import io
 import time
@@ -7,8 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import lightning
-from lightning.pytorch.callbacks import Checkpoint, RichProgressBar
+import torch
+from lightning.pytorch.callbacks import Checkpoint, EarlyStopping, ModelCheckpoint, RichProgressBar
 
+from lenet_pl.atomic import write_text
+from lenet_pl.interruption import Interruptible, Interruption
 from lenet_pl.task import ImageClassifier
 
 DRAWINGS_PER_SECOND = 4  # of the progress bar; each takes the interpreter for some milliseconds
@@ -32,13 +36,13 @@ class EpochRecorder(Checkpoint):
         self.epochs: list[dict[str, float]] = []
         self.step_losses: list[float] = []  # one per optimizer step
         self.first_step: float | None = None  # s since 1970 at which this process began its first training step
-        self._mark = self._validation = self._lr = 0.0
+        self.resumed_at: list[int] = []  # optimizer steps that were done each time that the run was continued
+        self._mark = self._validation = self._earlier = 0.0
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        self._mark = time.perf_counter()
-
-    def on_train_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        self._lr = trainer.optimizers[0].param_groups[0]["lr"]
+        self._mark = time.perf_counter() - self._earlier
+        if trainer.global_step or self.epochs:
+            self.resumed_at.append(trainer.global_step)
 
     def on_train_batch_start(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, batch: Any, batch_idx: int
@@ -60,7 +64,8 @@ class EpochRecorder(Checkpoint):
         losses = [float(loss) for loss in pl_module.step_losses]
         scores = {name: round(float(v), 6) for name, v in trainer.callback_metrics.items() if name in SCORES}
         speed = pl_module.images_trained * trainer.world_size / seconds
-        row = {"epoch": trainer.current_epoch, "step": trainer.global_step, "lr": self._lr, **scores}
+        lr = pl_module.step_rates[0]
+        row = {"epoch": trainer.current_epoch, "step": trainer.global_step, "lr": lr, **scores}
         self.epochs.append(row | {"seconds": round(seconds, 3), "images/s": round(speed, 1)})
         for logger in trainer.loggers:
             for offset in range(0, len(losses), self.log_every_n_steps):
@@ -76,15 +81,94 @@ class EpochRecorder(Checkpoint):
         writer = csv.DictWriter(text, COLUMNS)
         writer.writeheader()
         writer.writerows(self.epochs)
-        part = self.path.with_suffix(".part")
-        part.write_text(text.getvalue())
-        part.replace(self.path)
+        write_text(self.path, text.getvalue())
 
     def state_dict(self) -> dict[str, Any]:
-        return {"epochs": self.epochs, "step_losses": self.step_losses}
+        seconds = time.perf_counter() - self._mark - self._validation  # of an unfinished epoch
+        own = {"epochs": self.epochs, "step_losses": self.step_losses, "resumed_at": self.resumed_at}
+        return own | {"seconds": seconds}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.epochs, self.step_losses = state_dict["epochs"], state_dict["step_losses"]
+        self.resumed_at, self._earlier = state_dict["resumed_at"], state_dict["seconds"]
+
+
+class BestCheckpoint(ModelCheckpoint):
+    """Keep the best epoch so far in best.ckpt."""
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take the state of a run whose folder may have been moved since; Lightning would forget the best score."""
+        here = str(self.dirpath)
+        file = str(Path(here) / "best.ckpt")
+        moved = {"dirpath": here, "best_model_path": file, "kth_best_model_path": file}
+        best = {file: score} if (score := state_dict["best_model_score"]) is not None else {}
+        super().load_state_dict(state_dict | moved | {"best_k_models": best})
+
+
+class LastCheckpoint(Checkpoint):
+    """Keep the state after the last epoch in last.ckpt, or after the step at which the training was told to end.
+
+    Lightning's `save_last` would keep the last best epoch. A state inside an epoch says of Lightning's loops what they
+    were when the epoch began; what was done since is known to the task, and the loader leaves it out.
+
+    Args:
+        path: of last.ckpt.
+        interruptible: is listening; told that steps have begun, and that they are over.
+    """
+
+    def __init__(self, path: Path, interruptible: Interruptible) -> None:
+        self.path, self.interruptible = path, interruptible
+        self._epoch_start: dict[str, Any] = {}  # state of Lightning's training loop
+        self._inside = False
+
+    def on_load_checkpoint(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        self._epoch_start = checkpoint["loops"]["fit_loop"]
+
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        self._epoch_start = self._epoch_start or copy.deepcopy(trainer.fit_loop.state_dict())
+        if trainer.world_size == 1:  # else Lightning passes SIGTERM on to the other processes
+            self.interruptible.listen()
+            self.interruptible.at_a_step = True
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        trainer.save_checkpoint(self.path, weights_only=False)
+        self._epoch_start = copy.deepcopy(trainer.fit_loop.state_dict())
+
+    def on_train_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        self.interruptible.at_a_step = False
+        self.interruptible.check()
+
+    def on_exception(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, exception: BaseException
+    ) -> None:
+        waited, self.interruptible.at_a_step = self.interruptible.at_a_step, False
+        if waited and isinstance(exception, Interruption) and exception.between_steps:
+            self._inside = True
+            trainer.save_checkpoint(self.path, weights_only=False)
+
+    def on_save_checkpoint(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        checkpoint["threads"] = torch.get_num_threads()  # results are the same for the same number
+        if self._inside:
+            loop = copy.deepcopy(self._epoch_start)
+            steps = "epoch_loop.manual_optimization.optim_step_progress"
+            loop[steps] = checkpoint["loops"]["fit_loop"][steps]
+            checkpoint["loops"]["fit_loop"] = loop
+
+
+class ResumableStopping(EarlyStopping):
+    """Early stopping that, when a run is continued after it has stopped, stops again."""
+
+    @property
+    def stopped(self) -> bool:
+        """Whether patience is at its end."""
+        return self.wait_count >= self.patience
+
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        trainer.should_stop = self.stopped
 
 
 class ProgressBar(RichProgressBar):

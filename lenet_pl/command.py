@@ -23,6 +23,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from lenet_pl.errors import SettingError, UserError, did_you_mean
+from lenet_pl.interruption import Interruption
 from lenet_pl.settings import Settings, nearest_key, setting_keys, validate
 from lenet_pl.settings.trained import TrainedSettings
 
@@ -38,15 +39,22 @@ def conf_dir() -> Path:
     return package / "conf" if (package / "conf").is_dir() else package.parent / "conf"
 
 
-def run_command(name: str, kind: type[AnySettings], work: Callable[[AnySettings, Path], Any]) -> None:
+def run_command(
+    name: str,
+    kind: type[AnySettings],
+    work: Callable[[AnySettings, Path], Any],
+    prepare: Callable[[AnySettings, Path, Sequence[str], bool], AnySettings | None] | None = None,
+) -> None:
     """Compose `conf/<name>.yaml` with the command line, check it, and do the work; ends the process on an error.
 
-    Exit codes: 2 for settings, 1 for the rest, 130 and 143 after SIGINT and SIGTERM.
+    Exit codes: 2 for settings, 1 for the rest, 128 + its number after a signal.
 
     Args:
         name: of the verb and of its configuration file.
         kind: the settings that the verb takes.
         work: receives the settings and the run folder, which exists.
+        prepare: receives settings, run folder, overrides of the command line and whether it is a job of a sweep;
+            returns the settings to work with, or None where nothing is left to do. By default a used folder is refused.
     """
     failures: list[int] = []  # exit codes; a failed job of a sweep does not stop the others
     started = False
@@ -57,9 +65,14 @@ def run_command(name: str, kind: type[AnySettings], work: Callable[[AnySettings,
         folder = Path(HydraConfig.get().runtime.output_dir)
         try:
             settings = to_settings(kind, config)
-            if not issubclass(kind, TrainedSettings):  # those verbs make their folder later, beside the run
+            ready: AnySettings | None = settings
+            if prepare:
+                given = HydraConfig.get()
+                ready = prepare(settings, folder, given.overrides.task, given.mode == RunMode.MULTIRUN)
+            elif not issubclass(kind, TrainedSettings):  # those verbs make their folder later, beside the run
                 refuse_used_folder(folder)
-            work(settings, folder)
+            if ready is not None:
+                work(ready, folder)
         except Exception as error:
             if HydraConfig.get().mode == RunMode.MULTIRUN:
                 error.add_note(f"job {HydraConfig.get().job.num} ({' '.join(HydraConfig.get().overrides.task)})")
@@ -71,7 +84,7 @@ def run_command(name: str, kind: type[AnySettings], work: Callable[[AnySettings,
     try:
         refuse_arguments()
         hydra.main(config_path=str(conf_dir()), config_name=name, version_base="1.3")(job)()
-    except (KeyboardInterrupt, SystemExit) as stop:
+    except (KeyboardInterrupt, SystemExit, Interruption) as stop:
         failures.append(_interrupted(stop, name))
     except Exception as error:
         failures.append(_complain(error, name, started))
@@ -187,13 +200,16 @@ def known_keys(name: str) -> list[str]:
 
 def _interrupted(stop: BaseException, name: str) -> int:
     """Say that a signal ended the work; return 128 + its number, as shells do. Another exit is passed on."""
-    if isinstance(stop, KeyboardInterrupt) or isinstance(stop.__context__, KeyboardInterrupt):
+    if isinstance(stop, Interruption):
+        code = stop.exit_code
+    elif isinstance(stop, KeyboardInterrupt) or isinstance(stop.__context__, KeyboardInterrupt):
         code = 130
     elif type(stop).__name__ == "SIGTERMException":  # Lightning's, an exit without a code, which would count as success
         code = 143
     else:
         raise stop
-    print(f"error: interrupted; {name} is not finished", file=sys.stderr)
+    more = "; run=<its folder> resume=true goes on" if name == "train" else ""
+    print(f"error: interrupted; {name} is not finished{more}", file=sys.stderr)
     return code
 
 

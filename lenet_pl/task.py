@@ -13,8 +13,12 @@ from torchmetrics.classification import MulticlassAccuracy
 
 from lenet_pl.batch import Batch
 from lenet_pl.errors import DivergenceError
+from lenet_pl.interruption import Interruptible
 from lenet_pl.optimizers import build_optimizer, build_scheduler
+from lenet_pl.random_numbers import keyed_seed
 from lenet_pl.settings import Settings
+
+NOTED = ("predictions", "labels")  # of every training image of an epoch
 
 
 class ImageClassifier(lightning.LightningModule):
@@ -31,6 +35,8 @@ class ImageClassifier(lightning.LightningModule):
         class_weights: float (K,), weight of each class in the training loss.
         gradient_clip_norm: largest norm of the whole gradient; None: any.
         compile_mode: of torch.compile; None runs the model as it is.
+        seed: of dropout; with epoch, step and rank it fixes what is dropped, whatever was drawn before.
+        interruptible: is asked after each step whether a signal has come.
         description: plain JSON values that the checkpoint keeps, enough to build all this again.
     """
 
@@ -45,6 +51,8 @@ class ImageClassifier(lightning.LightningModule):
         class_weights: Tensor | None = None,
         gradient_clip_norm: float | None = None,
         compile_mode: str | None = None,
+        seed: int = 0,
+        interruptible: Interruptible | None = None,
         description: dict[str, Any] | None = None,
     ) -> None:
         super().__init__()
@@ -53,6 +61,8 @@ class ImageClassifier(lightning.LightningModule):
         self.compiled = torch.compile(self.model.forward, mode=compile_mode) if compile_mode else None
         self.optimizer_settings, self.scheduler_settings = optimizer, scheduler
         self.label_smoothing, self.gradient_clip_norm = label_smoothing, gradient_clip_norm
+        self.seed, self.interruptible = seed, interruptible or Interruptible()
+        self.drops_out = any(isinstance(module, nn.Dropout) for module in self.modules())
         self.automatic_optimization = False  # a training step of Lightning's takes several optimizer steps
         self.class_weights: Tensor | None
         self.register_buffer("class_weights", class_weights, persistent=False)
@@ -61,6 +71,7 @@ class ImageClassifier(lightning.LightningModule):
         self.mean_loss = MeanMetric(nan_strategy=math.nan)
         self.accuracy = MulticlassAccuracy(classes, average="micro")
         self._steps: list[tuple[Tensor, Tensor, Tensor]] = []  # loss (), predictions (B,), labels (B,)
+        self._before: dict[str, Any] = {}  # what was done of an epoch before the run was interrupted in it
         self._schedule: dict[str, Any] = {}  # of the lr: scheduler, interval, monitor
         self._logits: list[Tensor] = []
         self.test_logits: Tensor | None = None  # float (N, K) and int64 (N,), in the order of the test part
@@ -86,7 +97,11 @@ class ImageClassifier(lightning.LightningModule):
         learn = self._learn_through_lightning if scaled or self.trainer.world_size > 1 else self._learn
         scheduler = self._schedule["scheduler"] if self._schedule.get("interval") == "step" else None
         groups = self.trainer.optimizers[0].param_groups
+        epoch = self.trainer.fit_loop.epoch_progress.current.processed  # type: ignore[attr-defined]
+        self.interruptible.check()
         for batch in batches:
+            if self.drops_out:
+                torch.manual_seed(keyed_seed("dropout", self.seed, epoch, self.steps_done, self.global_rank))
             logits = self(batch.images.to(self.dtype))
             loss = functional.cross_entropy(
                 logits, batch.labels, weight=self.class_weights, label_smoothing=self.label_smoothing
@@ -96,6 +111,7 @@ class ImageClassifier(lightning.LightningModule):
             if scheduler:
                 scheduler.step()
             self._steps.append((loss.detach(), logits.detach().argmax(1), batch.labels))
+            self.interruptible.check()
 
     def _learn(self, loss: Tensor) -> None:
         optimizer = self.trainer.optimizers[0]
@@ -122,8 +138,25 @@ class ImageClassifier(lightning.LightningModule):
             nn.utils.clip_grad_norm_(self.parameters(), self.gradient_clip_norm)
 
     def on_train_epoch_start(self) -> None:
-        self._steps.clear()
-        self.step_rates = []
+        self._steps, self.step_rates = [], []
+        if before := self._before:
+            predictions, labels = (before[name].to(self.device).split(before["sizes"]) for name in NOTED)
+            self._steps = list(zip(before["losses"].to(self.device), predictions, labels, strict=True))
+            self.step_rates = list(before["rates"])
+            self._before = {}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep what the scores of an unfinished epoch need."""
+        if self._steps:
+            losses, *noted = zip(*self._steps, strict=True)
+            checkpoint["epoch_so_far"] = {
+                "losses": torch.stack(losses),
+                "sizes": [len(labels) for labels in noted[1]],
+                "rates": self.step_rates,
+            } | {name: torch.cat(values) for name, values in zip(NOTED, noted, strict=True)}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self._before = checkpoint.get("epoch_so_far", {})
 
     def on_train_epoch_end(self) -> None:
         self.step_losses = [loss for loss, _, _ in self._steps]

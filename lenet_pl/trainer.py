@@ -10,27 +10,30 @@ import lightning
 import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from lightning.pytorch.callbacks import (
-    Callback,
-    EarlyStopping,
-    ModelCheckpoint,
-)
+from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 
-from lenet_pl.callbacks import EpochRecorder, ProgressBar
+from lenet_pl.callbacks import BestCheckpoint, EpochRecorder, LastCheckpoint, ProgressBar, ResumableStopping
 from lenet_pl.checkpoint import AtomicCheckpointIO
 from lenet_pl.errors import SettingError
+from lenet_pl.interruption import Interruptible
 from lenet_pl.optimizers import best_is
 from lenet_pl.settings import TrainerSettings, TrainSettings
 
 
-def build_trainer(settings: TrainSettings, folder: Path, callbacks: Sequence[Callback] = ()) -> lightning.Trainer:
+def build_trainer(
+    settings: TrainSettings,
+    folder: Path,
+    callbacks: Sequence[Callback] = (),
+    interruptible: Interruptible | None = None,
+) -> lightning.Trainer:
     """Build the Trainer of a run.
 
     Args:
         settings: of the run.
         folder: receives checkpoints, metrics and logs.
         callbacks: what watches the training beside what the settings ask for.
+        interruptible: listens for signals.
 
     Raises:
         SettingError: the device that is asked for is not there.
@@ -51,7 +54,7 @@ def build_trainer(settings: TrainSettings, folder: Path, callbacks: Sequence[Cal
         limit_val_batches=given.limit_val_batches,
         limit_test_batches=given.limit_test_batches,
         profiler=given.profiler,
-        callbacks=[*callbacks, *build_callbacks(settings, folder)],
+        callbacks=[*callbacks, *build_callbacks(settings, folder, interruptible or Interruptible())],
         logger=build_loggers(settings, folder),
         plugins=[AtomicCheckpointIO()],
         default_root_dir=folder,
@@ -62,14 +65,14 @@ def build_trainer(settings: TrainSettings, folder: Path, callbacks: Sequence[Cal
     )
 
 
-def build_callbacks(settings: TrainSettings, folder: Path) -> list[Callback]:
+def build_callbacks(settings: TrainSettings, folder: Path, interruptible: Interruptible) -> list[Callback]:
     """Build what watches the training. Order matters: the recorder's figures are part of the checkpoints."""
     given = settings.callbacks
     callbacks: list[Callback] = [EpochRecorder(folder, settings.trainer.log_every_n_steps)]
     if given.early_stopping:
         stopping = given.early_stopping
         callbacks.append(
-            EarlyStopping(
+            ResumableStopping(
                 stopping.monitor,
                 min_delta=stopping.min_delta,
                 patience=stopping.patience,
@@ -79,7 +82,7 @@ def build_callbacks(settings: TrainSettings, folder: Path) -> list[Callback]:
         )
     monitor = given.checkpoint.monitor
     callbacks += [
-        ModelCheckpoint(
+        BestCheckpoint(
             folder / "checkpoints",
             filename="best",
             monitor=monitor,
@@ -87,10 +90,7 @@ def build_callbacks(settings: TrainSettings, folder: Path) -> list[Callback]:
             save_on_train_epoch_end=True,
             enable_version_counter=False,
         ),
-        # Lightning's `save_last` would keep the last best epoch, not the last one
-        ModelCheckpoint(
-            folder / "checkpoints", filename="last", save_on_train_epoch_end=True, enable_version_counter=False
-        ),
+        LastCheckpoint(folder / "checkpoints" / "last.ckpt", interruptible),
     ]
     if given.progress_bar:
         callbacks.append(ProgressBar())
@@ -98,12 +98,14 @@ def build_callbacks(settings: TrainSettings, folder: Path) -> list[Callback]:
 
 
 def build_loggers(settings: TrainSettings, folder: Path) -> list[Logger]:
-    """Build the loggers that were asked for; both write into the run folder."""
+    """Build the loggers that were asked for; both write into the run folder, in a new file if a run is continued."""
     loggers: list[Logger] = []
     if settings.logger.tensorboard:
         loggers.append(TensorBoardLogger(folder, name=None, version="tensorboard", default_hp_metric=False))
     if settings.logger.csv:
-        loggers.append(CSVLogger(folder, name=None, version="csv"))
+        earlier = len(list(folder.glob("csv*")))
+        version = f"csv_{earlier + 1}" if earlier else "csv"  # Lightning would delete what is there
+        loggers.append(CSVLogger(folder, name=None, version=version))
     return loggers
 
 
@@ -156,4 +158,5 @@ def quiet_lightning() -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", r".*isinstance\(treespec, LeafSpec\).*is deprecated")  # Lightning 2.6, torch 2.15
     warnings.filterwarnings("ignore", r"The number of training batches .* is smaller than the logging interval")
+    warnings.filterwarnings("ignore", r"The `srun` command is available")  # that a machine has SLURM is no reason
     warnings.filterwarnings("ignore", r"Checkpoint directory .* exists and is not empty")

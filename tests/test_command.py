@@ -10,6 +10,7 @@ import pytest
 
 from lenet_pl.command import known_keys, run_command
 from lenet_pl.errors import DataError, SettingError
+from lenet_pl.interruption import Interruption
 from lenet_pl.settings import TrainSettings
 
 MISTAKES = {  # argument: words of the answer
@@ -201,7 +202,8 @@ def test_a_setting_that_proves_wrong_later_leaves_no_empty_folder(run: Run, tmp_
         (OSError(28, "No space left on device"), 1, "error: No space left on device"),
         (RuntimeError("one\n  two"), 1, "error: unexpected RuntimeError: one two; traceback=true shows where it arose"),
         (MemoryError(), 1, "error: unexpected MemoryError: no message; traceback=true shows where it arose"),
-        (KeyboardInterrupt(), 130, "error: interrupted; train is not finished"),
+        (KeyboardInterrupt(), 130, "error: interrupted; train is not finished; run=<its folder> resume=true goes on"),
+        (Interruption(1), 129, "error: interrupted; train is not finished; run=<its folder> resume=true goes on"),
     ],
 )
 def test_what_goes_wrong_in_the_work_is_one_line_and_an_exit_code(

@@ -2,25 +2,22 @@
 
 import csv
 import glob
-import json
 import os
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import from_json
 
 from lenet_pl.comparison.setting_values import MISSING, dotted
 from lenet_pl.errors import DataError, printable
+from lenet_pl.settings.recorded import NOT_OWN, read_settings, reason
 
-Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # C is ten times as fast, where it was built
 NEVER_RUNS = ("checkpoints", "tensorboard")  # folders inside a run
-OWN_SETTINGS = {"seed", "data", "model", "trainer"}  # a config.yaml without these is another program's
 Finite = Annotated[float, Field(ge=-1e30, le=1e30)]  # no NaN, and sums stay finite
 Number = Annotated[int, Field(ge=0, le=2**63)]
 
@@ -98,7 +95,7 @@ class Run:
             with path.open(encoding="utf-8", newline="") as stream:
                 return [float(row[column]) for row in csv.DictReader(stream)]
         except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
-            raise DataError(f"{path}: {_reason(error)}") from None
+            raise DataError(f"{path}: {reason(error)}") from None
 
 
 @dataclass
@@ -135,28 +132,6 @@ def find_runs(places: Iterable[str]) -> RunIndex:
     return index
 
 
-def read_settings(folder: Path) -> dict[str, Any]:
-    """Read a folder's config.yaml as lenet_pl.train writes it, less `run`, which is where it once lay.
-
-    Each top-level key is parsed by itself and its value kept: runs of a sweep have most of them in common.
-
-    Raises:
-        DataError: the file is absent, damaged or another program's.
-    """
-    try:
-        with open(f"{folder}/config.yaml", encoding="utf-8") as stream:  # noqa: PTH123 - as in _walk
-            text = stream.read()
-        settings: dict[str, Any] = {}
-        for block in re.split(r"(?m)^(?=\w)", text):
-            if block.strip() and not block.startswith("run:"):
-                settings |= _parse(block)
-    except (OSError, ValueError, TypeError, RecursionError, yaml.YAMLError) as error:
-        raise DataError(f"config.yaml unreadable: {_reason(error)}") from None
-    if not settings.keys() >= OWN_SETTINGS:
-        raise DataError("config.yaml is not a training's settings")
-    return settings
-
-
 def _walk(root: Path, seen: set[tuple[int, int]]) -> Iterator[Run | None]:
     """Yield each run, and None for each results.json of something else."""
     todo = [str(root)]
@@ -175,7 +150,7 @@ def _walk(root: Path, seen: set[tuple[int, int]]) -> Iterator[Run | None]:
                     elif not entry.name.startswith(".") and entry.is_dir():
                         folders.append(entry)
         except OSError as error:
-            yield Run(Path(place), problem=f"cannot be read: {_reason(error)}")
+            yield Run(Path(place), problem=f"cannot be read: {reason(error)}")
             continue
         todo += [entry.path for entry in folders if not (files and entry.name in NEVER_RUNS)]
         if "results.json" in files:
@@ -189,7 +164,7 @@ def _finished(folder: Path, configured: bool) -> Run | None:
         with open(f"{folder}/results.json", "rb") as stream:  # noqa: PTH123 - as above
             content = from_json(stream.read())
     except (OSError, ValueError) as error:
-        return Run(folder, problem=f"results.json unreadable: {_reason(error)}")
+        return Run(folder, problem=f"results.json unreadable: {reason(error)}")
     task = content.get("task") if isinstance(content, dict) else None
     if task != "train":
         strange = task is None and configured
@@ -210,7 +185,7 @@ def _unfinished(folder: Path) -> Run | None:
     try:
         settings = read_settings(folder)
     except DataError as error:
-        foreign = str(error).endswith("not a training's settings")
+        foreign = str(error) == NOT_OWN
         return None if foreign else Run(folder, problem=f"not finished (no results.json); {error}")
     try:
         done = len(run.epochs("epoch"))
@@ -221,27 +196,6 @@ def _unfinished(folder: Path) -> Run | None:
     return run
 
 
-@lru_cache(maxsize=10_000)
-def _parse(block: str) -> dict[str, Any]:
-    """Parse YAML without aliases, by which a small file can unfold to more than the memory."""
-    if re.search(r"(^|\s)\*\S", block) and any(isinstance(t, yaml.AliasToken) for t in yaml.scan(block, Loader)):
-        raise ValueError("aliases are not accepted")
-    content = yaml.load(block, Loader)
-    if not isinstance(content, dict):
-        raise ValueError(f"got {block[:40].strip()!r} where a setting is expected")
-    plain: dict[str, Any] = json.loads(json.dumps(content, sort_keys=True))  # a date, say, is a TypeError
-    return plain
-
-
 def _numbers(folder: Path) -> list[str]:
     """Split a path at its numbers, so that 10 comes after 9."""
     return re.split(r"(\d+)", str(folder))
-
-
-def _reason(error: BaseException) -> str:
-    """Say in a few words what is wrong with a file."""
-    if isinstance(error, OSError):
-        return error.strerror or str(error)
-    if isinstance(error, KeyError):
-        return f"no column {error}"
-    return " ".join(str(error).split())[:120]

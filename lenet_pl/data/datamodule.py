@@ -1,6 +1,7 @@
 """ImageDataModule: a source, its fixed split, and loaders for Lightning."""
 
 from collections import Counter
+from typing import Any
 
 import lightning
 import torch
@@ -110,7 +111,9 @@ class ImageDataModule(lightning.LightningDataModule):
             device=trainer.strategy.root_device,
         )
         # Several processes put their gradients together once in each of Lightning's steps
-        return StretchLoader(batches, STRETCH if trainer.world_size == 1 else 1, self.limit_train_batches)
+        length = STRETCH if trainer.world_size == 1 else 1
+        task: Any = trainer.lightning_module
+        return StretchLoader(batches, length, self.limit_train_batches, done=lambda: task.steps_done)
 
     def val_dataloader(self) -> BatchLoader:
         return self._evaluation_loader(self.validation_set)

@@ -1,6 +1,5 @@
 """Batches as a function of (seed, epoch, step): an index vector, a gather, and transforms of the whole batch."""
 
-import hashlib
 import itertools
 from collections.abc import Callable, Iterator
 
@@ -11,6 +10,7 @@ from lenet_pl.batch import Batch
 from lenet_pl.data.augment import Augment
 from lenet_pl.data.image_set import ImageSet
 from lenet_pl.data.transform import ModelInput
+from lenet_pl.random_numbers import keyed_generator
 
 AHEAD = 4  # batches that a set on disk is told of in advance
 CPU = torch.device("cpu")
@@ -62,6 +62,10 @@ class BatchLoader:
         return full + bool(rest >= self.ranks and not self.drop_last)
 
     def __iter__(self) -> Iterator[Batch]:
+        return self.batches()
+
+    def batches(self, first: int = 0) -> Iterator[Batch]:
+        """Make the batches of the current epoch from step `first` on; those before it cost nothing."""
         epoch = self.epoch()
         order = None
         if self.shuffle:
@@ -72,9 +76,9 @@ class BatchLoader:
             part = slice(step * self.batch_size + self.rank, (step + 1) * self.batch_size, self.ranks)
             return part if order is None else order[part]
 
-        for step in range(min(AHEAD, len(self))):
+        for step in range(first, min(first + AHEAD, len(self))):
             self.images.expect(index(step))
-        for step in range(len(self)):
+        for step in range(first, len(self)):
             if step + AHEAD < len(self):
                 self.images.expect(index(step + AHEAD))
             chosen = self.images[index(step)]
@@ -93,10 +97,14 @@ class StretchLoader:
         loader: makes the batches.
         length: batches in a stretch.
         limit: batches in an epoch; None: all.
+        done: tells how many batches of the epoch about to begin were learned from before the run was interrupted;
+            their stretches are handed out empty, so that Lightning counts as it would have.
     """
 
-    def __init__(self, loader: BatchLoader, length: int, limit: int | None = None) -> None:
-        self.loader, self.length = loader, length
+    def __init__(
+        self, loader: BatchLoader, length: int, limit: int | None = None, done: Callable[[], int] = lambda: 0
+    ) -> None:
+        self.loader, self.length, self.done = loader, length, done
         self.steps = min(len(loader), limit or len(loader))
 
     def __len__(self) -> int:
@@ -104,12 +112,8 @@ class StretchLoader:
         return -(-self.steps // self.length)
 
     def __iter__(self) -> Iterator[Iterator[Batch]]:
-        batches = iter(self.loader)
+        done = self.done()
+        batches = self.loader.batches(done)
         for start in range(0, self.steps, self.length):
-            yield itertools.islice(batches, min(self.length, self.steps - start))
-
-
-def keyed_generator(purpose: str, *key: int) -> torch.Generator:
-    """Make a generator whose numbers depend on the key alone; different keys give unrelated numbers."""
-    digest = hashlib.blake2b(f"{purpose}{key}".encode(), digest_size=8).digest()
-    return torch.Generator().manual_seed(int.from_bytes(digest, "little") >> 1)
+            end = min(start + self.length, self.steps)
+            yield itertools.islice(batches, max(0, end - max(start, done)))

@@ -63,6 +63,7 @@ class TrainSettings(Settings):
     """Everything that `python -m lenet_pl.train` takes."""
 
     run: Annotated[str, Field(min_length=1)]  # folder that receives everything
+    resume: bool | Literal["auto"]  # continue the run that is in the folder; auto: or begin it
     seed: Annotated[int, Field(ge=0, lt=2**32)]
     train: bool
     test: bool

@@ -8,9 +8,10 @@ import pytest
 import yaml
 
 from lenet_pl.comparison import run_index
-from lenet_pl.comparison.run_index import Run, find_runs, read_settings
+from lenet_pl.comparison.run_index import Run, find_runs
 from lenet_pl.comparison.setting_values import MISSING
 from lenet_pl.errors import DataError
+from lenet_pl.settings.recorded import read_settings
 
 Write = Callable[..., Path]
 

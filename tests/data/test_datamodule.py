@@ -40,7 +40,11 @@ def attach(data: ImageDataModule, rank: int = 0, ranks: int = 1, epoch: int = 0)
     """Give the data module what it asks a trainer for."""
     progress = SimpleNamespace(epoch_progress=SimpleNamespace(current=SimpleNamespace(processed=epoch)))
     data.trainer = SimpleNamespace(  # type: ignore[assignment]
-        strategy=SimpleNamespace(root_device=torch.device("cpu")), global_rank=rank, world_size=ranks, fit_loop=progress
+        strategy=SimpleNamespace(root_device=torch.device("cpu")),
+        global_rank=rank,
+        world_size=ranks,
+        fit_loop=progress,
+        lightning_module=SimpleNamespace(steps_done=0),
     )
     return data
 

@@ -7,8 +7,9 @@ from torch import Tensor
 
 from lenet_pl.data.augment import Augment
 from lenet_pl.data.image_set import ImageSet
-from lenet_pl.data.loader import BatchLoader, StretchLoader, keyed_generator
+from lenet_pl.data.loader import BatchLoader, StretchLoader
 from lenet_pl.data.transform import ModelInput
+from lenet_pl.random_numbers import keyed_generator
 from lenet_pl.settings import AugmentSettings
 
 COUNT = 50

@@ -1,0 +1,110 @@
+"""Continue a run in its folder: with the settings that it was begun with, and no others."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from lenet_pl.command import compose, refuse_used_folder
+from lenet_pl.errors import DataError, SettingError
+from lenet_pl.settings import TrainSettings, validate
+from lenet_pl.settings.recorded import NOT_OWN, read_settings
+
+ABSENT = object()
+NOT_OF_THE_RUN = {"run", "resume", "traceback"}  # the command's own
+NO_MATTER = {"data_root", "data.root", "callbacks.progress_bar", "callbacks.model_summary"}  # change no figure
+OF_ONE_LENGTH = ("cosine", "onecycle")  # schedulers made for a number of epochs
+
+
+def begin_or_resume(
+    settings: TrainSettings, folder: Path, overrides: Sequence[str], sweep: bool
+) -> TrainSettings | None:
+    """Say with which settings to train in a folder: those given for a new run, or those of the run that is there.
+
+    Args:
+        settings: of the command.
+        folder: the run folder, which exists.
+        overrides: what the command line says.
+        sweep: whether this is one of many jobs, of which some may not have begun.
+
+    Returns:
+        None if the run is finished.
+
+    Raises:
+        SettingError: the folder is in use, there is nothing to resume, or a setting is not that of the run.
+        DataError: the folder's config.yaml is damaged or another program's.
+    """
+    if not settings.resume:
+        refuse_used_folder(folder)
+        return settings
+    begun, last = (folder / "config.yaml").exists(), folder / "checkpoints" / "last.ckpt"
+    if not begun and settings.resume is True and not sweep:
+        raise SettingError(f"resume: {folder} holds no run; accepted is the folder of one, or resume=auto to begin it")
+    if not begun:
+        refuse_used_folder(folder)
+        return settings
+    recorded = recorded_settings(folder, settings)
+    refuse_changes(settings, recorded, overrides)
+    if (folder / "results.json").exists():
+        print(f"finished already: {folder}")
+        return None
+    if not last.exists() and settings.resume is True and not sweep:
+        raise SettingError(
+            f"resume: {folder} has no checkpoints/last.ckpt, its first epoch did not end; accepted is resume=auto to "
+            "begin it again"
+        )
+    same = {name: getattr(settings, name) for name in (*NOT_OF_THE_RUN, "data_root")}
+    trainer = recorded.trainer.model_copy(update={"max_epochs": settings.trainer.max_epochs})
+    longer = any(override.startswith("trainer.max_epochs=") for override in overrides)
+    return recorded.model_copy(update=same | ({"trainer": trainer} if longer else {}))
+
+
+def recorded_settings(folder: Path, settings: TrainSettings) -> TrainSettings:
+    """Read and check the settings of the run in a folder.
+
+    Raises:
+        DataError: config.yaml is damaged, another program's or of another version.
+    """
+    own = {name: getattr(settings, name) for name in NOT_OF_THE_RUN}
+    try:
+        return validate(TrainSettings, read_settings(folder) | own)
+    except (DataError, SettingError) as error:
+        known = "" if str(error) == NOT_OWN else " of this version"
+        raise DataError(f"resume: {folder}: {error}; accepted is a run of lenet_pl.train{known}") from None
+
+
+def refuse_changes(settings: TrainSettings, recorded: TrainSettings, overrides: Sequence[str]) -> None:
+    """Raise SettingError for a setting that the command line asks for and the run does not have.
+
+    More epochs may be asked for, unless the learning rate was planned for a number of them.
+    """
+    given, there = _leaves(settings.model_dump()), _leaves(recorded.model_dump())
+    defaults = _leaves(compose("train", TrainSettings, [f"run={settings.run}"]).model_dump())
+    for key in sorted(given.keys() | there.keys()):
+        asked = given.get(key, ABSENT) != defaults.get(key, ABSENT) or any(_names(word, key) for word in overrides)
+        came, has = given.get(key, ABSENT), there.get(key, ABSENT)
+        if not asked or came == has or key.partition(".")[0] in NOT_OF_THE_RUN or key in NO_MATTER:
+            continue
+        if key == "trainer.max_epochs" and came > has and recorded.scheduler.name not in OF_ONE_LENGTH:
+            continue
+        raise SettingError(
+            f"resume: {key}={_show(came)} is asked for and the run has {_show(has)}; accepted is the run's own, or "
+            "another folder for a new run"
+        )
+
+
+def _names(override: str, key: str) -> bool:
+    """Whether an override sets a key, by its name or that of a group above it."""
+    name = override.partition("=")[0].lstrip("+~")
+    return key == name or key.startswith(f"{name}.")
+
+
+def _leaves(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Flatten nested settings to dotted keys."""
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        flat |= _leaves(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
+    return flat
+
+
+def _show(value: Any) -> str:
+    return "no such setting" if value is ABSENT else str(value)

@@ -1,0 +1,326 @@
+"""A run that was stopped and continued is the run that was not: whole checkpoints are compared, at tolerance 0."""
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import lightning
+import pytest
+import torch
+import yaml
+from conftest import Compose
+
+from lenet_pl.errors import DataError, SettingError, UserError
+from lenet_pl.interruption import Interruption
+from lenet_pl.resume import begin_or_resume
+from lenet_pl.settings import TrainSettings
+from lenet_pl.train import train
+
+# Batch normalisation, dropout, augmentation, a plateau that is reached, early stopping; 24 steps of an epoch are more
+# than a stretch of Lightning's holds
+REAL = (
+    "model=lenet_bn",
+    "model.channels=[[8],[16]]",
+    "model.hidden=[32]",
+    "augment=affine",
+    "scheduler.patience=0",
+    "optimizer.lr=0.4",
+    "scheduler.monitor=val/loss",
+    "scheduler.factor=0.5",
+    "callbacks.early_stopping.patience=3",
+    "loss.label_smoothing=0.1",
+    "trainer.max_epochs=4",
+    "trainer.limit_train_batches=24",
+    "loader.batch_size=50",
+    "trainer.accelerator=cpu",
+    "trainer.threads=1",
+    "callbacks.progress_bar=false",
+    "callbacks.model_summary=false",
+    "logger=none",
+)
+STEPS = 24  # of an epoch
+WALL_CLOCK = {"seconds", "images/s", "resumed_at"}
+PLACES = {"run", "dirpath", "best_model_path", "kth_best_model_path", "best_k_models"}
+
+
+class SignalAfter(lightning.Callback):
+    """Send this process signals after optimizer steps, counted from the beginning of the run."""
+
+    def __init__(self, *steps: int, number: int = signal.SIGTERM) -> None:
+        self.steps, self.number = steps, number
+
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        def after(*_: Any) -> None:
+            if trainer.global_step + 1 in self.steps:  # it is counted after this hook
+                signal.raise_signal(self.number)
+
+        trainer.optimizers[0].register_step_post_hook(after)
+
+
+def difference(a: Any, b: Any, place: str = "") -> list[str]:
+    """Name each place where two checkpoints are not the same, wall-clock time and folders aside."""
+    if isinstance(a, dict) and isinstance(b, dict):
+        keys = {key for key in a.keys() | b.keys() if key not in WALL_CLOCK | PLACES}
+        return [d for key in keys for d in difference(a.get(key, "absent"), b.get(key, "absent"), f"{place}/{key}")]
+    if isinstance(a, list | tuple) and isinstance(b, list | tuple) and len(a) == len(b):
+        return [d for i, pair in enumerate(zip(a, b, strict=True)) for d in difference(*pair, f"{place}/{i}")]
+    if isinstance(a, torch.Tensor) and isinstance(b, torch.Tensor):
+        same = a.dtype == b.dtype and torch.equal(a, b)
+    else:
+        same = type(a) is type(b) and a == b
+    return [] if same else [place]
+
+
+def checkpoint(folder: Path, name: str = "last") -> dict[str, Any]:
+    content: dict[str, Any] = torch.load(folder / "checkpoints" / f"{name}.ckpt", weights_only=True)
+    return content
+
+
+@pytest.fixture(scope="module")
+def settings(compose: Compose) -> TrainSettings:
+    return compose(*REAL)
+
+
+@pytest.fixture(scope="module")
+def straight(settings: TrainSettings, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of the run that nobody stopped."""
+    folder = tmp_path_factory.mktemp("straight")
+    train(settings, folder)
+    assert (
+        len({row["lr"] for row in checkpoint(folder)["callbacks"]["EpochRecorder"]["epochs"]}) > 1
+    )  # the plateau fired
+    return folder
+
+
+def test_the_comparison_sees_a_single_changed_bit(straight: Path) -> None:
+    a, b = checkpoint(straight), checkpoint(straight)
+    assert difference(a, b) == []
+    name, weights = next((k, v) for k, v in b["state_dict"].items() if v.is_floating_point())
+    weights.view(torch.int32).flatten()[0] ^= 1
+    assert difference(a, b) == [f"/state_dict/{name}"]
+
+
+STOPS = {
+    "epoch_1": [STEPS],
+    "epoch_2": [2 * STEPS],
+    "epoch_3": [3 * STEPS],
+    "four_stops": [5, STEPS, STEPS + 21, 3 * STEPS],
+    "first_step_of_all": [1],
+    "first_step_of_an_epoch": [2 * STEPS + 1],
+    "middle_of_an_epoch": [STEPS + 11],
+    "end_of_a_stretch": [STEPS + 20],
+    "last_step_but_one": [2 * STEPS - 1],
+    "twice_in_one_epoch": [STEPS + 3, STEPS + 9],
+    "last_epoch": [3 * STEPS + 7],
+    "last_step_of_all": [4 * STEPS],
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stops", STOPS.values(), ids=list(STOPS))
+def test_resume_is_exact(stops: list[int], settings: TrainSettings, straight: Path, tmp_path: Path) -> None:
+    for step in stops:
+        with pytest.raises(Interruption) as stop:
+            train(settings.model_copy(update={"resume": "auto"}), tmp_path, [SignalAfter(step)])
+        assert stop.value.exit_code == 143
+        assert checkpoint(tmp_path)["global_step"] == step
+        assert not (tmp_path / "results.json").exists()
+    results = train(settings.model_copy(update={"resume": True}), tmp_path)
+    assert difference(checkpoint(straight), checkpoint(tmp_path)) == []
+    assert difference(checkpoint(straight, "best"), checkpoint(tmp_path, "best")) == []
+    assert results["resumed_at"] == stops
+    without = json.loads((straight / "results.json").read_text())
+    for key in ("metrics", "per_class_accuracy", "epochs", "best_epoch", "lr_changes", "stopped_early"):
+        assert results[key] == without[key]
+
+
+def test_early_stopping_stays_stopped(compose: Compose, tmp_path: Path) -> None:
+    stopping = ("callbacks.early_stopping.patience=1", "callbacks.early_stopping.min_delta=9", "trainer.max_epochs=9")
+    settings = compose(*REAL, *stopping)
+    results = train(settings, tmp_path)
+    assert (results["epochs"], results["stopped_early"]) == (2, True)
+    (tmp_path / "results.json").unlink()  # as if it had been killed while it was tested
+    again = train(settings.model_copy(update={"resume": True}), tmp_path)
+    assert (again["epochs"], again["stopped_early"], again["metrics"]) == (2, True, results["metrics"])
+
+
+def test_a_moved_run_keeps_its_best_epoch(settings: TrainSettings, straight: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "before"
+    folder.mkdir()
+    with pytest.raises(Interruption):
+        train(settings, folder, [SignalAfter(3 * STEPS + 1)])
+    moved = folder.rename(tmp_path / "after")
+    train(settings.model_copy(update={"resume": True}), moved)
+    assert difference(checkpoint(straight, "best"), checkpoint(moved, "best")) == []
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)
+def test_a_signal_in_validation_lets_the_epoch_end(
+    number: signal.Signals, settings: TrainSettings, tmp_path: Path
+) -> None:
+    class InValidation(lightning.Callback):
+        def on_validation_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+            signal.raise_signal(number)
+
+    before = signal.getsignal(number)
+    with pytest.raises(Interruption) as stop:
+        train(settings, tmp_path, [InValidation()])
+    assert stop.value.exit_code == 128 + number
+    last = checkpoint(tmp_path)
+    assert (last["global_step"], len(last["callbacks"]["EpochRecorder"]["epochs"])) == (STEPS, 1)
+    assert signal.getsignal(number) == before
+
+
+def test_a_second_signal_ends_at_once_and_leaves_the_last_whole_checkpoint(
+    settings: TrainSettings, straight: Path, tmp_path: Path
+) -> None:
+    class Twice(lightning.Callback):
+        def on_train_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+            if trainer.current_epoch == 1:
+                signal.raise_signal(signal.SIGINT)
+                signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(Interruption) as stop:
+        train(settings, tmp_path, [Twice()])
+    assert stop.value.exit_code == 130
+    assert checkpoint(tmp_path)["global_step"] == STEPS
+    train(settings.model_copy(update={"resume": True}), tmp_path)
+    assert difference(checkpoint(straight), checkpoint(tmp_path)) == []
+
+
+@pytest.fixture
+def stopped(settings: TrainSettings, straight: Path, tmp_path: Path) -> Path:
+    """A copy of the run that lacks its end."""
+    folder = tmp_path / "stopped"
+    shutil.copytree(straight, folder)
+    (folder / "results.json").unlink()
+    return folder
+
+
+Resume = Callable[..., TrainSettings | None]
+
+
+@pytest.fixture
+def resume(compose: Compose) -> Resume:
+    def _resume(folder: Path, *overrides: str, sweep: bool = False) -> TrainSettings | None:
+        given = compose(f"run={folder}", *overrides)
+        return begin_or_resume(given, folder, [f"run={folder}", *overrides], sweep)
+
+    return _resume
+
+
+def test_the_runs_own_settings_are_taken(resume: Resume, stopped: Path, settings: TrainSettings) -> None:
+    own = {"run": str(stopped), "resume": True}
+    assert resume(stopped, "resume=true") == settings.model_copy(update=own)
+    same = resume(stopped, "resume=true", *REAL[:-3], "callbacks.progress_bar=true", "callbacks.model_summary=true")
+    assert same is not None
+    assert same.optimizer == settings.optimizer
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        (["optimizer.lr=0.02"], ["optimizer.lr=0.02", "0.4"]),
+        (["optimizer.lr=0.001"], ["optimizer.lr=0.001", "0.4"]),  # the default, but asked for
+        (["model=lenet5"], ["model.", "asked for"]),
+        (["data=fake"], ["data.", "asked for"]),
+        (["seed=1"], ["seed=1", "0"]),
+        (["augment=none"], ["augment."]),
+        (["trainer.max_epochs=3"], ["trainer.max_epochs=3", "4"]),
+        (["experiment=lenet_bn_mnist"], ["asked for"]),
+    ],
+)
+def test_a_changed_setting_is_refused_by_name(
+    overrides: list[str], words: list[str], resume: Resume, stopped: Path
+) -> None:
+    with pytest.raises(SettingError) as error:
+        resume(stopped, "resume=true", *overrides)
+    assert [word for word in ["resume: ", *words] if word not in str(error.value)] == []
+    assert "\n" not in str(error.value)
+
+
+def test_more_epochs_may_be_asked_for_unless_the_lr_was_planned(resume: Resume, stopped: Path) -> None:
+    longer = resume(stopped, "resume=true", "trainer.max_epochs=6")
+    assert longer is not None
+    assert longer.trainer.max_epochs == 6
+    assert longer.optimizer.lr == 0.4
+    content = yaml.safe_load((stopped / "config.yaml").read_text())
+    (stopped / "config.yaml").write_text(yaml.safe_dump(content | {"scheduler": {"name": "cosine", "final_lr": 0.0}}))
+    with pytest.raises(SettingError, match=r"^resume: trainer\.max_epochs=6 is asked for and the run has 4;"):
+        resume(stopped, "resume=true", "trainer.max_epochs=6")
+
+
+def test_true_wants_a_run_and_auto_begins_one(resume: Resume, stopped: Path, tmp_path: Path) -> None:
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    with pytest.raises(SettingError, match=r"^resume: .*empty holds no run; accepted is .*resume=auto"):
+        resume(empty, "resume=true")
+    assert resume(empty, "resume=auto") is not None
+    assert resume(empty, "resume=true", sweep=True) is not None
+    (stopped / "checkpoints" / "last.ckpt").unlink()
+    with pytest.raises(SettingError, match=r"^resume: .* has no checkpoints/last\.ckpt.*resume=auto"):
+        resume(stopped, "resume=true")
+    assert resume(stopped, "resume=auto") is not None
+    (empty / "notes.txt").touch()
+    with pytest.raises(SettingError, match="is not empty"):
+        resume(empty, "resume=auto")
+
+
+def test_without_resume_a_run_is_not_touched(resume: Resume, stopped: Path) -> None:
+    with pytest.raises(SettingError, match="holds a run already"):
+        resume(stopped)
+
+
+def test_a_finished_run_is_left_alone(resume: Resume, straight: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert resume(straight, "resume=true") is None
+    assert resume(straight, "resume=auto") is None
+    assert capsys.readouterr().out.startswith("finished already: ")
+
+
+@pytest.mark.parametrize("content", [b"", b"seed: \xff", b"a: 1\n", b"seed: x\ndata: 1\nmodel: 2\ntrainer: 3\n"])
+def test_a_damaged_config_is_named(content: bytes, resume: Resume, stopped: Path) -> None:
+    (stopped / "config.yaml").write_bytes(content)
+    with pytest.raises(DataError, match=r"^resume: .*stopped: .*; accepted is a run of lenet_pl\.train"):
+        resume(stopped, "resume=true")
+
+
+@pytest.mark.parametrize("damage", ["empty", "truncated", "flipped"])
+def test_a_damaged_checkpoint_is_named_and_nothing_is_trained(
+    damage: str, settings: TrainSettings, stopped: Path
+) -> None:
+    last = stopped / "checkpoints" / "last.ckpt"
+    content = bytearray(last.read_bytes())
+    weights = checkpoint(stopped)["state_dict"]["model.classifier.linear1.weight"].numpy().tobytes()
+    content[content.index(weights) + 5] ^= 1
+    last.write_bytes({"empty": b"", "truncated": content[: len(content) // 2], "flipped": content}[damage])
+    with pytest.raises(UserError, match=r"last\.ckpt: not a checkpoint that can be trusted"):
+        train(settings.model_copy(update={"resume": True}), stopped)
+
+
+@pytest.mark.slow
+def test_a_killed_command_goes_on_in_its_folder(
+    straight: Path, tmp_path: Path, command_environment: dict[str, str]
+) -> None:
+    command = [sys.executable, "-m", "lenet_pl.train", f"run={tmp_path / 'run'}"]
+    process = subprocess.Popen([*command, *REAL], env=command_environment, stdout=subprocess.PIPE, text=True)
+    try:
+        while not (tmp_path / "run" / "checkpoints" / "last.ckpt").exists():
+            assert process.poll() is None
+            time.sleep(0.01)
+    finally:
+        process.kill()
+        process.communicate()
+    (tmp_path / "run" / "checkpoints" / "last.ckpt.part").write_bytes(b"half")  # as a kill in mid-write leaves it
+    done = subprocess.run(
+        [*command, "resume=true"], env=command_environment, capture_output=True, text=True, check=True
+    )
+    assert f"continues {tmp_path / 'run'}" in done.stdout
+    assert difference(checkpoint(straight), checkpoint(tmp_path / "run")) == []
+    assert not list((tmp_path / "run").rglob("*.part"))

@@ -5,7 +5,6 @@ Imports nothing heavy, so that `--help`, tab completion and mistakes answer at o
 
 import contextlib
 import os
-import re
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -13,30 +12,23 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import hydra
-import yaml
 from hydra._internal.utils import get_args_parser
-from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+from hydra.errors import HydraException
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf import DictConfig
 
-from lenet_pl.errors import SettingError, UserError, did_you_mean
+from lenet_pl.composition import conf_dir, to_settings
+from lenet_pl.error_lines import exit_code, explain
+from lenet_pl.errors import SettingError
 from lenet_pl.interruption import Interruption
-from lenet_pl.settings import Settings, nearest_key, setting_keys, validate
+from lenet_pl.settings import Settings
 from lenet_pl.settings.trained import TrainedSettings
+from lenet_pl.slurm import check_launcher
+from lenet_pl.sweep import RECORD, begin_sweep, close_sweep, do_job
 
 AnySettings = TypeVar("AnySettings", bound=Settings)
-
-
 OPTIONAL_GROUPS = ("experiment", "debug")
-
-
-def conf_dir() -> Path:
-    """Find the configuration: inside the installed package, or beside it in a checkout."""
-    package = Path(__file__).resolve().parent
-    return package / "conf" if (package / "conf").is_dir() else package.parent / "conf"
 
 
 def run_command(
@@ -62,33 +54,46 @@ def run_command(
     def job(config: DictConfig) -> None:
         nonlocal started
         started = True
-        folder = Path(HydraConfig.get().runtime.output_dir)
-        try:
+        given = HydraConfig.get()
+        folder, sweep, overrides = Path(given.runtime.output_dir), given.mode == RunMode.MULTIRUN, given.overrides.task
+
+        def settle() -> AnySettings | None:
             settings = to_settings(kind, config)
-            ready: AnySettings | None = settings
             if prepare:
-                given = HydraConfig.get()
-                ready = prepare(settings, folder, given.overrides.task, given.mode == RunMode.MULTIRUN)
-            elif not issubclass(kind, TrainedSettings):  # those verbs make their folder later, beside the run
+                return prepare(settings, folder, overrides, sweep)
+            if not issubclass(kind, TrainedSettings):  # those verbs make their folder later, beside the run
                 refuse_used_folder(folder)
-            if ready is not None:
-                work(ready, folder)
+            return settings
+
+        if sweep and prepare:
+            alone = given.runtime.choices.get("hydra/launcher") == "basic"
+            do_job(name, given.job.num, overrides, folder, settle, work, alone=alone)
+            return
+        try:
+            if (settings := settle()) is not None:
+                work(settings, folder)
         except Exception as error:
-            if HydraConfig.get().mode == RunMode.MULTIRUN:
-                error.add_note(f"job {HydraConfig.get().job.num} ({' '.join(HydraConfig.get().overrides.task)})")
+            if sweep:
+                error.add_note(f"job {given.job.num} ({' '.join(overrides)})")
             failures.append(_complain(error, name, started))
             if folder.resolve() != Path.cwd():
                 remove_empty(folder)
 
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then hands over its errors in place of printing several lines
+    jobs: Path | None = None
     try:
-        refuse_arguments()
+        multirun = refuse_arguments()
+        check_launcher(sys.argv, multirun)
+        if multirun and prepare:
+            jobs = begin_sweep(sys.argv)
         hydra.main(config_path=str(conf_dir()), config_name=name, version_base="1.3")(job)()
     except (KeyboardInterrupt, SystemExit, Interruption) as stop:
         failures.append(_interrupted(stop, name))
     except Exception as error:
         failures.append(_complain(error, name, started))
-    if failures:
+    if jobs:
+        failures.append(close_sweep(jobs))
+    if any(failures):
         sys.exit(max(failures))
 
 
@@ -100,8 +105,12 @@ def remove_empty(folder: Path) -> None:
             parent.rmdir()
 
 
-def refuse_arguments() -> None:
-    """Raise SettingError for command lines that make Hydra print more than a line, or train something else."""
+def refuse_arguments() -> bool:
+    """Raise SettingError for command lines that make Hydra print more than a line, or train something else.
+
+    Returns:
+        Whether a sweep is asked for.
+    """
     known, unknown = get_args_parser().parse_known_args()
     if unknown and unknown[0].startswith("-"):
         raise SettingError(f"{unknown[0]}: no such option; settings are written key=value, see --help")
@@ -119,37 +128,7 @@ def refuse_arguments() -> None:
         if choice == "null" and (conf_dir() / group).is_dir() and group not in OPTIONAL_GROUPS:
             choices = sorted(file.stem for file in (conf_dir() / group).glob("*.yaml"))
             raise SettingError(f"{group}: got null; accepted is {', '.join(choices)}")
-
-
-def to_settings(kind: type[AnySettings], config: DictConfig) -> AnySettings:
-    """Turn a composed configuration into checked settings.
-
-    Raises:
-        SettingError: a key is unknown, missing, of the wrong type or out of range.
-    """
-    for key in sorted(OmegaConf.missing_keys(config)):
-        raise SettingError(f"{key}: no value given; a value is required, as in {key}=...")
-    values = OmegaConf.to_container(config, resolve=True)
-    assert isinstance(values, dict)
-    return validate(kind, {str(k): v for k, v in values.items()})
-
-
-def compose(name: str, kind: type[AnySettings], overrides: Sequence[str] = ()) -> AnySettings:
-    """Compose settings as the command line does, for use in Python.
-
-    Args:
-        name: of the configuration file, "train" for one.
-        kind: of the settings.
-        overrides: such as "model=lenet_bn".
-    """
-    return to_settings(kind, _compose(name, overrides))
-
-
-def _compose(name: str, overrides: Sequence[str]) -> DictConfig:
-    if GlobalHydra.instance().is_initialized():  # inside a command
-        return hydra.compose(name, list(overrides))
-    with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        return hydra.compose(name, list(overrides))
+    return bool(known.multirun)
 
 
 def refuse_used_folder(folder: Path) -> None:
@@ -158,44 +137,8 @@ def refuse_used_folder(folder: Path) -> None:
         return  # one of several processes of a run that the first one has begun
     if (folder / "config.yaml").exists():
         raise SettingError(f"run: {folder} holds a run already; accepted is a new or an empty folder")
-    if any(folder.iterdir()):
+    if {path.name for path in folder.iterdir()} - {RECORD}:
         raise SettingError(f"run: {folder} is not empty; accepted is a new or an empty folder")
-
-
-def explain(error: BaseException, name: str) -> str:
-    """Say in one line which setting or file is wrong, what came, and what is accepted."""
-    if isinstance(error, UserError):
-        return str(error)
-    if isinstance(error, MissingConfigException) and error.options is not None:
-        group, _, choice = str(error.missing_cfg_file).rpartition("/")
-        near = did_you_mean(choice, error.options)
-        return f"{group}={choice}: no such {group}; {near + ' ' if near else ''}accepted: {', '.join(error.options)}"
-    text = " ".join(str(error).split())
-    if wrong := re.match(r"Could not (?:override|delete from config)[. ].*?'([^']+)'", text):
-        return (
-            f"{wrong[1]}: unknown setting; {nearest_key(wrong[1], known_keys(name)) or 'see --help for what there is'}"
-        )
-    if appended := re.match(r"Could not append to config\. An item is already at '([^']+)'", text):
-        return f"+{appended[1]}: exists already; write {appended[1]}=... without the +"
-    if isinstance(error, OverrideParseException):
-        key, _, value = error.override.partition("=")
-        return (
-            f"{key}: cannot read {value or 'it'}; a value with spaces or special characters is written \"{key}='...'\""
-        )
-    if isinstance(error, HydraException | OmegaConfBaseException):
-        return text
-    if isinstance(error, yaml.YAMLError):
-        return f"configuration file: {text}"
-    if isinstance(error, OSError):
-        return f"{error.filename or ''}: {error.strerror or error}".removeprefix(": ")
-    return f"unexpected {type(error).__name__}: {text or 'no message'}; traceback=true shows where it arose"
-
-
-def known_keys(name: str) -> list[str]:
-    """List every dotted key of the configuration that no override has touched."""
-    values = OmegaConf.to_container(_compose(name, ()))
-    assert isinstance(values, dict)
-    return setting_keys({str(k): v for k, v in values.items()})
 
 
 def _interrupted(stop: BaseException, name: str) -> int:
@@ -222,6 +165,4 @@ def _complain(error: Exception, name: str, started: bool) -> int:
         line = f"run: {line}; accepted is a folder that can be written"
     where = "".join(f"{note}: " for note in getattr(error, "__notes__", []))
     print(f"error: {where}{line}", file=sys.stderr)
-    if isinstance(error, UserError):
-        return error.exit_code
-    return SettingError.exit_code if isinstance(error, HydraException | OmegaConfBaseException | yaml.YAMLError) else 1
+    return exit_code(error)

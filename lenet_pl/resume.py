@@ -4,10 +4,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from lenet_pl.command import compose, refuse_used_folder
+from lenet_pl.command import refuse_used_folder
+from lenet_pl.composition import compose
 from lenet_pl.errors import DataError, SettingError
 from lenet_pl.settings import TrainSettings, validate
 from lenet_pl.settings.recorded import NOT_OWN, read_settings
+from lenet_pl.slurm import restarted
+from lenet_pl.sweep import refuse_devices
 
 ABSENT = object()
 NOT_OF_THE_RUN = {"run", "resume", "traceback"}  # the command's own
@@ -33,6 +36,10 @@ def begin_or_resume(
         SettingError: the folder is in use, there is nothing to resume, or a setting is not that of the run.
         DataError: the folder's config.yaml is damaged or another program's.
     """
+    if sweep:
+        refuse_devices(settings.trainer)
+    if restarted() and not settings.resume:  # by a cluster; what is in the folder is this job's own
+        settings = settings.model_copy(update={"resume": "auto"})
     if not settings.resume:
         refuse_used_folder(folder)
         return settings
@@ -45,7 +52,8 @@ def begin_or_resume(
     recorded = recorded_settings(folder, settings)
     refuse_changes(settings, recorded, overrides)
     if (folder / "results.json").exists():
-        print(f"finished already: {folder}")
+        if not sweep:
+            print(f"finished already: {folder}")
         return None
     if not last.exists() and settings.resume is True and not sweep:
         raise SettingError(

@@ -31,9 +31,10 @@ def train(settings: TrainSettings, folder: Path, callbacks: Sequence[Any] = ()) 
     from lenet_pl.build import build_datamodule, build_task
     from lenet_pl.interruption import Interruptible
     from lenet_pl.memory import keep_freed_memory
+    from lenet_pl.slurm import back_into_the_queue
     from lenet_pl.trainer import build_trainer, quiet_lightning
 
-    with Interruptible() as interruptible:
+    with back_into_the_queue(), Interruptible() as interruptible:
         quiet_lightning()
         keep_freed_memory()
         lightning.seed_everything(settings.seed, verbose=False)

@@ -8,8 +8,6 @@ from typing import Any
 
 import lightning
 import torch
-from hydra.core.hydra_config import HydraConfig
-from hydra.types import RunMode
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 
@@ -19,6 +17,7 @@ from lenet_pl.errors import SettingError
 from lenet_pl.interruption import Interruptible
 from lenet_pl.optimizers import best_is
 from lenet_pl.settings import TrainerSettings, TrainSettings
+from lenet_pl.slurm import job_environment
 
 
 def build_trainer(
@@ -40,7 +39,6 @@ def build_trainer(
     """
     given = settings.trainer
     check_device(given)
-    refuse_ddp_in_sweep(given)
     if given.threads:
         torch.set_num_threads(given.threads)
     return lightning.Trainer(
@@ -56,7 +54,7 @@ def build_trainer(
         profiler=given.profiler,
         callbacks=[*callbacks, *build_callbacks(settings, folder, interruptible or Interruptible())],
         logger=build_loggers(settings, folder),
-        plugins=[AtomicCheckpointIO()],
+        plugins=[AtomicCheckpointIO(), *job_environment()],
         default_root_dir=folder,
         enable_progress_bar=settings.callbacks.progress_bar,
         enable_model_summary=False,  # the run folder prints a clearer one
@@ -141,15 +139,6 @@ def check_device(settings: TrainerSettings) -> None:
         raise SettingError(f"trainer.devices: {settings.devices} asked for, this machine has {', '.join(there)}")
     if settings.precision == "16-mixed" and kind == "cpu":
         raise SettingError("trainer.precision: 16-mixed needs a gpu; accepted on cpu are 32-true, bf16-mixed, 64-true")
-
-
-def refuse_ddp_in_sweep(settings: TrainerSettings) -> None:
-    """Raise SettingError for several processes under --multirun: each would repeat the whole sweep."""
-    if settings.devices > 1 and HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN:
-        raise SettingError(
-            "trainer.devices: more than one device starts the command again in each process and would repeat "
-            "the whole --multirun; accepted is one command per run, or trainer.devices=1"
-        )
 
 
 def quiet_lightning() -> None:

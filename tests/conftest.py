@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from lenet_pl import command
+from lenet_pl import composition
 from lenet_pl.settings import TrainSettings
 from lenet_pl.train import train
 
@@ -29,7 +29,7 @@ def compose() -> Compose:
     """Compose settings as the command line does: `compose("model=lenet_bn", "seed=1")`."""
 
     def _compose(*overrides: str) -> TrainSettings:
-        return command.compose("train", TrainSettings, ["run=unused", *overrides])
+        return composition.compose("train", TrainSettings, ["run=unused", *overrides])
 
     return _compose
 

@@ -72,7 +72,12 @@ def test_only_the_top_knows_the_parts(module: str) -> None:
 
 @pytest.mark.parametrize("module", MODULES)
 def test_nobody_imports_a_verb_but_those_that_train_on_the_spot(module: str) -> None:
-    trains = ("lenet_pl.benchmark.worker", "lenet_pl.benchmark.time_to_accuracy", "lenet_pl.demo.__main__")
+    trains = (
+        "lenet_pl.benchmark.worker",
+        "lenet_pl.benchmark.time_to_accuracy",
+        "lenet_pl.demo.__main__",
+        "lenet_pl.search",
+    )
     assert not own(module) & VERBS - ({"lenet_pl.train"} if module in trains else set())
 
 

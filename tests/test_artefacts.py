@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from lenet_pl.build import build_datamodule
-from lenet_pl.command import to_settings
+from lenet_pl.composition import to_settings
 from lenet_pl.data.datamodule import ImageDataModule
 from lenet_pl.environment import describe_environment
 from lenet_pl.model.convnet import ConvNet

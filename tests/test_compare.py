@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from matplotlib.image import imread
 
-from lenet_pl import command
+from lenet_pl import composition
 from lenet_pl.compare import compare
 from lenet_pl.errors import DataError
 from lenet_pl.settings.compare import CompareSettings
@@ -17,7 +17,7 @@ MODELS = {"a|b": (0.91, 0.93, 0.92), "costs $5_$": (0.90, 0.90, 0.91), "[red]\x1
 
 
 def settings(*overrides: str) -> CompareSettings:
-    return command.compose("compare", CompareSettings, list(overrides))
+    return composition.compose("compare", CompareSettings, list(overrides))
 
 
 @pytest.fixture(scope="module")

@@ -10,13 +10,15 @@ from torch.nn import functional
 
 from lenet_pl import settings as all_settings
 from lenet_pl.build import build_datamodule, build_task
-from lenet_pl.command import conf_dir
+from lenet_pl.composition import conf_dir
 from lenet_pl.data.catalogue import PUBLISHED, emnist
 from lenet_pl.data.datamodule import ImageDataModule
 from lenet_pl.optimizers import build_optimizer, build_scheduler
 from lenet_pl.settings import AdamSettings, DigitsDataSettings, Settings, TrainSettings
 
-GROUPS = {d.name: sorted(p.stem for p in d.glob("*.yaml")) for d in sorted(conf_dir().iterdir()) if d.is_dir()}
+OTHERS = ("hydra", "search")  # groups that are no settings of a training
+FOLDERS = [folder for folder in sorted(conf_dir().iterdir()) if folder.is_dir() and folder.name not in OTHERS]
+GROUPS = {folder.name: sorted(path.stem for path in folder.glob("*.yaml")) for folder in FOLDERS}
 FACTORS = ("model", "data", "optimizer", "scheduler")
 SIDES = {"usps": 16, "cifar10": 32}  # px; the other published sets have 28
 

@@ -17,7 +17,7 @@ from sklearn.metrics import (
     top_k_accuracy_score,
 )
 
-from lenet_pl import command
+from lenet_pl import composition
 from lenet_pl.errors import DataError, SettingError
 from lenet_pl.evaluate import evaluate
 from lenet_pl.settings.evaluate import EvaluateSettings
@@ -27,7 +27,7 @@ PICTURES = ("confusion_matrix", "misclassified", "reliability")
 
 
 def asked(*overrides: str) -> EvaluateSettings:
-    return command.compose("evaluate", EvaluateSettings, list(overrides))
+    return composition.compose("evaluate", EvaluateSettings, list(overrides))
 
 
 def settings_for(run: Path, out: Path, *overrides: str) -> EvaluateSettings:

@@ -10,7 +10,7 @@ from PIL import Image
 from sklearn.datasets import load_digits
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from lenet_pl import command
+from lenet_pl import composition
 from lenet_pl.command import run_command
 from lenet_pl.explain import explain
 from lenet_pl.settings.explain import ExplainSettings
@@ -22,7 +22,7 @@ Ask = Callable[..., tuple[int, list[str]]]
 
 
 def asked(run: Path, *overrides: str) -> ExplainSettings:
-    return command.compose("explain", ExplainSettings, [f"run={run}", *overrides])
+    return composition.compose("explain", ExplainSettings, [f"run={run}", *overrides])
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import torch
 from conftest import Compose, needs_fashion
 from torch import Tensor, nn
 
-from lenet_pl import command, exporters
+from lenet_pl import composition, exporters
 from lenet_pl.data.transform import ModelInput
 from lenet_pl.errors import DataError, SettingError
 from lenet_pl.export import export, load_safetensors
@@ -29,7 +29,7 @@ BATCHES = (1, 7, 300)
 
 
 def asked(*overrides: str) -> ExportSettings:
-    return command.compose("export", ExportSettings, [*QUICK, *overrides])
+    return composition.compose("export", ExportSettings, [*QUICK, *overrides])
 
 
 def run_onnx(path: Path, images: Tensor) -> Tensor:

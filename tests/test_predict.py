@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from lenet_pl import command
+from lenet_pl import composition
 from lenet_pl.errors import DataError, printable
 from lenet_pl.photo.find import find_images
 from lenet_pl.predict import describe, predict
@@ -17,7 +17,7 @@ from lenet_pl.trained import load_run
 
 
 def asked(*overrides: str) -> PredictSettings:
-    return command.compose("predict", PredictSettings, overrides)
+    return composition.compose("predict", PredictSettings, overrides)
 
 
 @pytest.fixture(scope="module")

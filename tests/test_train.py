@@ -8,7 +8,7 @@ import torch
 from conftest import Compose, needs_fashion
 
 from lenet_pl import artefacts
-from lenet_pl.command import conf_dir
+from lenet_pl.composition import conf_dir
 from lenet_pl.errors import DivergenceError, SettingError
 from lenet_pl.settings import TrainSettings
 from lenet_pl.train import train

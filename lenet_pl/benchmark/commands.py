@@ -17,7 +17,7 @@ import numpy as np
 from lenet_pl.benchmark.compare_loops import say, spread
 from lenet_pl.benchmark.worker import last_rate
 from lenet_pl.build import build_datamodule
-from lenet_pl.command import compose
+from lenet_pl.composition import compose
 from lenet_pl.errors import DataError
 from lenet_pl.settings import TrainSettings
 from lenet_pl.settings.benchmark import BenchmarkSettings

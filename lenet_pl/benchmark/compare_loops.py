@@ -13,7 +13,7 @@ from lenet_pl.benchmark.loops import OWN, PLAIN, TUNED, TUTORIAL
 from lenet_pl.benchmark.machine import gather_rate, multiply_rate, training_operations
 from lenet_pl.benchmark.worker import Workers, own_rate, prepare, rate
 from lenet_pl.build import build_datamodule, build_task
-from lenet_pl.command import compose
+from lenet_pl.composition import compose
 from lenet_pl.errors import DataError
 from lenet_pl.settings import TrainSettings
 from lenet_pl.settings.benchmark import BenchmarkSettings

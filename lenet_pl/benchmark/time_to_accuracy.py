@@ -15,7 +15,7 @@ from lenet_pl.benchmark.compare_loops import say, train_settings
 from lenet_pl.benchmark.loops import OWN, TUTORIAL, tutorial_loop
 from lenet_pl.benchmark.worker import Workers
 from lenet_pl.build import build_datamodule, build_task
-from lenet_pl.command import compose
+from lenet_pl.composition import compose
 from lenet_pl.data.datamodule import ImageDataModule
 from lenet_pl.settings import TrainSettings
 from lenet_pl.settings.benchmark import BenchmarkSettings

@@ -16,6 +16,7 @@ from pydantic_core import from_json
 from lenet_pl.comparison.setting_values import MISSING, dotted
 from lenet_pl.errors import DataError, printable
 from lenet_pl.settings.recorded import NOT_OWN, read_settings, reason
+from lenet_pl.sweep import RECORD, read_job
 
 NEVER_RUNS = ("checkpoints", "tensorboard")  # folders inside a run
 Finite = Annotated[float, Field(ge=-1e30, le=1e30)]  # no NaN, and sums stay finite
@@ -145,7 +146,7 @@ def _walk(root: Path, seen: set[tuple[int, int]]) -> Iterator[Run | None]:
             with os.scandir(place) as entries:
                 files, folders = set(), []
                 for entry in entries:
-                    if entry.name in ("config.yaml", "results.json"):
+                    if entry.name in ("config.yaml", "results.json", RECORD):
                         files |= {entry.name} if entry.is_file() else set()
                     elif not entry.name.startswith(".") and entry.is_dir():
                         folders.append(entry)
@@ -180,8 +181,11 @@ def _finished(folder: Path, configured: bool) -> Run | None:
 
 
 def _unfinished(folder: Path) -> Run | None:
-    """Say how far a run got; None if config.yaml is another program's."""
+    """Say why a run did not finish, or how far it got; None if config.yaml is another program's."""
     run = Run(folder)
+    if (job := read_job(folder)) and job.reason:
+        run.problem = f"{job.state}: {job.reason}"
+        return run
     try:
         settings = read_settings(folder)
     except DataError as error:

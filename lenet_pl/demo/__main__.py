@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from lenet_pl.command import compose, run_command
+from lenet_pl.command import run_command
+from lenet_pl.composition import compose
 from lenet_pl.errors import SettingError
 from lenet_pl.settings import TrainSettings
 from lenet_pl.settings.demo import DemoSettings

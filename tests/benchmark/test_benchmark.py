@@ -10,7 +10,7 @@ import torch
 from conftest import Compose
 from torch import nn
 
-from lenet_pl import command
+from lenet_pl import composition
 from lenet_pl.benchmark import commands
 from lenet_pl.benchmark.__main__ import benchmark
 from lenet_pl.benchmark.commands import control_group, write_arrays
@@ -55,7 +55,7 @@ def test_every_loop_learns(loop, moving: bool) -> None:  # type: ignore[no-untyp
 
 @pytest.mark.slow
 def test_the_benchmark_writes_what_it_measures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    settings = command.compose(
+    settings = composition.compose(
         "benchmark",
         BenchmarkSettings,
         [
@@ -107,10 +107,10 @@ def test_the_usual_order_computes_the_same(compose: Compose) -> None:
 
 @pytest.mark.parametrize("colour", [False, True])
 def test_written_arrays_are_real_images_repeated(tmp_path: Path, colour: bool) -> None:
-    settings = command.compose("benchmark", BenchmarkSettings, ["run=unused", f"data_root={tmp_path}"])
+    settings = composition.compose("benchmark", BenchmarkSettings, ["run=unused", f"data_root={tmp_path}"])
     write_arrays(settings, tmp_path / "set", 2000, "fake", colour=colour)
     images, labels = (np.load(tmp_path / "set" / f"train_{name}.npy") for name in ("images", "labels"))
-    given = build_datamodule(command.compose("train", TrainSettings, ["run=unused", "data=fake"])).train_set
+    given = build_datamodule(composition.compose("train", TrainSettings, ["run=unused", "data=fake"])).train_set
     size = len(given)
     assert len(images) == len(labels) == 2000
     assert (labels[size : 2 * size] == given.labels.numpy()).all()

@@ -8,7 +8,7 @@ import torch
 from omegaconf import OmegaConf
 from sklearn.datasets import load_digits
 
-from lenet_pl.command import conf_dir
+from lenet_pl.composition import conf_dir
 from lenet_pl.data.arrays import read_arrays
 from lenet_pl.data.loader import AHEAD, BatchLoader
 from lenet_pl.data.transform import ModelInput, pixel_statistics

@@ -10,7 +10,7 @@ from torch import Tensor
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as tv
 
-from lenet_pl.command import conf_dir
+from lenet_pl.composition import conf_dir
 from lenet_pl.data.augment import Augment, inverse_affine, jitter, warp
 from lenet_pl.settings import AugmentSettings
 

@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor
 from torchvision.transforms.v2 import functional as tv
 
-from lenet_pl.command import conf_dir
+from lenet_pl.composition import conf_dir
 from lenet_pl.data.folder import read_folder
 from lenet_pl.data.image_set import ImageSet
 from lenet_pl.errors import DataError, SettingError, UserError

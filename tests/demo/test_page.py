@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from strokes import DIGITS, Stroke
 
-from lenet_pl.command import compose
+from lenet_pl.composition import compose
 from lenet_pl.errors import DataError
 from lenet_pl.settings import TrainSettings
 from lenet_pl.train import train

@@ -169,11 +169,11 @@ def test_a_mistake_is_one_line(
 
 
 def test_a_missing_package_is_named(digits_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from lenet_pl import command
+    from lenet_pl import composition
     from lenet_pl.demo.__main__ import demo
     from lenet_pl.settings.demo import DemoSettings
 
     monkeypatch.delitem(sys.modules, "lenet_pl.demo.server")
     monkeypatch.setitem(sys.modules, "fastapi", None)
     with pytest.raises(SettingError, match=r"^demo: needs the package fastapi; pip install 'lenet_pl\[demo\]'$"):
-        demo(command.compose("demo", DemoSettings, [f"run={digits_run}"]))
+        demo(composition.compose("demo", DemoSettings, [f"run={digits_run}"]))

@@ -7,7 +7,7 @@ from conftest import Compose
 from torch import nn
 from torch.nn import functional
 
-from lenet_pl.command import conf_dir
+from lenet_pl.composition import conf_dir
 from lenet_pl.errors import SettingError
 from lenet_pl.model import convnet
 from lenet_pl.model.convnet import ConvNet

@@ -1,0 +1,58 @@
+"""Settings from `conf/` and overrides, as the command line gives them and for use in Python."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import hydra
+from hydra.core.global_hydra import GlobalHydra
+from omegaconf import DictConfig, OmegaConf
+
+from lenet_pl.errors import SettingError
+from lenet_pl.settings import Settings, setting_keys, validate
+
+AnySettings = TypeVar("AnySettings", bound=Settings)
+
+
+def conf_dir() -> Path:
+    """Find the configuration: inside the installed package, or beside it in a checkout."""
+    package = Path(__file__).resolve().parent
+    return package / "conf" if (package / "conf").is_dir() else package.parent / "conf"
+
+
+def to_settings(kind: type[AnySettings], config: DictConfig) -> AnySettings:
+    """Turn a composed configuration into checked settings.
+
+    Raises:
+        SettingError: a key is unknown, missing, of the wrong type or out of range.
+    """
+    for key in sorted(OmegaConf.missing_keys(config)):
+        raise SettingError(f"{key}: no value given; a value is required, as in {key}=...")
+    values = OmegaConf.to_container(config, resolve=True)
+    assert isinstance(values, dict)
+    return validate(kind, {str(k): v for k, v in values.items()})
+
+
+def compose(name: str, kind: type[AnySettings], overrides: Sequence[str] = ()) -> AnySettings:
+    """Compose settings as the command line does, for use in Python.
+
+    Args:
+        name: of the configuration file, "train" for one.
+        kind: of the settings.
+        overrides: such as "model=lenet_bn".
+    """
+    return to_settings(kind, _compose(name, overrides))
+
+
+def _compose(name: str, overrides: Sequence[str]) -> DictConfig:
+    if GlobalHydra.instance().is_initialized():  # inside a command
+        return hydra.compose(name, list(overrides))
+    with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        return hydra.compose(name, list(overrides))
+
+
+def known_keys(name: str) -> list[str]:
+    """List every dotted key of the configuration that no override has touched."""
+    values = OmegaConf.to_container(_compose(name, ()))
+    assert isinstance(values, dict)
+    return setting_keys({str(k): v for k, v in values.items()})

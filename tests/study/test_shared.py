@@ -1,0 +1,166 @@
+"""Many workers on one study, with a function of microseconds in place of a training, so that they meet often."""
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import sqlite3
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from postgresql_server import Query, Server, needs_postgresql, running_server
+
+from lenet_pl import composition
+from lenet_pl.errors import DataError, SettingError
+from lenet_pl.settings.search import SearchSettings
+from lenet_pl.study.database import open_storage
+from lenet_pl.study.opening import make_study
+from lenet_pl.study.shared import REASON, SharedStudy, TrialError
+
+WANTED = 40
+
+
+class Quick:
+    """Draw a number; fail, die or fall asleep where it is told to."""
+
+    def __init__(self, death: str | None, folder: Path) -> None:
+        self.current: optuna.Trial | None = None
+        self.death, self.folder, self.done = death, folder, 0
+
+    def __call__(self, trial: optuna.Trial) -> float:
+        self.current = trial
+        value = trial.suggest_float("x", 0, 1)
+        time.sleep(0.01)
+        self.done += 1
+        if self.done == 3 and self.death:
+            os.kill(os.getpid(), getattr(signal, self.death))
+        if self.done == 2:
+            trial.set_user_attr(REASON, "on purpose")
+            raise TrialError
+        (self.folder / f"{trial.number}.{os.getpid()}").write_text(str(value))
+        return value
+
+
+def settings(folder: Path, storage: str | None = None) -> SearchSettings:
+    given = composition.compose("search", SearchSettings, [f"run={folder}", "search.heartbeat=1", "search.grace=3"])
+    return given.model_copy(update={"search": given.search.model_copy(update={"storage": storage})})
+
+
+def work(folder: Path, url: str | None, death: str | None, together: Any) -> None:
+    optuna.logging.set_verbosity(optuna.logging.CRITICAL)
+    storage = open_storage(settings(folder, url))
+    study = make_study(storage, "shared", "maximize")
+    together.wait(90)  # or the first ones would have done it all before the last one has imported Optuna
+    SharedStudy(study, storage, WANTED, retries=3).work(Quick(death, folder))
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    with running_server() as server:
+        yield server
+
+
+def rows(folder: Path, text: str) -> list[tuple[Any, ...]]:
+    with contextlib.closing(sqlite3.connect(folder / "study.db", timeout=10)) as connection:
+        return connection.execute(text).fetchall()
+
+
+def five_workers(tmp_path: Path, url: str | None, query: Query) -> None:
+    """One dies and one sleeps."""
+    spawn = multiprocessing.get_context("spawn")
+    deaths = ("SIGKILL", "SIGSTOP", None, None, None)
+    together = spawn.Barrier(len(deaths))
+    workers = [spawn.Process(target=work, args=(tmp_path, url, death, together)) for death in deaths]
+    for worker in workers:
+        worker.start()
+    try:
+        for worker in workers[2:]:
+            worker.join(120)
+        os.kill(workers[1].pid or 0, signal.SIGCONT)  # wakes in a trial that others have done meanwhile
+        workers[1].join(60)
+        assert [worker.exitcode for worker in workers] == [-signal.SIGKILL, 0, 0, 0, 0]
+    finally:
+        for worker in workers:
+            worker.kill()
+            worker.join()
+    states = Counter(state for (state,) in query("SELECT state FROM trials"))
+    told = query(f"SELECT trial_id FROM trial_user_attributes WHERE key = '{REASON}'")
+    assert states["COMPLETE"] + len(told) == WANTED
+    lost = states["FAIL"] - len(told)
+    assert lost >= 2  # on a busy machine another one's sign of life can be late, too
+    assert states["RUNNING"] == states["WAITING"] == 0
+    numbers = [int(number) for (number,) in query("SELECT number FROM trials ORDER BY number")]
+    assert numbers == list(range(WANTED + lost))
+    # No trial was done by two workers
+    complete = {int(number) for (number,) in query("SELECT number FROM trials WHERE state = 'COMPLETE'")}
+    done = Counter(int(path.name.partition(".")[0]) for path in tmp_path.glob("*.[0-9]*"))
+    assert {number: count for number, count in done.items() if number in complete} == dict.fromkeys(complete, 1)
+
+
+def test_five_workers_of_which_one_dies_and_one_sleeps(tmp_path: Path) -> None:
+    five_workers(tmp_path, None, lambda text: rows(tmp_path, text))
+
+
+@needs_postgresql
+def test_five_workers_on_postgresql(tmp_path: Path, server: Server) -> None:
+    five_workers(tmp_path, *server.database("five"))
+
+
+def test_a_trial_that_kills_its_process_again_and_again_counts_as_failed(tmp_path: Path) -> None:
+    storage = open_storage(settings(tmp_path))
+    study = make_study(storage, "killer", "maximize")
+    shared = SharedStudy(study, storage, wanted=1, retries=2)
+    for _ in range(3):
+        assert shared._reserve() == "begin"
+        (waiting,) = study.get_trials(states=(optuna.trial.TrialState.WAITING,))
+        assert storage.set_trial_state_values(waiting._trial_id, optuna.trial.TrialState.RUNNING)
+        assert not storage.set_trial_state_values(waiting._trial_id, optuna.trial.TrialState.RUNNING)
+        storage.set_trial_state_values(waiting._trial_id, optuna.trial.TrialState.FAIL)
+    assert shared._reserve() == "done"
+    assert [deaths for (deaths,) in rows(tmp_path, "SELECT value_json FROM trial_user_attributes WHERE key = 'deaths'")]
+
+
+def test_fewer_trials_than_there_are_begin_none(tmp_path: Path) -> None:
+    storage = open_storage(settings(tmp_path))
+    study = make_study(storage, "shared", "maximize")
+    quick = Quick(None, tmp_path)
+    SharedStudy(study, storage, wanted=3, retries=0).work(quick)
+    SharedStudy(study, storage, wanted=2, retries=0).work(quick)
+    assert len(study.trials) == quick.done == 3
+    SharedStudy(study, storage, wanted=5, retries=0).work(quick)
+    assert len(study.trials) == 5
+    SharedStudy(study, storage, wanted=9, retries=0).work(quick, deadline=time.monotonic())
+    assert len(study.trials) == 5
+
+
+@pytest.mark.parametrize(
+    ("storage", "error", "message"),
+    [
+        ("foo://x", SettingError, r"search\.storage: got foo://...; accepted is sqlite:///FILE"),
+        ("abc", SettingError, r"search\.storage: got abc; accepted is sqlite:///FILE"),
+        ("sqlite://", SettingError, r"search\.storage: got sqlite://, which ends with the process"),
+        ("sqlite:////no/such/place/x.db", SettingError, r"search\.storage: .*: no folder /no/such/place"),
+        ("postgresql+nix://u:secret@h/d", SettingError, r"search\.storage: got postgresql\+nix://...; accepted is"),
+        ("mysql+pymysql://u:secret@h/d", SettingError, r"search\.storage: mysql\+pymysql needs the package pymysql"),
+        ("postgresql://u:secret@127.0.0.1:1/d", DataError, r"search\.storage: .*u:\*\*\*@.*[Cc]onnection refused"),
+    ],
+)
+def test_a_database_that_cannot_be_used_is_one_line(
+    tmp_path: Path, storage: str, error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message) as caught:
+        open_storage(settings(tmp_path, storage))
+    assert "secret" not in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_is_no_database_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "study.db").write_text("this is text, and long enough to be read as one. " * 100)
+    with pytest.raises(DataError, match=r"study\.db: file is not a database$"):
+        open_storage(settings(tmp_path))

@@ -14,3 +14,4 @@ class Batch(NamedTuple):
 
     images: Tensor  # float (B, C, H, W), normalised
     labels: Tensor  # int64 (B,), 0 to K-1
+    weight: float = 1.0  # of its mean among those of all ranks: 1, or a little else where the ranks have unequal shares

@@ -3,6 +3,7 @@
 import copy
 import csv
 import io
+import signal
 import time
 from pathlib import Path
 from typing import Any
@@ -128,9 +129,8 @@ class LastCheckpoint(Checkpoint):
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         self._epoch_start = self._epoch_start or copy.deepcopy(trainer.fit_loop.state_dict())
-        if trainer.world_size == 1:  # else Lightning passes SIGTERM on to the other processes
-            self.interruptible.listen()
-            self.interruptible.at_a_step = True
+        self.interruptible.listen()
+        self.interruptible.at_a_step = trainer.world_size == 1  # several processes would not end at the same step
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         trainer.save_checkpoint(self.path, weights_only=False)
@@ -143,6 +143,9 @@ class LastCheckpoint(Checkpoint):
     def on_exception(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, exception: BaseException
     ) -> None:
+        launcher: Any = trainer.strategy.launcher
+        if trainer.world_size > 1 and hasattr(launcher, "kill"):
+            launcher.kill(signal.SIGKILL)  # the other processes would wait for this one for ever
         waited, self.interruptible.at_a_step = self.interruptible.at_a_step, False
         if waited and isinstance(exception, Interruption) and exception.between_steps:
             self._inside = True

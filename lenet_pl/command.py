@@ -133,7 +133,7 @@ def refuse_arguments() -> bool:
 
 def refuse_used_folder(folder: Path) -> None:
     """Raise SettingError if anything is in the folder already."""
-    if os.environ.get("LOCAL_RANK", "0") != "0":
+    if {os.environ.get(rank, "0") for rank in ("LOCAL_RANK", "SLURM_PROCID")} != {"0"}:
         return  # one of several processes of a run that the first one has begun
     if (folder / "config.yaml").exists():
         raise SettingError(f"run: {folder} holds a run already; accepted is a new or an empty folder")
@@ -152,7 +152,8 @@ def _interrupted(stop: BaseException, name: str) -> int:
     else:
         raise stop
     more = "; run=<its folder> resume=true goes on" if name == "train" else ""
-    print(f"error: interrupted; {name} is not finished{more}", file=sys.stderr)
+    if os.environ.get("LOCAL_RANK", "0") == "0":
+        print(f"error: interrupted; {name} is not finished{more}", file=sys.stderr)
     return code
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 import lenet_pl
+from lenet_pl.isolation import COMMAND
 
 
 def describe_environment(device: torch.device) -> dict[str, Any]:
@@ -25,7 +26,7 @@ def describe_environment(device: torch.device) -> dict[str, Any]:
         | {"torch": str(torch.__version__)}
         | {name: metadata.version(name) for name in packages},
         "git_commit": _git_commit(),
-        "command": shlex.join(["python", *_argv()]),
+        "command": os.environ.get(COMMAND) or shlex.join(["python", *_argv()]),
     }
 
 

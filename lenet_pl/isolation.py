@@ -17,11 +17,12 @@ from typing import Any
 from lenet_pl.error_lines import exit_code, explain
 from lenet_pl.interruption import Interruptible, Interruption
 
+COMMAND = "LENET_PL_COMMAND"  # variable: what results.json gives as the command
 IMPORTED = ["lenet_pl.artefacts", "lenet_pl.build", "lenet_pl.trainer"]  # what takes seconds, once for all jobs
 
 
 def run_alone(
-    name: str, settings: Any, folder: Path, started: Callable[[int], None], log: Path | None
+    name: str, settings: Any, folder: Path, command: str, started: Callable[[int], None], log: Path | None
 ) -> tuple[int, str]:
     """Let a verb work in a process of its own.
 
@@ -29,6 +30,7 @@ def run_alone(
         name: of the verb, its module and its function.
         settings: for the work.
         folder: for the work.
+        command: that would do this alone.
         started: is told the number of the process.
         log: receives what the process prints; None: it goes where this one's goes.
 
@@ -44,7 +46,7 @@ def run_alone(
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(IMPORTED)
     here, there = context.Pipe(duplex=False)
-    process = context.Process(target=_alone, args=(name, settings, folder, log, there))
+    process = context.Process(target=_alone, args=(name, settings, folder, command, log, there))
     stop: Interruption | None = None
     with Interruptible():
         process.start()
@@ -67,7 +69,8 @@ def run_alone(
     return code, reason
 
 
-def _alone(name: str, settings: Any, folder: Path, log: Path | None, answer: Connection) -> None:
+def _alone(name: str, settings: Any, folder: Path, command: str, log: Path | None, answer: Connection) -> None:
+    os.environ[COMMAND] = command
     os.setpgrp()  # a terminal's signals reach the sweep, which passes them on once
     threading.Thread(target=_end_with_parent, daemon=True).start()
     if log:

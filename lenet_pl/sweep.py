@@ -1,7 +1,8 @@
-"""Jobs of a sweep: each in a process of its own, so that none stops or changes another, and a table of how they ended."""
+"""Jobs of a sweep: each in a process of its own, so that none stops or changes another, and a table of how they end."""
 
 import json
 import os
+import shlex
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -14,7 +15,7 @@ from lenet_pl.atomic import write_text
 from lenet_pl.error_lines import exit_code, explain
 from lenet_pl.errors import SettingError
 from lenet_pl.interruption import Interruption
-from lenet_pl.isolation import run_alone
+from lenet_pl.isolation import COMMAND, run_alone
 from lenet_pl.settings import TrainerSettings
 from lenet_pl.slurm import in_job
 
@@ -48,8 +49,9 @@ class Job:
     pid: int | None = None
 
     def write(self, folder: Path) -> None:
-        """Leave it in the job's folder."""
-        write_text(folder / RECORD, json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n")
+        """Leave it in the job's folder, one of several processes that a cluster has started for all."""
+        if os.environ.get("SLURM_PROCID", "0") == "0":
+            write_text(folder / RECORD, json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n")
 
 
 def begin_sweep(arguments: list[str]) -> Path | None:
@@ -89,7 +91,10 @@ def do_job(
     job.write(folder)
     start = time.perf_counter()
     try:
-        job.state, job.reason, job.exit_code = _outcome(name, job, folder, settle, work, alone)
+        alone_again = [word for word in overrides if not word.startswith(("run=", "resume="))]
+        place = folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
+        command = shlex.join(["python", "-m", f"lenet_pl.{name}", f"run={place}", *alone_again])
+        job.state, job.reason, job.exit_code = _outcome(name, job, folder, command, settle, work, alone)
     except Interruption as interruption:
         job.state, job.reason, job.exit_code = "interrupted", str(interruption), interruption.exit_code
         raise
@@ -103,7 +108,7 @@ def do_job(
 
 
 def _outcome(
-    name: str, job: Job, folder: Path, settle: Callable[[], Any], work: Any, alone: bool
+    name: str, job: Job, folder: Path, command: str, settle: Callable[[], Any], work: Any, alone: bool
 ) -> tuple[str, str | None, int]:
     """Do the work here in a process that a cluster has started for it, else in one of its own."""
     state = "refused"
@@ -113,6 +118,7 @@ def _outcome(
             return "kept", None, 0
         state = "failed"
         if in_job():
+            os.environ[COMMAND] = command
             work(settings, folder)
             return "finished", None, 0
     except Exception as error:
@@ -122,7 +128,7 @@ def _outcome(
         job.pid = pid
         job.write(folder)
 
-    code, reason = run_alone(name, settings, folder, started, None if alone else folder / "log.txt")
+    code, reason = run_alone(name, settings, folder, command, started, None if alone else folder / "log.txt")
     if code == 0:
         return "finished", None, 0
     return "killed" if code < 0 else "failed", reason, 1 if code < 0 else code

@@ -71,12 +71,13 @@ class ImageClassifier(lightning.LightningModule):
         self.mean_loss = MeanMetric(nan_strategy=math.nan)
         self.accuracy = MulticlassAccuracy(classes, average="micro")
         self._steps: list[tuple[Tensor, Tensor, Tensor]] = []  # loss (), predictions (B,), labels (B,)
+        self._weights: list[float] = []  # of each training step's loss among those of all ranks
         self._before: dict[str, Any] = {}  # what was done of an epoch before the run was interrupted in it
         self._schedule: dict[str, Any] = {}  # of the lr: scheduler, interval, monitor
         self._logits: list[Tensor] = []
         self.test_logits: Tensor | None = None  # float (N, K) and int64 (N,), in the order of the test part
         self.test_labels: Tensor | None = None
-        self.step_losses: list[Tensor] = []  # of the epoch that ended last, on this rank
+        self.step_losses: list[Tensor] = []  # of the epoch that ended last
         self.step_rates: list[float] = []  # lr of each step of the current epoch, or of the one that ended last
         self.images_trained = 0  # in the epoch that ended last, on this rank
 
@@ -107,10 +108,11 @@ class ImageClassifier(lightning.LightningModule):
                 logits, batch.labels, weight=self.class_weights, label_smoothing=self.label_smoothing
             )
             self.step_rates.append(groups[0]["lr"])
-            learn(loss)
+            learn(loss if batch.weight == 1 else loss * batch.weight)
             if scheduler:
                 scheduler.step()
             self._steps.append((loss.detach(), logits.detach().argmax(1), batch.labels))
+            self._weights.append(batch.weight)
             self.interruptible.check()
 
     def _learn(self, loss: Tensor) -> None:
@@ -138,7 +140,7 @@ class ImageClassifier(lightning.LightningModule):
             nn.utils.clip_grad_norm_(self.parameters(), self.gradient_clip_norm)
 
     def on_train_epoch_start(self) -> None:
-        self._steps, self.step_rates = [], []
+        self._steps, self.step_rates, self._weights = [], [], []
         if before := self._before:
             predictions, labels = (before[name].to(self.device).split(before["sizes"]) for name in NOTED)
             self._steps = list(zip(before["losses"].to(self.device), predictions, labels, strict=True))
@@ -159,7 +161,11 @@ class ImageClassifier(lightning.LightningModule):
         self._before = checkpoint.get("epoch_so_far", {})
 
     def on_train_epoch_end(self) -> None:
-        self.step_losses = [loss for loss, _, _ in self._steps]
+        losses = torch.stack([loss for loss, _, _ in self._steps])
+        if self.trainer.world_size > 1:
+            losses = losses * torch.tensor(self._weights, device=self.device)
+            losses = self.trainer.strategy.reduce(losses, reduce_op="mean")
+        self.step_losses = list(losses)
         self.images_trained = sum(len(labels) for _, _, labels in self._steps)
         self._score("train")
         self._step_epoch_scheduler()

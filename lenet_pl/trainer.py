@@ -143,8 +143,9 @@ def check_device(settings: TrainerSettings) -> None:
 
 def quiet_lightning() -> None:
     """Leave out what Lightning says about itself; its warnings stay, but for those that no user can act on."""
-    for name in ("lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.rank_zero"):
-        logging.getLogger(name).setLevel(logging.WARNING)
+    for name in ("pytorch.utilities.rank_zero", "fabric.utilities.rank_zero", "fabric.utilities.distributed"):
+        logging.getLogger(f"lightning.{name}").setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", r"It is recommended to use `self\.log\('step'")  # it is the same on all ranks
     warnings.filterwarnings("ignore", r".*isinstance\(treespec, LeafSpec\).*is deprecated")  # Lightning 2.6, torch 2.15
     warnings.filterwarnings("ignore", r"The number of training batches .* is smaller than the logging interval")
     warnings.filterwarnings("ignore", r"The `srun` command is available")  # that a machine has SLURM is no reason

@@ -85,7 +85,9 @@ class BatchLoader:
             pixels = self.to_input.to_size(chosen.images.to(self.device))
             if self.augment:
                 pixels = self.augment(pixels, keyed_generator("augment", self.seed, epoch, step, self.rank))
-            yield Batch(self.to_input.normalise(pixels), chosen.labels.to(self.device))
+            whole = min(self.batch_size, len(self.images) - step * self.batch_size)
+            weight = len(chosen.labels) * self.ranks / whole
+            yield Batch(self.to_input.normalise(pixels), chosen.labels.to(self.device), weight)
 
 
 class StretchLoader:

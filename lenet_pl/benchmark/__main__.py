@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from lenet_pl.command import run_command
+from lenet_pl.command import remove_empty, run_command
 from lenet_pl.settings.benchmark import BenchmarkSettings
 
 
@@ -18,11 +18,20 @@ def benchmark(settings: BenchmarkSettings, folder: Path) -> None:
     Raises:
         DataError: none of the data sets is there.
     """
+    try:
+        _measure(settings, folder)
+    except BaseException:  # an interruption too
+        remove_empty(folder)
+        raise
+
+
+def _measure(settings: BenchmarkSettings, folder: Path) -> None:
     import tempfile
 
     import torch
 
     from lenet_pl.benchmark import commands, compare_loops, results
+    from lenet_pl.benchmark.jobs import measure_jobs
     from lenet_pl.benchmark.time_to_accuracy import time_to_accuracy
     from lenet_pl.environment import describe_environment
     from lenet_pl.errors import DataError
@@ -45,6 +54,7 @@ def benchmark(settings: BenchmarkSettings, folder: Path) -> None:
             "start": lambda: commands.measure_start(settings, scratch),
             "data_sizes": lambda: commands.measure_data_sizes(settings, scratch, data),
             "memory_mapped": lambda: commands.measure_memory_mapped(settings, scratch, data),
+            "jobs": lambda: measure_jobs(settings, scratch),
             "mnist_99": lambda: time_to_accuracy(settings),
         }
         if "mnist_99" in settings.parts and compare_loops.first_there(settings, ["mnist"]) is None:

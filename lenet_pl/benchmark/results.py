@@ -9,6 +9,8 @@ from matplotlib.figure import Figure
 from rich.console import Console
 from rich.markdown import Markdown
 
+from lenet_pl.errors import from_here
+
 Lines = list[tuple[str, ...]]
 
 
@@ -29,7 +31,7 @@ def print_results(folder: Path) -> None:
     """Print the tables."""
     console = Console()
     console.print(Markdown((folder / "benchmark.md").read_text()))
-    console.print(f"everything is in {folder}")
+    console.print(f"everything is in {from_here(folder)}", highlight=False, markup=False)
 
 
 def _loops(rows: list[dict[str, Any]]) -> str:
@@ -87,6 +89,27 @@ def _data_sizes(found: dict[str, Any]) -> str:
     return _table(lines)
 
 
+def _jobs(found: dict[str, Any]) -> str:
+    lines: Lines = [
+        ("jobs", "at once", "wall s", "s per job", "beyond training", "beyond the run", "files per job", "kB per job")
+    ]
+    lines += [
+        (
+            f"{found['jobs']}, {row['way']}",
+            str(row["at_once"]),
+            f"{row['wall_seconds']:.0f}",
+            f"{row['seconds_per_job']:.2f}",
+            f"{row['beyond_training']:.2f}",
+            f"{row['beyond_run']:.2f}",
+            f"{row['files_per_job']:.0f}",
+            f"{row['kilobytes_per_job']:,.0f}",
+        )
+        for row in found["rows"]
+    ]
+    reasons = [f"{name} not measured: {why}" for name, why in found["not_measured"].items()]
+    return "\n\n".join([_table(lines), *reasons])
+
+
 def _memory_mapped(found: dict[str, Any]) -> str:
     if "not_measured" in found:
         return f"Larger than the memory: not measured, {found['not_measured']}."
@@ -125,6 +148,7 @@ TABLES: dict[str, Callable[[Any], str]] = {
     "start": _start,
     "data_sizes": _data_sizes,
     "memory_mapped": _memory_mapped,
+    "jobs": _jobs,
     "mnist_99": _mnist_99,
 }
 

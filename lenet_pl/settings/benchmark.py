@@ -4,11 +4,13 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from lenet_pl.settings.types import Count, Positive, Settings
+from lenet_pl.settings.types import Count, Positive, Settings, Threads
 
 Names = Annotated[list[str], Field(min_length=1)]
 Counts = Annotated[list[Count], Field(min_length=1)]
-Part = Literal["loops", "batch_sizes", "start", "data_sizes", "memory_mapped", "mnist_99"]
+# Sets that are there without a path of the user's
+DataSet = Literal["cifar10", "digits", "emnist", "fake", "fashion", "kmnist", "mnist", "qmnist", "usps"]
+Part = Literal["loops", "batch_sizes", "start", "data_sizes", "memory_mapped", "jobs", "mnist_99"]
 
 
 class BenchmarkSettings(Settings):
@@ -17,7 +19,7 @@ class BenchmarkSettings(Settings):
     run: Annotated[str, Field(min_length=1)]  # folder that receives the results
     traceback: bool
     parts: Annotated[list[Part], Field(min_length=1)]  # what is measured
-    data_sets: Names  # choices of the group `data`; the first that is there is used
+    data_sets: Annotated[list[DataSet], Field(min_length=1)]  # the first that is there is used
     data_root: str
     models: Names  # choices of the group `model`
     augments: Names  # choices of the group `augment`
@@ -25,9 +27,10 @@ class BenchmarkSettings(Settings):
     batch_series: Counts  # images per step, for the part batch_sizes
     data_series: Counts  # images, for the part data_sizes
     memory_limit_mb: Annotated[int, Field(ge=256)]  # MB, for the part memory_mapped
+    jobs: Count  # of each kind, for the part jobs
     seeds: Count  # for the part mnist_99
     tutorial_runs: Count  # of the tutorial's loop in the part mnist_99
-    threads: Count | None  # intra-op threads; null: as many as torch finds
+    threads: Threads
     rounds: Count
     seconds: Positive  # per loop and round
     tutorial: bool  # run the tutorial loop too

@@ -23,6 +23,7 @@ from lenet_pl.callbacks import EpochRecorder, ResumableStopping
 from lenet_pl.checkpoint import load_checkpoint
 from lenet_pl.data.datamodule import ImageDataModule
 from lenet_pl.environment import describe_environment
+from lenet_pl.explanation.layers import draw_layers
 from lenet_pl.memory import peak_memory
 from lenet_pl.pictures import draw_confusion, draw_curves, draw_samples
 from lenet_pl.report import write_report
@@ -86,8 +87,8 @@ class RunFolder:
         best = self.path / "checkpoints" / "best.ckpt"
         self.task.load_state_dict(load_checkpoint(best)["state_dict"])
 
-    def finish(self) -> dict[str, Any]:
-        """Write results and pictures, log them, print the closing table; return the results."""
+    def finish(self, *, show: bool = True) -> dict[str, Any]:
+        """Write results and pictures, log them, print the closing table if it is to be shown; return the results."""
         results = self._results()
         if not self.trainer.is_global_zero:
             return results
@@ -100,7 +101,8 @@ class RunFolder:
         text = json.dumps(results, indent=2, ensure_ascii=False, allow_nan=False)
         write_report(self.path, results, self.settings.model_dump() | AS_BEGUN)
         write_text(self.path / "results.json", text + "\n")  # last, as it says that the run is finished
-        self._print(results)
+        if show:
+            self._print(results)
         return results
 
     def _scores(self) -> Scores | None:
@@ -169,6 +171,7 @@ class RunFolder:
         figures = {
             "samples": draw_samples(shown.images, [names[k] for k in shown.labels.tolist()], "training images"),
         }
+        figures |= draw_layers(self.task.model, self.data.to_input, shown.images[0], self.settings.model.name)
         if self.recorder.epochs:
             figures["curves"] = draw_curves(self.recorder.epochs, self.recorder.step_losses)
         if scores:

@@ -25,8 +25,19 @@ def build_datamodule(settings: TrainSettings) -> ImageDataModule:
     )
 
 
+def build_parts(
+    settings: TrainSettings, interruptible: Interruptible | None = None
+) -> tuple[ImageDataModule, ImageClassifier]:
+    """Build the data module and the task for it; see there for what can go wrong."""
+    data = build_datamodule(settings)
+    return data, build_task(settings, data, interruptible)
+
+
 def build_task(
-    settings: TrainSettings, data: ImageDataModule, interruptible: Interruptible | None = None
+    settings: TrainSettings,
+    data: ImageDataModule,
+    interruptible: Interruptible | None = None,
+    kind: type[ImageClassifier] = ImageClassifier,
 ) -> ImageClassifier:
     """Build the model for the data's channels and classes, and the task around it.
 
@@ -41,7 +52,7 @@ def build_task(
         )
     model = ConvNet(settings.model, data.channels, len(data.classes))
     refuse_batch_of_one(model, settings.loader, len(data.train_set))
-    return ImageClassifier(
+    return kind(
         model,
         classes=len(data.classes),
         optimizer=settings.optimizer,

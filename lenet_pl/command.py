@@ -66,8 +66,8 @@ def run_command(
             return settings
 
         if sweep and prepare:
-            alone = given.runtime.choices.get("hydra/launcher") == "basic"
-            do_job(name, given.job.num, overrides, folder, settle, work, alone=alone)
+            launcher = str(given.runtime.choices.get("hydra/launcher"))
+            do_job(name, given.job.num, overrides, folder, settle, work, launcher)
             return
         try:
             if (settings := settle()) is not None:
@@ -137,7 +137,7 @@ def refuse_used_folder(folder: Path) -> None:
         return  # one of several processes of a run that the first one has begun
     if (folder / "config.yaml").exists():
         raise SettingError(f"run: {folder} holds a run already; accepted is a new or an empty folder")
-    if {path.name for path in folder.iterdir()} - {RECORD}:
+    if {path.name for path in folder.iterdir()} - {RECORD, ".lock"}:
         raise SettingError(f"run: {folder} is not empty; accepted is a new or an empty folder")
 
 

@@ -21,7 +21,7 @@ def compare(settings: CompareSettings, folder: Path) -> None:
     from lenet_pl.comparison.groups import compare_runs, parse_where
     from lenet_pl.comparison.report import print_comparison, write_comparison
     from lenet_pl.comparison.run_index import find_runs
-    from lenet_pl.errors import DataError, printable
+    from lenet_pl.errors import DataError, from_here
 
     where = parse_where(settings.where)
     places = [settings.runs] if isinstance(settings.runs, str) else settings.runs
@@ -42,7 +42,7 @@ def compare(settings: CompareSettings, folder: Path) -> None:
 
     for name, figure in draw_comparison(comparison, settings.curves).items():
         figure.savefig(folder / f"{name}.png", dpi=110)
-    Console().print(f"everything is in {printable(folder)}", highlight=False, markup=False)
+    Console().print(f"everything is in {from_here(folder)}", highlight=False, markup=False)
 
 
 if __name__ == "__main__":

@@ -27,8 +27,13 @@ class DivergenceError(UserError):
 
 def did_you_mean(name: str, accepted: Iterable[str]) -> str:
     """Return "did you mean X?" for the nearest accepted name, or an empty string."""
-    near = difflib.get_close_matches(name, list(accepted), n=1, cutoff=0.5)
+    near = difflib.get_close_matches(name, list(accepted), n=1, cutoff=0.6)
     return f"did you mean {near[0]}?" if near else ""
+
+
+def from_here(path: Path) -> str:
+    """Write a path as seen from the working directory, if it is below that, and on one line."""
+    return printable(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
 
 
 def printable(name: str | Path) -> str:

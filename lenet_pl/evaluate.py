@@ -42,7 +42,6 @@ def evaluate(settings: EvaluateSettings, _: Path | None = None) -> dict[str, Any
         "task": "evaluate",
         **run.identity(),
         "data": data.source.name,
-        "data_classes": list(data.classes),
         "part": settings.part,
         "images": len(images),
         **score(scores),

@@ -79,7 +79,6 @@ def _print(folder: Path, results: dict[str, Any]) -> None:
     summary = Table(show_header=False)
     summary.add_column()
     summary.add_column(overflow="fold")  # a path is never cut off
-    own = results["confusion_matrix"]["classes"]
     rows = [
         ("accuracy", f"{metrics['accuracy']:.4f}"),
         (f"right class among the {TOP} likeliest", f"{metrics[f'top{TOP}_accuracy']:.4f}"),
@@ -88,8 +87,6 @@ def _print(folder: Path, results: dict[str, Any]) -> None:
     ]
     if pair := results["most_confused"]:
         rows.append(("most confused", f"{' and '.join(pair['classes'])}, {pair['count']:,} images"))
-    if results["data_classes"] != own:
-        rows.append(("other classes", f"{', '.join(results['data_classes'])} counted as {', '.join(own)}"))
     rows.append(("everything is in", str(folder)))
     for row in rows:
         summary.add_row(*row)

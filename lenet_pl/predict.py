@@ -41,7 +41,7 @@ def predict(settings: PredictSettings, _: Path | None = None) -> list[dict[str, 
     from lenet_pl.trained import open_run, output_folder
 
     run = open_run(settings)
-    folder = output_folder(settings, run, "predict")
+    folder: Path | None = None  # is made for the first prediction, as without any there is nothing to put there
     predictions: list[dict[str, Any]] = []
     cells: list[Cell] = []
     for file in track(files, "looking", console=Console(stderr=True), transient=True, disable=len(files) < 20):
@@ -55,20 +55,23 @@ def predict(settings: PredictSettings, _: Path | None = None) -> list[dict[str, 
         found = describe(run.logits(seen[None])[0].softmax(0).tolist(), run.classes)
         if found is None:
             raise DataError(f"{run.checkpoint}: gives no finite numbers for {name}; accepted is a sound network")
+        folder = folder or output_folder(settings, run, "predict")
         predictions.append({"file": name, **found})
         if len(cells) < ON_SHEET:
             title = f"{printable(file.name)[-30:]}\n{found['class']}  {found['probability']:.1%}"
             cells.append(Cell(thumbnail(photo), seen, title))
+    failed = [p["error"] for p in predictions if "error" in p]
+    several = f"images: {len(failed)} of {len(files)} could not be used, the first: " if len(files) > 1 else ""
+    if folder is None:
+        raise DataError(f"{several}{failed[0]}")
     write_tables(folder, predictions, run.classes, {"run": str(run.folder), "name": run.name})
-    if cells:
-        more = f", the first {len(cells)}" if len(cells) < sum("class" in p for p in predictions) else ""
-        draw_contact_sheet(cells, f"{run.name}{more}; right: what the network saw").savefig(
-            folder / "predictions.png", dpi=110
-        )
+    more = f", the first {len(cells)}" if len(cells) < sum("class" in p for p in predictions) else ""
+    draw_contact_sheet(cells, f"{run.name}{more}; right: what the network saw").savefig(
+        folder / "predictions.png", dpi=110
+    )
     print_table(predictions, folder)
-    if failed := [p["error"] for p in predictions if "error" in p]:
-        count = f"; {len(failed)} of {len(files)} images could not be used" if len(files) > 1 else ""
-        raise DataError(f"{failed[0]}{count}")
+    if failed:
+        raise DataError(f"{several}{failed[0]}")
     return predictions
 
 

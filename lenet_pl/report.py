@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-PICTURES = ("curves", "confusion_matrix", "misclassified", "samples")
+PICTURES = ("curves", "confusion_matrix", "misclassified", "filters", "feature_maps", "samples")
 PAGE = Template("""<!doctype html>
 <html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <title>$title</title>

@@ -13,7 +13,7 @@ from lenet_pl.slurm import restarted
 from lenet_pl.sweep import refuse_devices
 
 ABSENT = object()
-NOT_OF_THE_RUN = {"run", "resume", "traceback"}  # the command's own
+NOT_OF_THE_RUN = {"run", "resume", "traceback", "vectorise"}  # the command's own
 NO_MATTER = {"data_root", "data.root", "callbacks.progress_bar", "callbacks.model_summary"}  # change no figure
 OF_ONE_LENGTH = ("cosine", "onecycle")  # schedulers made for a number of epochs
 
@@ -38,6 +38,7 @@ def begin_or_resume(
     """
     if sweep:
         refuse_devices(settings.trainer)
+    refuse_seed_beside_seeds(settings, overrides)
     if restarted() and not settings.resume:  # by a cluster; what is in the folder is this job's own
         settings = settings.model_copy(update={"resume": "auto"})
     if not settings.resume:
@@ -55,7 +56,7 @@ def begin_or_resume(
         if not sweep:
             print(f"finished already: {folder}")
         return None
-    if not last.exists() and settings.resume is True and not sweep:
+    if not last.exists() and settings.resume is True and not sweep and recorded.seeds is None:
         raise SettingError(
             f"resume: {folder} has no checkpoints/last.ckpt, its first epoch did not end; accepted is resume=auto to "
             "begin it again"
@@ -66,6 +67,12 @@ def begin_or_resume(
     return recorded.model_copy(update=same | ({"trainer": trainer} if longer else {}))
 
 
+def refuse_seed_beside_seeds(settings: TrainSettings, overrides: Sequence[str]) -> None:
+    """Raise SettingError if the command line asks for one seed and for several."""
+    if settings.seeds is not None and (beside := [word for word in overrides if _names(word, "seed")]):
+        raise SettingError(f"seeds: got {settings.seeds} beside {beside[0]}; accepted is one of the two")
+
+
 def recorded_settings(folder: Path, settings: TrainSettings) -> TrainSettings:
     """Read and check the settings of the run in a folder.
 
@@ -74,7 +81,8 @@ def recorded_settings(folder: Path, settings: TrainSettings) -> TrainSettings:
     """
     own = {name: getattr(settings, name) for name in NOT_OF_THE_RUN}
     try:
-        return validate(TrainSettings, read_settings(folder) | own)
+        # Runs of before `seeds` had one
+        return validate(TrainSettings, {"seeds": None} | read_settings(folder) | own)
     except (DataError, SettingError) as error:
         known = "" if str(error) == NOT_OWN else " of this version"
         raise DataError(f"resume: {folder}: {error}; accepted is a run of lenet_pl.train{known}") from None

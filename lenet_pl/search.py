@@ -62,6 +62,8 @@ def build_space(settings: SearchSettings) -> Space:
         raise SettingError("test: got true; accepted is false, the test part is not for choosing: search.seeds_of_best")
     if not settings.train:
         raise SettingError("train: got false; accepted is true")
+    if settings.seeds is not None:
+        raise SettingError(f"seeds: got {settings.seeds}; accepted is null, and search.seeds_of_best for the best")
     if settings.trainer.devices > 1:
         raise SettingError(
             f"trainer.devices: got {settings.trainer.devices}; accepted is 1, several processes share a study: "

@@ -21,6 +21,8 @@ from lenet_pl.slurm import in_job
 
 RECORD = "job.json"  # in a job's folder: what it was given and how it ended
 SWEEP = "LENET_PL_SWEEP"  # variable that tells the jobs which sweep they belong to
+ENDS_WITHIN = 30  # s that an interrupted training is given for its last step
+BASIC = "basic"
 GOOD = ("finished", "kept")
 
 
@@ -74,7 +76,7 @@ def begin_sweep(arguments: list[str]) -> Path | None:
 
 
 def do_job(
-    name: str, number: int, overrides: Sequence[str], folder: Path, settle: Callable[[], Any], work: Any, *, alone: bool
+    name: str, number: int, overrides: Sequence[str], folder: Path, settle: Callable[[], Any], work: Any, launcher: str
 ) -> None:
     """Do one job, and note how it ended; only an interruption is raised.
 
@@ -85,7 +87,7 @@ def do_job(
         folder: of the job.
         settle: returns the settings to work with, or None where nothing is left to do.
         work: the verb's function, receives settings and folder.
-        alone: whether jobs run one after the other, so that what they print can be followed.
+        launcher: Hydra's, which has called this: basic, one job after the other; joblib; or a cluster's.
     """
     job = Job(os.environ.get(SWEEP, ""), number, list(overrides))
     job.write(folder)
@@ -94,7 +96,7 @@ def do_job(
         alone_again = [word for word in overrides if not word.startswith(("run=", "resume="))]
         place = folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
         command = shlex.join(["python", "-m", f"lenet_pl.{name}", f"run={place}", *alone_again])
-        job.state, job.reason, job.exit_code = _outcome(name, job, folder, command, settle, work, alone)
+        job.state, job.reason, job.exit_code = _outcome(name, job, folder, command, settle, work, launcher)
     except Interruption as interruption:
         job.state, job.reason, job.exit_code = "interrupted", str(interruption), interruption.exit_code
         raise
@@ -103,12 +105,12 @@ def do_job(
         job.write(folder)
         if job.reason:
             print(f"error: job {number} ({' '.join(overrides)}): {job.reason}", file=sys.stderr)
-        elif not alone:
+        elif launcher != BASIC:
             print(f"job {number}: {job.state}, {_result(folder)}, {job.seconds:.0f} s")
 
 
 def _outcome(
-    name: str, job: Job, folder: Path, command: str, settle: Callable[[], Any], work: Any, alone: bool
+    name: str, job: Job, folder: Path, command: str, settle: Callable[[], Any], work: Any, launcher: str
 ) -> tuple[str, str | None, int]:
     """Do the work here in a process that a cluster has started for it, else in one of its own."""
     state = "refused"
@@ -117,7 +119,7 @@ def _outcome(
         if settings is None:
             return "kept", None, 0
         state = "failed"
-        if in_job():
+        if launcher not in (BASIC, "joblib"):
             os.environ[COMMAND] = command
             work(settings, folder)
             return "finished", None, 0
@@ -128,7 +130,9 @@ def _outcome(
         job.pid = pid
         job.write(folder)
 
-    code, reason = run_alone(name, settings, folder, command, started, None if alone else folder / "log.txt")
+    code, reason = run_alone(
+        name, settings, folder, command, started, None if launcher == BASIC else folder / "log.txt"
+    )
     if code == 0:
         return "finished", None, 0
     return "killed" if code < 0 else "failed", reason, 1 if code < 0 else code
@@ -167,6 +171,8 @@ def close_sweep(folder: Path) -> int:
     from rich.table import Table
     from rich.text import Text
 
+    for place, job in read_jobs(folder):
+        _await_end(place, job)
     jobs = read_jobs(folder)
     table = Table(title=f"{len(jobs)} jobs, in {folder}")
     for heading in ("job", "settings", "state", "result, or reason", "seconds"):
@@ -185,6 +191,20 @@ def close_sweep(folder: Path) -> int:
         again = "; the same command with resume=auto runs what is missing"
         print(f"error: {len(failed)} of {len(jobs)} jobs have no result{again}", file=sys.stderr)
     return max((job.exit_code if job.exit_code > 0 else 1 for job in failed), default=0)
+
+
+def _await_end(folder: Path, job: Job) -> None:
+    """Give a job whose supervisor was ended before it the time to write its checkpoint, and note it."""
+    if job.state != "running" or job.pid is None:
+        return
+    for _ in range(ENDS_WITHIN * 10):
+        try:
+            os.kill(job.pid, 0)
+        except OSError:
+            break
+        time.sleep(0.1)
+    job.state, job.reason, job.exit_code = "interrupted", "the sweep was ended", 1
+    job.write(folder)
 
 
 def _result(folder: Path) -> str:

@@ -1,6 +1,6 @@
 """Train a classifier and test it once: `python -m lenet_pl.train model=lenet_bn data=fashion`."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,30 +25,58 @@ def train(settings: TrainSettings, folder: Path, callbacks: Sequence[Any] = ()) 
         Interruption: a signal came; the run can be continued.
     """
     # torch and Lightning take seconds to import; mistakes in the settings are answered before
-    import lightning
-
-    from lenet_pl.artefacts import RunFolder
-    from lenet_pl.build import build_datamodule, build_task
+    from lenet_pl.atomic import used_by_one
     from lenet_pl.interruption import Interruptible
     from lenet_pl.memory import keep_freed_memory
     from lenet_pl.slurm import back_into_the_queue
-    from lenet_pl.trainer import build_trainer, quiet_lightning
+    from lenet_pl.trainer import quiet_lightning
 
-    with back_into_the_queue(), Interruptible() as interruptible:
+    with back_into_the_queue(), Interruptible() as interruptible, used_by_one(folder):
         quiet_lightning()
         keep_freed_memory()
-        lightning.seed_everything(settings.seed, verbose=False)
-        datamodule = build_datamodule(settings)
-        task = build_task(settings, datamodule, interruptible)
-        trainer = build_trainer(settings, folder, callbacks, interruptible)
-        run = RunFolder(folder, settings, datamodule, task, trainer)
-        run.begin()
-        if settings.train:
-            trainer.fit(task, datamodule, ckpt_path=run.last(), weights_only=True)
-            run.load_best()
-        if settings.test:
-            trainer.test(task, datamodule, verbose=False)
-        return run.finish()
+        if settings.seeds is None:
+            return train_one(settings, folder, interruptible, callbacks)
+        from lenet_pl.seeds.session import train_seeds
+
+        return train_seeds(settings, folder, interruptible, train_one)
+
+
+def train_one(
+    settings: TrainSettings,
+    folder: Path,
+    interruptible: Any,
+    callbacks: Sequence[Any] = (),
+    parts: Callable[[TrainSettings, Any], tuple[Any, Any]] | None = None,
+) -> dict[str, Any]:
+    """Train with one seed; as `train`, for those who listen for signals themselves.
+
+    Args:
+        settings: checked settings.
+        folder: the run folder.
+        interruptible: listens for signals.
+        callbacks: Lightning's, what else watches the training.
+        parts: builds data module and task; None: as the settings say, and the closing table is printed.
+
+    Returns:
+        What results.json holds.
+    """
+    import lightning
+
+    from lenet_pl.artefacts import RunFolder
+    from lenet_pl.build import build_parts
+    from lenet_pl.trainer import build_trainer
+
+    lightning.seed_everything(settings.seed, verbose=False)
+    datamodule, task = (parts or build_parts)(settings, interruptible)
+    trainer = build_trainer(settings, folder, callbacks, interruptible)
+    run = RunFolder(folder, settings, datamodule, task, trainer)
+    run.begin()
+    if settings.train:
+        trainer.fit(task, datamodule, ckpt_path=run.last(), weights_only=True)
+        run.load_best()
+    if settings.test:
+        trainer.test(task, datamodule, verbose=False)
+    return run.finish(show=parts is None)
 
 
 if __name__ == "__main__":

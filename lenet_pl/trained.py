@@ -77,6 +77,12 @@ class TrainedRun:
                 f"data: {module.source.name} has {len(module.classes)} classes and {module.channels} channels; "
                 f"accepted by this network are {len(self.classes)} classes and {self.channels} channels"
             )
+        for theirs, own in zip(module.classes, self.classes, strict=True):
+            if theirs != own:  # the same numbers would mean other things
+                raise DataError(
+                    f"data: {module.source.name} has the class {theirs!r} where this network has {own!r}; accepted is "
+                    f"a set of the same classes in the same order, as {self.settings.data.name} has them"
+                )
         return module
 
 
@@ -88,14 +94,18 @@ def open_run(settings: TrainedSettings) -> TrainedRun:
         DataError: there is no such run, or its checkpoint is damaged, a stranger's or of another version.
     """
     if (settings.run is None) == (settings.ckpt is None):
-        came = "neither" if settings.run is None else "both"
-        raise SettingError(f"run: got {came} run and ckpt; accepted is run=<folder of a run> or ckpt=<file>")
+        came = "neither run nor ckpt" if settings.run is None else "both run and ckpt"
+        raise SettingError(f"run: got {came}; accepted is run=<folder of a run> or ckpt=<file>")
     if settings.ckpt is not None:
         return load_run(Path(settings.ckpt))
     folder = Path(str(settings.run))
     if not folder.is_dir():
         raise DataError(f"run: {folder} is not a folder; accepted is one that lenet_pl.train has filled")
     checkpoint = folder / "checkpoints" / "best.ckpt"
+    last = folder / "checkpoints" / "last.ckpt"
+    if not checkpoint.is_file() and last.is_file():
+        what = "has" if (folder / "results.json").is_file() else "is unfinished and has"
+        raise DataError(f"run: {folder} {what} no checkpoints/best.ckpt; its last epoch can be tried with ckpt={last}")
     if not checkpoint.is_file():
         raise DataError(
             f"run: {folder} has no checkpoints/best.ckpt; accepted is a folder that lenet_pl.train has filled"
@@ -111,6 +121,8 @@ def load_run(checkpoint: Path) -> TrainedRun:
     """
     content = load_checkpoint(checkpoint)
     given: Any = content.get("hyper_parameters")
+    if not isinstance(given, dict) or not isinstance(given.get("settings"), dict):
+        raise DataError(f"{checkpoint}: not written by this version of lenet_pl (it says nothing of its settings)")
     try:
         settings = validate(RecordedSettings, given["settings"])
         classes = tuple(str(name) for name in given["classes"])
@@ -122,7 +134,8 @@ def load_run(checkpoint: Path) -> TrainedRun:
         weights = content["state_dict"].items()
         model.load_state_dict({k.removeprefix("model."): v for k, v in weights if k.startswith("model.")})
     except (SettingError, RuntimeError, TypeError, KeyError, ValueError, AttributeError) as error:
-        why = " ".join(str(error).split())[:200]
+        missing = f"it has no {error}" if isinstance(error, KeyError) else ""
+        why = missing or " ".join(str(error).split())[:200]
         raise DataError(f"{checkpoint}: not written by this version of lenet_pl ({why})") from None
     folder = checkpoint.parent.parent if checkpoint.parent.name == "checkpoints" else checkpoint.parent
     return TrainedRun(folder, checkpoint, settings, model.eval(), to_input, classes, side)

@@ -32,7 +32,7 @@ OVERRIDES = (
     "optimizer.lr=0.005",
     "callbacks.progress_bar=false",
 )
-PICTURES = ("curves.png", "samples.png", "confusion_matrix.png", "misclassified.png")
+PICTURES = ("curves.png", "samples.png", "filters.png", "feature_maps.png", "confusion_matrix.png", "misclassified.png")
 
 
 @pytest.fixture(scope="module")

@@ -55,7 +55,9 @@ def test_code_inside_a_checkpoint_is_refused_and_does_not_run(how: str, tmp_path
         path.write_bytes(pickle.dumps(evil, protocol=2))
     else:
         torch.save(evil, path, _use_new_zipfile_serialization=how == "zip")
-    refusal(path)
+    line = refusal(path)
+    assert "weights_only" not in line  # no advice to let it run
+    assert ("it holds more than tensors and plain values" in line) == (how == "zip")
     assert not marker.exists()
     pickle.loads(pickle.dumps(evil))
     assert marker.exists()  # so it would have run

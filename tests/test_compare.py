@@ -125,6 +125,18 @@ def test_the_terminal_has_the_table_the_reasons_and_the_place(
     assert max(map(len, text.splitlines())) <= 80
 
 
+@pytest.mark.parametrize(
+    ("chosen", "spread", "interval"), [("real", False, False), ("0", True, False), ("[01]", True, True)]
+)
+def test_only_what_is_in_the_table_is_explained(
+    runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], chosen: str, spread: bool, interval: bool
+) -> None:
+    compare(settings(f"runs='{runs}/{chosen}'"), tmp_path)
+    for text in (capsys.readouterr().out, (tmp_path / "compare.md").read_text()):
+        assert ("± is the standard deviation" in text) == spread
+        assert ("Student's t" in text) == interval
+
+
 def test_a_folder_without_runs_is_named(tmp_path: Path) -> None:
     (tmp_path / "results.json").write_text('{"task": "evaluate"}')
     with pytest.raises(DataError, match=r"runs: no runs in .* \(1 results\.json are of other .*looked at any depth"):
@@ -152,6 +164,7 @@ def test_a_mistake_is_one_line_and_an_exit_code(
 
 def test_the_command_fills_its_own_folder(runs: Path, tmp_path: Path, command_environment: dict[str, str]) -> None:
     line = [sys.executable, "-m", "lenet_pl.compare", f"runs=[{runs}/0,{runs}/re*]", "where={seed:0}"]
-    subprocess.run(line, cwd=tmp_path, env=command_environment, capture_output=True, check=True)
+    done = subprocess.run(line, cwd=tmp_path, env=command_environment, capture_output=True, check=True, text=True)
     (folder,) = (tmp_path / "runs" / "compare").iterdir()
+    assert f"everything is in {folder.relative_to(tmp_path)}\n" in done.stdout
     assert {row["model"]: row["n"] for row in read(folder / "compare.csv")} == {"a|b": "1", "lenet5": "1"}

@@ -18,6 +18,7 @@ from sklearn.metrics import (
 )
 
 from lenet_pl import composition
+from lenet_pl.data.catalogue import PUBLISHED, emnist
 from lenet_pl.errors import DataError, SettingError
 from lenet_pl.evaluate import evaluate
 from lenet_pl.settings.evaluate import EvaluateSettings
@@ -107,14 +108,34 @@ def test_a_checkpoint_and_its_own_data_by_name_say_the_same(
 
 
 @needs_fashion
-def test_another_set_of_as_many_classes_can_be_tested(
-    digits_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    results = evaluate(settings_for(digits_run, tmp_path / "out", "data=fashion", "part=validation"))
-    assert results["images"] == 5000
-    assert results["data_classes"][0] == "T-shirt/top"
-    assert results["metrics"]["accuracy"] < 0.5  # digits say nothing about clothes
-    assert "other classes" in capsys.readouterr().out
+def test_a_set_of_as_many_classes_with_other_names_is_refused(digits_run: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"^data: fashion has the class 'T-shirt/top' where this network has '0'; acc"):
+        evaluate(settings_for(digits_run, tmp_path / "out", "data=fashion"))
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("names", [None, "0123456789", "0123456798"])
+def test_another_set_of_the_same_classes_is_tested(digits_run: Path, tmp_path: Path, names: str | None) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 8, 8), dtype=np.uint8)
+    for part in ("train", "test"):
+        np.save(tmp_path / f"{part}_images.npy", pixels)
+        np.save(tmp_path / f"{part}_labels.npy", np.arange(40) % 10)
+    if names:
+        (tmp_path / "classes.txt").write_text("\n".join(names))
+    wanted = ("data=arrays", f"data.path='{tmp_path}'", "data.title=noise", "data.split.validation=0.5")
+    given = settings_for(digits_run, tmp_path / "out", *wanted)
+    if names == "0123456798":
+        with pytest.raises(DataError, match="noise has the class '9' where this network has '8'; accepted is a set"):
+            evaluate(given)
+        return
+    results = evaluate(given)
+    assert (results["images"], results["data"]) == (40, "noise")
+    assert results["metrics"]["accuracy"] < 0.5  # noise says nothing
+
+
+def test_published_digits_have_the_names_of_one_another() -> None:
+    names = {PUBLISHED[name].classes for name in ("mnist", "qmnist", "usps")}
+    assert names | {emnist(variant).classes for variant in ("digits", "mnist")} == {tuple("0123456789")}
 
 
 def test_a_set_of_other_classes_or_colours_is_refused(digits_run: Path, tmp_path: Path) -> None:

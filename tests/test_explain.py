@@ -143,7 +143,7 @@ def test_wrong_input_is_answered_in_one_line(
 
 
 def test_a_run_is_needed(ask: Ask, tmp_path: Path) -> None:
-    assert ask() == (2, ["error: run: got neither run and ckpt; accepted is run=<folder of a run> or ckpt=<file>"])
+    assert ask() == (2, ["error: run: got neither run nor ckpt; accepted is run=<folder of a run> or ckpt=<file>"])
     code, errors = ask(f"run={tmp_path / 'nowhere'}")
     assert (code, len(errors)) == (1, 1)
     assert "nowhere is not a folder" in errors[0]

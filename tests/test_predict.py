@@ -61,7 +61,7 @@ def test_a_bad_file_does_not_stop_the_others(
     digits_run: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "bad.png").write_text("not an image")
-    with pytest.raises(DataError, match=r"bad\.png: neither PNG nor JPEG.*; 1 of 3 images could not be used"):
+    with pytest.raises(DataError, match=r"^images: 1 of 3 could not be used, the first: .*bad\.png: neither PNG nor"):
         predict(
             asked(
                 f"run='{digits_run}'",
@@ -78,6 +78,18 @@ def test_a_bad_file_does_not_stop_the_others(
     assert rows[1]["class"] == ""
     assert "error" in capsys.readouterr().out
     assert (tmp_path / "out" / "predictions.png").is_file()
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_without_a_readable_image_nothing_is_left(digits_run: Path, tmp_path: Path, count: int) -> None:
+    for number in range(count):
+        (tmp_path / f"bad {number}.png").write_text("not an image")
+    out = tmp_path / "out"
+    with pytest.raises(DataError, match=r"bad 0\.png: neither PNG nor JPEG") as error:
+        predict(asked(f"run='{digits_run}'", f"images='{tmp_path}'", f"out='{out}'"))
+    assert str(error.value).startswith("images: 2 of 2 could not be used, the first: ") == (count == 2)
+    assert "\n" not in str(error.value)
+    assert not out.exists()
 
 
 def test_places_become_files(photos: Path) -> None:

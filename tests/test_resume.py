@@ -16,6 +16,7 @@ import torch
 import yaml
 from conftest import Compose
 
+from lenet_pl.atomic import used_by_one
 from lenet_pl.errors import DataError, SettingError, UserError
 from lenet_pl.interruption import Interruption
 from lenet_pl.resume import begin_or_resume
@@ -324,3 +325,9 @@ def test_a_killed_command_goes_on_in_its_folder(
     assert f"continues {tmp_path / 'run'}" in done.stdout
     assert difference(checkpoint(straight), checkpoint(tmp_path / "run")) == []
     assert not list((tmp_path / "run").rglob("*.part"))
+
+
+def test_a_folder_in_use_is_refused(settings: TrainSettings, tmp_path: Path) -> None:
+    with used_by_one(tmp_path), pytest.raises(SettingError, match=r"^run: another process works in .*; accepted is"):
+        train(settings, tmp_path)
+    assert list(tmp_path.iterdir()) == []

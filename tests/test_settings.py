@@ -1,12 +1,15 @@
 import copy
 import math
-from typing import Any
+import os
+from typing import Any, get_args
 
 import pytest
 from conftest import Compose
 
+from lenet_pl import composition
 from lenet_pl.errors import SettingError, did_you_mean
 from lenet_pl.settings import TrainSettings, nearest_key, setting_keys, validate
+from lenet_pl.settings.benchmark import BenchmarkSettings, DataSet
 
 MISSING = object()
 
@@ -156,6 +159,41 @@ def test_a_setting_of_another_optimizer_is_unknown(plain: dict[str, Any]) -> Non
 def test_nesterov_without_momentum_is_refused(compose: Compose) -> None:
     with pytest.raises(SettingError, match=r"^optimizer.*: nesterov=true needs momentum > 0"):
         compose("optimizer=sgd", "optimizer.momentum=0")
+
+
+def test_the_share_of_validation_is_accepted_in_one_breath(plain: dict[str, Any]) -> None:
+    line = "data.split.validation: got 0; accepted is an integer from 1, of images, or a share greater than 0 and less"
+    assert message(plain, "data.split.validation", 0).startswith(line)
+    for value in (1, 5000, 0.15):
+        assert validate(TrainSettings, change(plain, "data.split.validation", value))
+
+
+def test_more_threads_and_processes_than_cores_are_refused(plain: dict[str, Any]) -> None:
+    cores = os.cpu_count() or 1
+    line = f"trainer.threads: got 100000; accepted is null, or 1 to {cores}, the cores of this machine"
+    assert message(plain, "trainer.threads", 100_000) == line
+    assert message(plain, "trainer.threads", 0).startswith("trainer.threads: got 0; accepted is greater than or equal")
+    assert validate(TrainSettings, change(plain, "trainer.threads", cores)).trainer.threads == cores
+    line = f"trainer.devices: got {cores + 1} processes on cpu; accepted is 1 to {cores}, the cores of this machine"
+    assert message(change(plain, "trainer.accelerator", "cpu"), "trainer.devices", cores + 1) == line
+    assert validate(TrainSettings, change(plain, "trainer.devices", cores + 1))  # gpus, perhaps; the trainer knows
+
+
+def test_a_word_that_is_like_none_has_no_neighbour(plain: dict[str, Any]) -> None:
+    assert "did you mean" not in message(plain, "trainer.compile", "fast")
+    assert "did you mean max-autotune?" in message(plain, "trainer.compile", "max-autotun")
+
+
+@pytest.mark.parametrize("name", ["nowhere", "arrays", "folder"])
+def test_the_benchmark_takes_sets_that_need_no_path(name: str) -> None:
+    line = rf"^data_sets\.0: got '{name}'; accepted is 'cifar10', .* or 'usps'"
+    with pytest.raises(SettingError, match=line):
+        composition.compose("benchmark", BenchmarkSettings, ["run=unused", f"data_sets=[{name}]"])
+
+
+def test_the_benchmarks_sets_are_all_that_need_no_path() -> None:
+    there = {file.stem for file in (composition.conf_dir() / "data").glob("*.yaml")}
+    assert set(get_args(DataSet)) == there - {"arrays", "folder"}
 
 
 def test_several_wrong_values_are_counted(plain: dict[str, Any]) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from conftest import Compose, needs_fashion
 
 from lenet_pl.sweep import begin_sweep, read_job, refuse_devices
@@ -147,6 +148,30 @@ def test_a_job_of_a_sweep_equals_the_run_alone_and_an_interrupted_sweep_goes_on(
         ours, theirs = (json.loads((p / "results.json").read_text()) for p in (tmp_path / "sweep" / str(number), alone))
         assert ours["metrics"] == theirs["metrics"]
         assert ours["threads"] == theirs["threads"]
+
+
+@pytest.mark.slow
+def test_jobs_do_not_outlive_a_sweep_that_is_killed(
+    start: Start, tmp_path: Path, command_environment: dict[str, str]
+) -> None:
+    settings = [*SHORT, "data=digits", "trainer.max_epochs=1000", "callbacks.early_stopping=null"]
+    sweep = start([*TRAIN, "-m", f"run={tmp_path / 'sweep'}", "seed=0,1", *settings], command_environment)
+    folder = tmp_path / "sweep" / "0"
+    while not (folder / "checkpoints" / "last.ckpt").exists():
+        assert sweep.poll() is None, sweep.communicate()
+        time.sleep(0.01)
+    job = read_job(folder)
+    assert job
+    assert job.pid
+    sweep.kill()
+    for _ in range(600):
+        if not Path(f"/proc/{job.pid}").exists():
+            break
+        time.sleep(0.05)
+    else:
+        pytest.fail("the job goes on")
+    assert torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)["global_step"] > 0
+    assert not list(folder.rglob("*.part"))
 
 
 def test_a_sweep_has_its_folder_before_its_jobs(monkeypatch: pytest.MonkeyPatch) -> None:

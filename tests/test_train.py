@@ -59,10 +59,9 @@ def test_without_testing_the_test_part_is_left_alone(compose: Compose, tmp_path:
     assert not names & {"confusion_matrix.png", "misclassified.png"}
 
 
-def test_with_neither_there_are_still_data_and_a_report(compose: Compose, tmp_path: Path) -> None:
-    results, names = run(compose(*FAKE, "train=false", "test=false"), tmp_path)
-    assert results["metrics"] == {}
-    assert names >= {"samples.png", "report.html"}
+def test_with_neither_nothing_would_be_done(compose: Compose) -> None:
+    with pytest.raises(SettingError, match=r"^test: got false beside train=false.*; accepted is one of them true$"):
+        compose(*FAKE, "train=false", "test=false")
 
 
 @pytest.mark.parametrize(

@@ -39,7 +39,8 @@ def test_a_checkpoint_alone_is_enough(digits_run: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("both", [True, False])
 def test_one_of_run_and_ckpt_is_wanted(digits_run: Path, both: bool) -> None:
     given = asked(digits_run, digits_run / "checkpoints" / "last.ckpt") if both else asked()
-    with pytest.raises(SettingError, match=r"run=<folder of a run> or ckpt=<file>"):
+    came = "both run and ckpt" if both else "neither run nor ckpt"
+    with pytest.raises(SettingError, match=rf"got {came}; accepted is run=<folder of a run> or ckpt=<file>"):
         open_run(given)
 
 
@@ -47,6 +48,10 @@ def test_what_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="nowhere is not a folder"):
         open_run(asked(tmp_path / "nowhere"))
     with pytest.raises(DataError, match=r"has no checkpoints/best\.ckpt"):
+        open_run(asked(tmp_path))
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / "last.ckpt").write_text("")
+    with pytest.raises(DataError, match=r"is unfinished and has no checkpoints/best\.ckpt; .* ckpt=.*/last\.ckpt"):
         open_run(asked(tmp_path))
     with pytest.raises(DataError, match="no such checkpoint"):
         open_run(asked(ckpt=tmp_path / "no.ckpt"))
@@ -69,6 +74,10 @@ def test_a_foreign_checkpoint_is_refused_in_one_line(digits_run: Path, tmp_path:
     with pytest.raises(UserError) as error:
         load_run(tmp_path / "foreign.ckpt")
     assert "foreign.ckpt" in str(error.value)
+    if change in ("key", "nothing"):
+        assert str(error.value).endswith(
+            {"key": "(it has no 'mean')", "nothing": "(it says nothing of its settings)"}[change]
+        )
     assert "\n" not in str(error.value)
 
 

@@ -38,7 +38,7 @@ def measure_start(settings: BenchmarkSettings, folder: Path) -> dict[str, Any]:
     for number in range(settings.rounds):
         say(f"start, round {number + 1} of {settings.rounds}")
         begin = time.perf_counter()
-        subprocess.run([sys.executable, "-c", "import torch, lightning"], check=True)
+        subprocess.run([sys.executable, "-c", "import torch, lightning"], check=True, stderr=subprocess.PIPE)
         imports.append(time.perf_counter() - begin)
         moment = time.time()
         run = run_training(

@@ -145,7 +145,7 @@ def train_settings(
         "trainer.max_epochs=2",
         "trainer.accelerator=cpu",
         "test=false",
-        *(["data.images=20000"] if data == "fake" else ["data.download=false"]),
+        *(["data.images=20000"] if data == "fake" else ["data.download=false"] if data != "digits" else []),
         *([f"trainer.threads={settings.threads}"] if settings.threads else []),
     ]
     return compose("train", TrainSettings, ["run=unused", *overrides])

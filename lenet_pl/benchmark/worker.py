@@ -3,10 +3,13 @@
 import contextlib
 import csv
 import io
+import os
+import signal
 import tempfile
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context
 from pathlib import Path
 from typing import Any
 
@@ -26,21 +29,34 @@ _prepared: dict[str, Run] = {}
 class Workers:
     """Two processes; a loop never runs with settings that a user of such a loop would not have.
 
+    Ctrl-C reaches every process of a terminal; these leave it to the one that waits for them, which ends them.
+
     Args:
         threads: intra-op threads of each; None: as many as torch finds.
     """
 
     def __init__(self, threads: int | None) -> None:
-        fresh = get_context("spawn")
-        self._ordinary = ProcessPoolExecutor(1, fresh, initializer=_begin, initargs=(threads, False))
-        self._tuned = ProcessPoolExecutor(1, fresh, initializer=_begin, initargs=(threads, True))
+        fresh, others = get_context("spawn"), set(active_children())
+        self._place = tempfile.TemporaryDirectory()  # here, so that nothing is left behind by a process that is killed
+        self._ordinary, self._tuned = (
+            ProcessPoolExecutor(1, fresh, initializer=_begin, initargs=(threads, keep, self._place.name))
+            for keep in (False, True)
+        )
+        with _ctrl_c_ignored():
+            for pool in (self._ordinary, self._tuned):
+                pool.submit(os.getpid)  # starts the process
+        self._processes = set(active_children()) - others
 
     def __enter__(self) -> "Workers":
         return self
 
-    def __exit__(self, *error: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind:
+            for process in self._processes:
+                process.kill()
         self._ordinary.shutdown()
         self._tuned.shutdown()
+        self._place.cleanup()
 
     def do(self, loop: str, work: Callable[..., Any], *given: Any) -> Any:
         """Do some work in the process that a loop belongs to, and wait for the result."""
@@ -48,7 +64,21 @@ class Workers:
         return process.submit(work, *given).result()
 
 
-def _begin(threads: int | None, keep: bool) -> None:
+@contextlib.contextmanager
+def _ctrl_c_ignored() -> Iterator[None]:
+    """Let processes be started that take no notice of Ctrl-C; they inherit it. Only the main thread can do that."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _begin(threads: int | None, keep: bool, place: str) -> None:
+    tempfile.tempdir = place
     if threads:
         torch.set_num_threads(threads)
     if keep:

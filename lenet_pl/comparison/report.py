@@ -22,8 +22,8 @@ AVERAGES = {
     "epochs": ("epochs", ".1f"),
     "images_per_second": ("images/s", ",.0f"),
 }
-METHOD = (
-    "± is the standard deviation (n-1) over seeds, n the number of seeds; a seed's runs are averaged first.\n"
+SPREAD = "± is the standard deviation (n-1) over seeds, n the number of seeds; a seed's runs are averaged first."
+INTERVALS = (
     "To the best: difference of the means with its 95% interval by Student's t, paired by seed where at least three "
     "seeds are common, else Welch's. The best was chosen on these runs and nothing is corrected for comparing many, so "
     "an interval that just leaves out 0 says little. What chooses a model on the test part spends it: rank by "
@@ -48,7 +48,8 @@ def print_comparison(comparison: Comparison, rows: int) -> None:
             console.print(Text(line))
         if len(some) > rows:
             console.print(f"and {len(some) - rows} more such lines, which are in compare.md")
-    console.print(Text(METHOD, style="dim"))
+    for paragraph in _method(comparison):
+        console.print(Text(paragraph, style="dim"))
 
 
 def _table(comparison: Comparison, rows: int, columns: int) -> Table:
@@ -76,7 +77,8 @@ def write_comparison(folder: Path, comparison: Comparison) -> None:
     lines = [_headings(comparison), *(_cells(comparison, group) for group in comparison.groups)]
     markdown = [f"| {' | '.join(_plain(cell) for cell in line)} |" for line in lines]
     markdown.insert(1, "|" + "---|" * len(lines[0]))
-    markdown += ["", *(f"- {_plain(line)}" for some in _remarks(comparison) for line in some), "", METHOD]
+    markdown += ["", *(f"- {_plain(line)}" for some in _remarks(comparison) for line in some), ""]
+    markdown += _method(comparison)
     (folder / "compare.md").write_text("\n".join(markdown) + "\n", encoding="utf-8", errors="backslashreplace")
     groups = [_record(comparison, group) for group in comparison.groups]
     runs = [_run_record(comparison, group, place) for group in comparison.groups for place in range(len(group.runs))]
@@ -87,7 +89,7 @@ def write_comparison(folder: Path, comparison: Comparison) -> None:
         "task": "compare",
         "by": comparison.by,
         "metric": comparison.metric,
-        "method": METHOD,
+        "method": "\n".join(_method(comparison)),
         "groups": groups,
         "notes": comparison.notes,
         "problems": left_out,
@@ -95,6 +97,13 @@ def write_comparison(folder: Path, comparison: Comparison) -> None:
     }
     text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False, default=str)
     (folder / "compare.json").write_text(text + "\n", encoding="utf-8", errors="backslashreplace")
+
+
+def _method(comparison: Comparison) -> list[str]:
+    """Say how the figures came about, those that are in the table."""
+    spread = any(group.sd is not None for group in comparison.groups)
+    intervals = any(group.to_best and group.to_best.low is not None for group in comparison.groups)
+    return [SPREAD] * spread + [INTERVALS] * intervals
 
 
 def _metrics(comparison: Comparison) -> list[str]:

@@ -191,6 +191,8 @@ def _unfinished(folder: Path) -> Run | None:
     except DataError as error:
         foreign = str(error) == NOT_OWN
         return None if foreign else Run(folder, problem=f"not finished (no results.json); {error}")
+    if settings.get("seeds"):
+        return None  # the run of each seed lies in a folder of its own below
     try:
         done = len(run.epochs("epoch"))
     except DataError:

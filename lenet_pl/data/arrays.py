@@ -31,6 +31,8 @@ def read_arrays(settings: ArraysDataSettings) -> tuple[ImageSet, ImageSet, tuple
         DataError: a file is absent, damaged, or does not fit the others.
     """
     path = Path(settings.path)
+    if not path.is_dir():
+        raise DataError(f"data.path: {path} is not a folder; accepted is a folder with {', '.join(FILES)}")
     train, test = (_part(path, name, settings.in_memory) for name in ("train", "test"))
     shapes = [tuple(part.array.shape[1:]) for part in (train, test)]
     if shapes[0] != shapes[1]:

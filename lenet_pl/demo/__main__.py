@@ -30,7 +30,10 @@ def demo(settings: DemoSettings, _: Path | None = None) -> None:
     with socket:
         app = create_app(load_runs(settings), settings.photo, settings.host)
         print(f"http://{settings.host}:{socket.getsockname()[1]} (end with Ctrl-C)", flush=True)
-        serve(app, socket)
+        try:
+            serve(app, socket)
+        except KeyboardInterrupt:  # the way in which it is meant to end
+            print("\nended", flush=True)
 
 
 def load_runs(settings: DemoSettings) -> list[Any]:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lenet_pl.errors import SettingError
+from lenet_pl.explanation.layers import activation_first, first_filters, layer_maps
 from lenet_pl.trained import BLOCK, TrainedRun
 
 
@@ -37,20 +38,12 @@ def feature_maps(run: TrainedRun, images: Tensor) -> dict[str, Tensor]:
     Returns:
         For conv1, conv2, ... float (N, maps, H, W).
     """
-    maps = {}
-    with torch.no_grad():
-        values = run.to_input(images)
-        for name, layer in _activation_first(run.model.features).named_children():
-            values = layer(values)
-            if name.startswith("activation"):
-                maps[name.replace("activation", "conv")] = values
-    return maps
+    return layer_maps(run.model, run.to_input(images))
 
 
 def filters(run: TrainedRun) -> Tensor:
     """Return the weights of the first convolution, float (maps, C, k, k)."""
-    first = next(layer for layer in run.model.features if isinstance(layer, nn.Conv2d))
-    return first.weight.detach().clone()
+    return first_filters(run.model)
 
 
 def grad_cam(run: TrainedRun, images: Tensor, targets: Tensor | None = None) -> Tensor:
@@ -71,7 +64,7 @@ def grad_cam(run: TrainedRun, images: Tensor, targets: Tensor | None = None) -> 
     Source: Selvaraju et al. 2017, "Grad-CAM: visual explanations from deep networks via gradient-based localization".
     """
     targets = _classes(run, images, targets)
-    features = _activation_first(run.model.features)
+    features = activation_first(run.model.features)
     network = nn.Sequential(features, run.model.classifier)
     last = [layer for name, layer in features.named_children() if name.startswith("activation")][-1]
     inputs = run.to_input(images).requires_grad_()
@@ -183,24 +176,6 @@ def telling_images(logits: Tensor, labels: Tensor, count: int) -> list[int]:
     mistakes = sorted(mistakes, key=wrong.index)[: max(count // 2, count - len(firsts))]
     firsts = sorted(firsts, key=lambda i: int(labels[i]))[: count - len(mistakes)]
     return firsts + mistakes
-
-
-def _activation_first(features: nn.Sequential) -> nn.Sequential:
-    """Arrange the layers so that each activation follows its convolution; they stay the same layers.
-
-    A network may pool before an activation where both orders give the same, as it is less work. What an eye or Grad-CAM
-    wants is the map before the pooling.
-    """
-    layers = dict(features.named_children())
-    order = nn.Sequential()
-    for name, layer in layers.items():
-        kind = name.rstrip("0123456789")
-        number = name.removeprefix(kind)
-        if kind != "activation":
-            order.add_module(name, layer)
-        if kind == ("norm" if f"norm{number}" in layers else "conv"):
-            order.add_module(f"activation{number}", layers[f"activation{number}"])
-    return order
 
 
 def _background(run: TrainedRun) -> Tensor:

@@ -4,6 +4,7 @@ A composed configuration becomes a `TrainSettings` (or an error that names the k
 the same classes check what a checkpoint says about itself. All values are plain JSON types.
 """
 
+from lenet_pl.settings import help_page  # registers what `--help` is made of
 from lenet_pl.settings.data import (
     AnyDataSettings,
     ArraysDataSettings,
@@ -75,6 +76,7 @@ __all__ = [
     "StepSettings",
     "TrainSettings",
     "TrainerSettings",
+    "help_page",
     "nearest_key",
     "setting_keys",
     "validate",

@@ -2,16 +2,25 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from lenet_pl.settings.types import Count, Degrees, Probability, Settings, Share, Side
+
+
+def _images_or_share(validation: int | float) -> int | float:
+    """Refuse what is neither; a union of two ranges would say "1 or more or greater than 0"."""
+    if validation >= 1 if isinstance(validation, int) else 0 < validation < 1:
+        return validation
+    raise ValueError(
+        f"got {validation}; accepted is an integer from 1, of images, or a share greater than 0 and less than 1"
+    )
 
 
 class SplitSettings(Settings):
     """How validation images are taken from the training part; the same for every seed of a run."""
 
     method: Literal["last", "stratified", "random"]
-    validation: Annotated[int, Field(ge=1)] | Share  # images, or share of the training part
+    validation: Annotated[int | float, AfterValidator(_images_or_share)]  # images, or share of the training part
 
 
 class DataSettings(Settings):

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator
 
 from lenet_pl.settings.trained import TrainedSettings
-from lenet_pl.settings.types import Count, Positive
+from lenet_pl.settings.types import Count, Positive, Threads
 
 Format = Literal["torch_export", "onnx", "safetensors"]
 
@@ -20,7 +20,7 @@ class ExportSettings(TrainedSettings):
     batch_sizes: Annotated[list[Count], Field(min_length=1)]  # images that are classified at once when timed
     rounds: Count
     seconds: Positive  # per file, batch size and round
-    threads: Count | None  # intra-op threads; null: as many as torch finds
+    threads: Threads
 
     @field_validator("formats")
     @classmethod

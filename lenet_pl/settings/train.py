@@ -1,13 +1,14 @@
 """Settings of the groups `trainer`, `callbacks` and `logger`, and of a whole training."""
 
+from collections import Counter
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 
 from lenet_pl.settings.data import AnyDataSettings, AugmentSettings, LoaderSettings
 from lenet_pl.settings.learning import AnyOptimizerSettings, AnySchedulerSettings, LossSettings
 from lenet_pl.settings.model import ConvNetSettings
-from lenet_pl.settings.types import Count, Metric, NotNegative, Positive, Settings
+from lenet_pl.settings.types import Count, Metric, NotNegative, Positive, Settings, Threads, cores
 
 
 class TrainerSettings(Settings):
@@ -16,7 +17,7 @@ class TrainerSettings(Settings):
     accelerator: Literal["auto", "cpu", "gpu", "mps"]
     devices: Count
     strategy: Literal["auto", "ddp"]
-    threads: Count | None  # intra-op threads; null: as many as torch finds
+    threads: Threads
     precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed", "64-true"]
     compile: Literal["default", "reduce-overhead", "max-autotune"] | None  # mode of torch.compile
     deterministic: bool
@@ -27,6 +28,14 @@ class TrainerSettings(Settings):
     limit_val_batches: Count | None
     limit_test_batches: Count | None
     profiler: Literal["simple", "advanced"] | None
+
+    @field_validator("devices")
+    @classmethod
+    def _processes_have_a_core_each(cls, devices: int, info: ValidationInfo) -> int:
+        # What `auto` stands for only torch knows, which is not imported yet; the trainer looks at it
+        if info.data.get("accelerator") == "cpu" and devices > cores():
+            raise ValueError(f"got {devices} processes on cpu; accepted is 1 to {cores()}, the cores of this machine")
+        return devices
 
 
 class EarlyStoppingSettings(Settings):
@@ -59,12 +68,17 @@ class LoggerSettings(Settings):
     csv: bool
 
 
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+
+
 class TrainSettings(Settings):
     """Everything that `python -m lenet_pl.train` takes."""
 
     run: Annotated[str, Field(min_length=1)]  # folder that receives everything
     resume: bool | Literal["auto"]  # continue the run that is in the folder; auto: or begin it
-    seed: Annotated[int, Field(ge=0, lt=2**32)]
+    seed: Seed
+    seeds: Annotated[list[Seed], Field(min_length=1)] | None  # train once with each of them, in one process
+    vectorise: bool | Literal["auto"]  # with seeds: all networks in one step; auto: where that is faster
     train: bool
     test: bool
     traceback: bool  # show Python's traceback with an error
@@ -79,3 +93,17 @@ class TrainSettings(Settings):
     trainer: TrainerSettings
     callbacks: CallbacksSettings
     logger: LoggerSettings
+
+    @field_validator("test")
+    @classmethod
+    def _something_is_done(cls, test: bool, info: ValidationInfo) -> bool:
+        if not test and info.data.get("train") is False:
+            raise ValueError("got false beside train=false, which leaves nothing to do; accepted is one of them true")
+        return test
+
+    @field_validator("seeds")
+    @classmethod
+    def _no_seed_twice(cls, seeds: list[int] | None) -> list[int] | None:
+        if seeds and (twice := [seed for seed, count in Counter(seeds).items() if count > 1]):
+            raise ValueError(f"got {twice[0]} twice; accepted is a list of different seeds")
+        return seeds

@@ -1,14 +1,28 @@
 """Ranges that settings share, and the class of all groups of settings."""
 
+import os
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+
+def cores() -> int:
+    """Count the cores of this machine."""
+    return os.cpu_count() or 1
+
+
+def _at_most_cores(threads: int | None) -> int | None:
+    if threads is not None and threads > cores():  # torch would start them all, and one more waits for each
+        raise ValueError(f"got {threads}; accepted is null, or 1 to {cores()}, the cores of this machine")
+    return threads
+
 
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
 Probability = Annotated[float, Field(ge=0, lt=1)]
 Share = Annotated[float, Field(gt=0, lt=1)]
 Count = Annotated[int, Field(ge=1)]
+Threads = Annotated[Count | None, AfterValidator(_at_most_cores)]  # intra-op; null: as many as torch finds
 Width = Annotated[int, Field(ge=1, le=4096)]
 Side = Annotated[int, Field(ge=4, le=512)]  # px
 Degrees = Annotated[float, Field(ge=0, le=180)]

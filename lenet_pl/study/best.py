@@ -12,7 +12,8 @@ from lenet_pl.composition import compose, conf_dir
 from lenet_pl.settings import TrainSettings
 
 NAMED = ("data", "model", "optimizer", "scheduler")  # groups whose choices carry the name of their file
-OWN = {"run", "seed", "train", "test", "traceback", "data_root", "logger", "resume"}  # of a run, not of a recipe
+# Of a run, not of a recipe
+OWN = {"run", "seed", "seeds", "vectorise", "train", "test", "traceback", "data_root", "logger", "resume"}
 MACHINE = {  # says where a training runs, not what it is
     "trainer": ("accelerator", "devices", "strategy", "threads", "profiler"),
     "callbacks": ("progress_bar", "model_summary"),

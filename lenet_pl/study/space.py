@@ -22,7 +22,7 @@ WORDS = ("low", "high", "log", "step", "choices")
 ACCEPTED = "{low: ..., high: ...} with log: true or step: ... if wanted, or {choices: [...]}"
 # Trials that differ in these could not be compared, or would differ in nothing.
 FIXED = {"data", "data.name", "data.root", "data.path", "data.test_path", "data.download", "data_root", "logger", "run"}
-FIXED |= {"seed", "resume", "train", "test", "traceback", "trainer.limit_val_batches"}
+FIXED |= {"seed", "seeds", "vectorise", "resume", "train", "test", "traceback", "trainer.limit_val_batches"}
 FIXED_GROUPS = ("data.split.", "callbacks.checkpoint.", "logger.")
 
 

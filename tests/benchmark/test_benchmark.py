@@ -1,7 +1,10 @@
 import csv
 import json
+import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +17,7 @@ from lenet_pl import composition
 from lenet_pl.benchmark import commands
 from lenet_pl.benchmark.__main__ import benchmark
 from lenet_pl.benchmark.commands import control_group, write_arrays
+from lenet_pl.benchmark.compare_loops import first_there
 from lenet_pl.benchmark.loops import plain_loop, tuned_loop, tutorial_loop, usual_order
 from lenet_pl.benchmark.machine import training_operations
 from lenet_pl.build import build_datamodule
@@ -133,3 +137,36 @@ def test_a_control_group_limits_the_process_that_joins_it() -> None:
 def test_a_command_that_fails_is_said_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"^broken: .* ended with 2: error: data=nowhere: no such data"):
         commands.run_training(tmp_path / "broken", ["data=nowhere"])
+
+
+@pytest.mark.slow
+def test_ctrl_c_is_said_in_one_line_and_leaves_nothing(tmp_path: Path, command_environment: dict[str, str]) -> None:
+    loops = (
+        "parts=[loops]",
+        "data_sets=[fake]",
+        "models=[lenet5]",
+        "augments=[none]",
+        "batch_sizes=[64]",
+        "seconds=60",
+    )
+    command = [sys.executable, "-m", "lenet_pl.benchmark", *loops]
+    environment = {**command_environment, "TMPDIR": str(tmp_path / "temporary")}
+    (tmp_path / "temporary").mkdir()
+    (tmp_path / "cwd").mkdir()
+    with subprocess.Popen(
+        command, cwd=tmp_path / "cwd", env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
+        assert process.stderr is not None
+        assert process.stderr.readline().startswith("1 of 1: lenet5")
+        time.sleep(8)  # the workers have started, or are about to: neither may say a word
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does, to all of them
+        rest = process.stderr.read()
+        assert process.wait(timeout=60) == 130
+    assert rest == "error: interrupted; benchmark is not finished\n"
+    assert list((tmp_path / "cwd").iterdir()) == []
+    assert list((tmp_path / "temporary").iterdir()) == []
+
+
+def test_sets_without_files_are_composed_too(tmp_path: Path) -> None:
+    settings = composition.compose("benchmark", BenchmarkSettings, ["run=unused", f"data_root={tmp_path}"])
+    assert first_there(settings, ["mnist", "digits"]) == "digits"

@@ -122,6 +122,15 @@ def broken(folder: Path, what: str) -> None:
         (folder / "classes.txt").write_text("only one\n")
 
 
+def test_a_file_in_place_of_the_folder_is_named(folder: Path) -> None:
+    file = folder / "train_images.npy"
+    with pytest.raises(DataError) as error:
+        read_arrays(settings(file))
+    assert str(error.value).startswith(
+        f"data.path: {file} is not a folder; accepted is a folder with train_images.npy, "
+    )
+
+
 @pytest.mark.parametrize(
     "what",
     [

@@ -132,7 +132,8 @@ def test_the_command_serves_on_loopback_alone_until_it_is_interrupted(
     digits_run: Path, command_environment: dict[str, str]
 ) -> None:
     command = [sys.executable, "-m", "lenet_pl.demo", f"run=[{digits_run},{digits_run}]", "port=0"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, env=command_environment, text=True) as process:
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdout=pipe, stderr=pipe, env=command_environment, text=True) as process:
         try:
             assert process.stdout is not None
             address = process.stdout.readline().split()[0]
@@ -147,6 +148,10 @@ def test_the_command_serves_on_loopback_alone_until_it_is_interrupted(
             start = time.monotonic()
             process.wait(timeout=60)
             assert time.monotonic() - start < 60
+        assert process.returncode == 0
+        assert process.stdout.read().split() == ["ended"]
+        assert process.stderr is not None
+        assert process.stderr.read() == ""
 
 
 @pytest.mark.parametrize(

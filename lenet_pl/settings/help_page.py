@@ -1,0 +1,77 @@
+"""What `--help` shows of a verb, out of its own file in `conf/`, so that nothing is said twice.
+
+Hydra knows the values but not the comments, which say what each setting means and its unit. The resolvers below are for
+`hydra.help.template`; importing this module registers them.
+"""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+from omegaconf import OmegaConf
+
+
+def purpose(conf: Path, name: str) -> str:
+    """Read the comment that a verb's file begins with: how the command is written, and what it does."""
+    lines = _read(conf, name).splitlines()
+    header = [
+        line.removeprefix("# ") for line in lines[: next(k for k, x in enumerate(lines) if not x.startswith("#"))]
+    ]
+    return "\n".join(header)
+
+
+def choices(conf: Path, name: str) -> str:
+    """List the groups that a verb takes, a line each with the choices; those of `hydra` are not its own."""
+    lines: set[str] = set()
+    for entry in yaml.safe_load(_read(conf, name))["defaults"]:
+        if isinstance(entry, dict):
+            lines |= {f"{group}: {', '.join(_names(conf / group))}" for group in entry if (conf / group).is_dir()}
+        elif entry != "_self_":  # another verb's file, on which this one builds
+            lines |= set(choices(conf, entry).splitlines())
+    return "\n".join(sorted(lines))
+
+
+def settings(conf: Path, name: str) -> str:
+    """Copy the settings of a verb with their defaults and comments, those of the file it builds on included."""
+    own = _blocks(conf, name)
+    for entry in yaml.safe_load(_read(conf, name))["defaults"]:
+        if isinstance(entry, str) and entry != "_self_":
+            own = {key: block for key, block in _blocks(conf, entry).items() if key not in own} | own
+    return "".join(own.values()).rstrip()
+
+
+def _blocks(conf: Path, name: str) -> dict[str, str]:
+    """Divide a file by its top-level keys; what is for Hydra alone is left out."""
+    blocks = re.split(r"(?m)^(?=\w)", _read(conf, name))
+    named = {block.partition(":")[0]: f"{block.rstrip()}\n" for block in blocks}
+    return {
+        key: block for key, block in named.items() if re.fullmatch(r"\w+", key) and key not in ("defaults", "hydra")
+    }
+
+
+def _names(folder: Path) -> list[str]:
+    return sorted(file.stem for file in folder.glob("*.yaml"))
+
+
+def _read(conf: Path, name: str) -> str:
+    return (conf / f"{name}.yaml").read_text(encoding="utf-8")
+
+
+def _register() -> None:
+    """Make `${help_purpose:}`, `${help_choices:}`, `${help_settings:}` and `${help_folder:}` known."""
+
+    def conf(root: Any) -> Path:
+        return Path(next(source.path for source in root.hydra.runtime.config_sources if source.provider == "main"))
+
+    for part in (purpose, choices, settings):
+
+        def resolve(*, _root_: Any, _part: Any = part) -> str:
+            text: str = _part(conf(_root_), _root_.hydra.job.config_name)
+            return text.replace("$", "$$")  # Hydra fills in a string.Template
+
+        OmegaConf.register_new_resolver(f"help_{part.__name__}", resolve, replace=True)
+    OmegaConf.register_new_resolver("help_folder", lambda *, _root_: str(conf(_root_)), replace=True)
+
+
+_register()

@@ -1,0 +1,42 @@
+import pytest
+import torch
+from conftest import Compose
+
+from lenet_pl.composition import conf_dir
+from lenet_pl.data.transform import ModelInput
+from lenet_pl.explanation.layers import draw_layers
+from lenet_pl.model.convnet import ConvNet
+from lenet_pl.report import PICTURES
+
+MODELS = sorted(file.stem for file in (conf_dir() / "model").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("name", MODELS)
+def test_every_network_shows_its_filters_and_feature_maps(name: str, channels: int, compose: Compose) -> None:
+    settings = compose(f"model={name}").model
+    model = ConvNet(settings, channels, 10).train()
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    to_input = ModelInput(settings.image_size, "pad", [0.5] * channels, [0.5] * channels)
+    image = torch.randint(0, 256, (channels, 28, 28), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    figures = draw_layers(model, to_input, image, name)
+    assert list(figures) == ["filters", "feature_maps"]
+    for figure in figures.values():
+        figure.canvas.draw()
+    shown = [text.get_text() for text in figures["feature_maps"].axes[0].texts]
+    wanted = [width for stage in settings.channels for width in stage]
+    counts = [text.partition(": ")[2].partition(" maps")[0] for text in shown if text.startswith("conv")]
+    assert counts == [str(width) for width in wanted]
+    assert model.training  # and no statistics of a batch of one were taken over
+    assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
+
+
+def test_a_network_in_double_precision_is_drawn_too(compose: Compose) -> None:
+    settings = compose().model
+    image = torch.zeros(1, 8, 8, dtype=torch.uint8)
+    to_input = ModelInput(settings.image_size, "resize", [0.5], [0.5])
+    assert draw_layers(ConvNet(settings, 1, 10).double(), to_input, image, "double")
+
+
+def test_the_report_shows_them() -> None:
+    assert {"filters", "feature_maps"} <= set(PICTURES)

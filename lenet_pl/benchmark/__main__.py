@@ -32,6 +32,7 @@ def _measure(settings: BenchmarkSettings, folder: Path) -> None:
 
     from lenet_pl.benchmark import commands, compare_loops, results
     from lenet_pl.benchmark.jobs import measure_jobs
+    from lenet_pl.benchmark.seeds import measure_seeds
     from lenet_pl.benchmark.time_to_accuracy import time_to_accuracy
     from lenet_pl.environment import describe_environment
     from lenet_pl.errors import DataError
@@ -55,6 +56,7 @@ def _measure(settings: BenchmarkSettings, folder: Path) -> None:
             "data_sizes": lambda: commands.measure_data_sizes(settings, scratch, data),
             "memory_mapped": lambda: commands.measure_memory_mapped(settings, scratch, data),
             "jobs": lambda: measure_jobs(settings, scratch),
+            "seeds": lambda: measure_seeds(settings, data),
             "mnist_99": lambda: time_to_accuracy(settings),
         }
         if "mnist_99" in settings.parts and compare_loops.first_there(settings, ["mnist"]) is None:

@@ -110,6 +110,24 @@ def _jobs(found: dict[str, Any]) -> str:
     return "\n\n".join([_table(lines), *reasons])
 
 
+def _seeds(rows: list[dict[str, Any]]) -> str:
+    lines: Lines = [
+        ("networks", "batch", "images/s one after another", "images/s at once", "ratio", "smallest–largest ratio")
+    ]
+    lines += [
+        (
+            str(row["networks"]),
+            str(row["batch_size"]),
+            f"{row['one_after_another']['images_per_second']:,.0f}",
+            f"{row['at_once']['images_per_second']:,.0f}",
+            f"{row['ratio']:.2f}",
+            f"{row['smallest']:.2f}–{row['largest']:.2f}",
+        )
+        for row in rows
+    ]
+    return _table(lines)
+
+
 def _memory_mapped(found: dict[str, Any]) -> str:
     if "not_measured" in found:
         return f"Larger than the memory: not measured, {found['not_measured']}."
@@ -149,6 +167,7 @@ TABLES: dict[str, Callable[[Any], str]] = {
     "data_sizes": _data_sizes,
     "memory_mapped": _memory_mapped,
     "jobs": _jobs,
+    "seeds": _seeds,
     "mnist_99": _mnist_99,
 }
 

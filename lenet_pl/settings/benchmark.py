@@ -10,7 +10,7 @@ Names = Annotated[list[str], Field(min_length=1)]
 Counts = Annotated[list[Count], Field(min_length=1)]
 # Sets that are there without a path of the user's
 DataSet = Literal["cifar10", "digits", "emnist", "fake", "fashion", "kmnist", "mnist", "qmnist", "usps"]
-Part = Literal["loops", "batch_sizes", "start", "data_sizes", "memory_mapped", "jobs", "mnist_99"]
+Part = Literal["loops", "batch_sizes", "start", "data_sizes", "memory_mapped", "jobs", "seeds", "mnist_99"]
 
 
 class BenchmarkSettings(Settings):
@@ -28,6 +28,8 @@ class BenchmarkSettings(Settings):
     data_series: Counts  # images, for the part data_sizes
     memory_limit_mb: Annotated[int, Field(ge=256)]  # MB, for the part memory_mapped
     jobs: Count  # of each kind, for the part jobs
+    networks: Counts  # that differ in the seed and are trained at once, for the part seeds
+    seed_batches: Counts  # images per step of each network, for the part seeds
     seeds: Count  # for the part mnist_99
     tutorial_runs: Count  # of the tutorial's loop in the part mnist_99
     threads: Threads

@@ -19,15 +19,29 @@ from lenet_pl.photo import prepare as photo_module
 from lenet_pl.photo.prepare import MAX_BYTES, prepare, read_photo
 from lenet_pl.settings import DataSettings
 from lenet_pl.settings.predict import PhotoSettings
+from lenet_pl.train import train
 from lenet_pl.trained import TrainedRun, load_run
 
-ALLOWED = 1  # of 20; 8x8 px are few, and enlarging blurs them
 AUTO = PhotoSettings(invert="auto", clean="auto", centre="auto")
 
 
 @pytest.fixture(scope="module")
-def run(digits_run: Path) -> TrainedRun:
-    return load_run(digits_run / "checkpoints" / "best.ckpt")
+def run(compose: Compose, tmp_path_factory: pytest.TempPathFactory) -> TrainedRun:
+    """A network that has seen its digits a little turned, moved and scaled, as a hand or a camera would."""
+    folder = tmp_path_factory.mktemp("run")
+    quiet = ("logger=none", "callbacks.progress_bar=false", "callbacks.model_summary=false")
+    train(
+        compose(
+            "augment=affine",
+            "augment.rotation=15",
+            "augment.scale=0.2",
+            "trainer.max_epochs=40",
+            "callbacks.early_stopping=null",
+            *quiet,
+        ),
+        folder,
+    )
+    return load_run(folder / "checkpoints" / "best.ckpt")
 
 
 @pytest.fixture(scope="module")
@@ -142,7 +156,7 @@ def test_a_photo_of_a_digit_is_taken_for_the_digit(kind: str, run: TrainedRun, d
     assert seen.shape == images.shape
     assert seen.dtype == torch.uint8
     wrong = run.logits(seen).argmax(1) != labels
-    assert wrong.sum() <= ALLOWED, f"{int(wrong.sum())} of {len(labels)}"
+    assert not wrong.any(), f"{int(wrong.sum())} of {len(labels)}"
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -167,7 +181,7 @@ def test_a_photo_is_turned_as_its_exif_says(orientation: int, run: TrainedRun, d
         assert photo.size == (300, 340)
         seen.append(prepare(photo, run, AUTO))
     wrong = run.logits(torch.stack(seen)).argmax(1) != labels
-    assert wrong.sum() <= ALLOWED, f"{int(wrong.sum())} of {len(labels)}"
+    assert not wrong.any(), f"{int(wrong.sum())} of {len(labels)}"
 
 
 def test_an_image_of_the_data_passes_unchanged(run: TrainedRun) -> None:

@@ -156,7 +156,7 @@ def test_a_single_batch_of_batch_normalisation_can_be_dropped(compose: Compose, 
 
 @pytest.mark.parametrize("precision", ["bf16-mixed", "64-true"])
 def test_every_precision_of_the_cpu_fills_the_run_folder(precision: str, compose: Compose, tmp_path: Path) -> None:
-    _, names = run(compose(*FAKE, "logger=tensorboard", f"trainer.precision={precision}"), tmp_path)
+    _, names = run(compose(*FAKE, "logger=tensorboard", "augment=affine", f"trainer.precision={precision}"), tmp_path)
     assert names >= {"report.html", "confusion_matrix.png", "tensorboard"}
 
 

@@ -92,6 +92,7 @@ def warp(pixels: Tensor, matrices: Tensor, background: float = 0.0) -> Tensor:
     size = pixels.new_tensor([width, height])
     # grid_sample counts from -1 to 1 over the side
     theta = torch.cat([matrices[:, :, :2] * size / size[:, None], matrices[:, :, 2:] * 2 / size[:, None]], 2)
+    theta = theta.to(pixels.dtype)  # drawn in double precision where that is the default
     grid = functional.affine_grid(theta, list(pixels.shape), align_corners=False)
     if background == 0:
         return functional.grid_sample(pixels, grid, align_corners=False)

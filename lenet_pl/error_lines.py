@@ -24,9 +24,13 @@ def explain(error: BaseException, name: str) -> str:
         return f"{group}={choice}: no such {group}; {near + ' ' if near else ''}accepted: {', '.join(error.options)}"
     text = " ".join(str(error).split())
     if wrong := re.match(r"Could not (?:override|delete from config)[. ].*?'([^']+)'", text):
-        return (
-            f"{wrong[1]}: unknown setting; {nearest_key(wrong[1], known_keys(name)) or 'see --help for what there is'}"
-        )
+        keys = known_keys(name)
+        if wrong[1] in keys:
+            return f"{wrong[1]}: has no such part; one is added with +{wrong[1]}.<key>=..."
+        return f"{wrong[1]}: unknown setting; {nearest_key(wrong[1], keys) or 'see --help for what there is'}"
+    if merged := re.match(r"Error merging override (\S+)$", text):
+        cause = str(error.__cause__ or "does not fit").partition("full_key")[0]  # then OmegaConf's own words
+        return f"{merged[1].partition('=')[0]}: {' '.join(cause.split())}"
     if appended := re.match(r"Could not append to config\. An item is already at '([^']+)'", text):
         return f"+{appended[1]}: exists already; write {appended[1]}=... without the +"
     if isinstance(error, OverrideParseException):

@@ -221,6 +221,10 @@ def test_a_traceback_can_be_asked_for(run: Run) -> None:
     assert errors[-1].startswith("error: unexpected RuntimeError: boom")
 
 
+def test_a_part_that_a_group_does_not_have_is_named(run: Run) -> None:
+    assert run("loader={nokey:1}") == (2, ["error: loader: has no such part; one is added with +loader.<key>=..."])
+
+
 def test_a_sweep_goes_on_after_a_bad_job_and_ends_with_its_code(run: Run, tmp_path: Path) -> None:
     seen: list[tuple[int, str]] = []
 

@@ -4,7 +4,7 @@ PYTHON ?= python3
 ARGS ?=
 BIN := $(VENV)/bin
 
-.PHONY: install train test quick lint check constraints
+.PHONY: install train test quick promises lint check constraints
 
 install: $(VENV)/installed
 
@@ -17,10 +17,14 @@ train: install
 	$(BIN)/python -m lenet_pl.train $(ARGS)
 
 test: install
-	$(BIN)/python -m pytest --numprocesses 2 $(ARGS)
+	$(BIN)/python -m pytest --numprocesses 2 -m 'not long' $(ARGS)
 
 quick: install
-	$(BIN)/python -m pytest --numprocesses 2 -m 'not slow' $(ARGS)
+	$(BIN)/python -m pytest --numprocesses 2 -m 'not slow and not long' $(ARGS)
+
+# Every test, the long ones too, and from them the table of what is promised
+promises: install
+	$(BIN)/python -m pytest --numprocesses 2 --promises docs/promises.md $(ARGS)
 
 lint: install
 	$(BIN)/ruff format --check

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from promise import PromiseTable
 
 from lenet_pl import composition
 from lenet_pl.settings import TrainSettings
@@ -16,6 +17,21 @@ from lenet_pl.train import train
 FASHION = Path("/usr/share/datasets/fashion-mnist")
 
 Compose = Callable[..., TrainSettings]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--promises", type=Path, metavar="FILE", help="write the table of promises and their cases")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    path = config.getoption("--promises")
+    if path and not hasattr(config, "workerinput"):  # workers of xdist report to the process that writes
+        config.pluginmanager.register(PromiseTable(path))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        item.user_properties += [("case", mark.args) for mark in item.iter_markers("case")]
 
 
 @pytest.fixture(autouse=True, scope="session")

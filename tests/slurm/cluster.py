@@ -99,6 +99,14 @@ class Cluster:
         pairs = ([word.partition("=") for word in line.split() if "=" in word] for line in lines)
         return [{name: value for name, _, value in words} for words in pairs if words]
 
+    def cancel_all(self) -> None:
+        """End every job at once, and wait until the node is free."""
+        running = [job["JobId"] for job in self.jobs() if job["JobState"] in ("RUNNING", "PENDING", "COMPLETING")]
+        if running:
+            self.ask("scancel", "--signal=KILL", "--full", *running)
+            self.ask("scancel", *running)
+            wait_until(lambda: not self.ask("squeue", "--noheader"), STARTS_WITHIN, "the end of all jobs")
+
 
 def wait_until(condition: Callable[[], bool], seconds: float, what: str) -> None:
     """Return once the condition holds; raises TimeoutError after `seconds`."""
@@ -180,11 +188,8 @@ def running_cluster(folder: Path) -> Iterator[Cluster]:
         stands(lambda: answers("sinfo", "--noheader", "--format=%T", word="idle"), "slurmd")
         yield cluster
     finally:
-        with contextlib.suppress(subprocess.SubprocessError, FileNotFoundError):
-            running = [job["JobId"] for job in cluster.jobs() if job["JobState"] in ("RUNNING", "PENDING")]
-            if running:
-                cluster.ask("scancel", "--signal=KILL", "--full", *running)
-                cluster.ask("scancel", *running)
+        with contextlib.suppress(subprocess.SubprocessError, FileNotFoundError, TimeoutError):
+            cluster.cancel_all()
         for process in reversed(started):
             process.send_signal(signal.SIGTERM)
             try:

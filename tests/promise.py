@@ -13,7 +13,7 @@ AREAS = {
     "data": (22, "Training starts on nothing but data whose files are what they should be"),
     "settings": (
         57,
-        "What cannot work is refused in one line before the first step; non-finite values reach no weights",
+        "What cannot work is refused in one line before step 1; non-finite values reach no weights",
     ),
     "reproducibility": (10, "The same settings on the same machine give the same bits"),
     "images": (34, "An image from a stranger is read within limits, and right; servers answer this machine only"),
@@ -23,7 +23,7 @@ HEADER = """\
 # What is promised, and the tests that hold it
 
 Made by `make promises` from the tests. A case is one input with one outcome that can be seen; the test of the same line
-looks at it. Where a case of a common kind does not apply to this project, the nearest one that does stands in its place, and says so.
+looks at it. Where a common case does not apply to this project, the nearest one that does stands in its place, and says so.
 """
 
 

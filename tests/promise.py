@@ -23,7 +23,8 @@ HEADER = """\
 # What is promised, and the tests that hold it
 
 Made by `make promises` from the tests. A case is one input with one outcome that can be seen; the test of the same line
-looks at it. Where a common case does not apply to this project, the nearest one that does stands in its place, and says so.
+looks at it. Where a common case does not apply to this project, the nearest one that does stands in its place and says
+so.
 """
 
 

@@ -18,6 +18,10 @@ from lenet_pl.optimizers import build_optimizer, build_scheduler
 from lenet_pl.random_numbers import keyed_seed
 from lenet_pl.settings import Settings
 
+DIVERGED = (
+    "the training diverged; checkpoints, if there are any, are from before; a smaller optimizer.lr or a "
+    "trainer.gradient_clip_norm may help"
+)
 NOTED = ("predictions", "labels")  # of every training image of an epoch
 
 
@@ -71,6 +75,7 @@ class ImageClassifier(lightning.LightningModule):
         self.mean_loss = MeanMetric(nan_strategy=math.nan)
         self.accuracy = MulticlassAccuracy(classes, average="micro")
         self._steps: list[tuple[Tensor, Tensor, Tensor]] = []  # loss (), predictions (B,), labels (B,)
+        self._loss = torch.zeros(())  # of the step that is being taken
         self._weights: list[float] = []  # of each training step's loss among those of all ranks
         self._before: dict[str, Any] = {}  # what was done of an epoch before the run was interrupted in it
         self._schedule: dict[str, Any] = {}  # of the lr: scheduler, interval, monitor
@@ -107,8 +112,8 @@ class ImageClassifier(lightning.LightningModule):
             loss = functional.cross_entropy(
                 logits, batch.labels, weight=self.class_weights, label_smoothing=self.label_smoothing
             )
-            self.step_rates.append(groups[0]["lr"])
             learn(loss if batch.weight == 1 else loss * batch.weight)
+            self.step_rates.append(groups[0]["lr"])
             if scheduler:
                 scheduler.step()
             self._steps.append((loss.detach(), logits.detach().argmax(1), batch.labels))
@@ -120,7 +125,7 @@ class ImageClassifier(lightning.LightningModule):
         optimizer.zero_grad()
         with torch.autocast(self.device.type, enabled=False):  # Lightning's own is around the whole training step
             loss.backward()  # type: ignore[no-untyped-call]
-        self._clip()
+        self._clip(loss)
         optimizer.step()
         progress = self.trainer.fit_loop.epoch_loop.manual_optimization.optim_step_progress  # global_step
         progress.increment_ready()
@@ -129,15 +134,30 @@ class ImageClassifier(lightning.LightningModule):
     def _learn_through_lightning(self, loss: Tensor) -> None:
         optimizer: Any = self.optimizers()
         optimizer.zero_grad()
+        self._loss = loss.detach()
         self.manual_backward(loss)
         optimizer.step()
 
     def on_before_optimizer_step(self, optimizer: Any) -> None:
-        self._clip()
+        self._clip(self._loss)
 
-    def _clip(self) -> None:
+    def _clip(self, loss: Tensor) -> None:
+        """Bring the gradient to its largest norm, and stop before anything that is no finite number changes a weight.
+
+        Raises:
+            DivergenceError: loss or gradient is not finite.
+        """
         if self.gradient_clip_norm:
-            nn.utils.clip_grad_norm_(self.parameters(), self.gradient_clip_norm)
+            norm = nn.utils.clip_grad_norm_(self.parameters(), self.gradient_clip_norm)
+        else:
+            norm = nn.utils.get_total_norm(p.grad for p in self.parameters() if p.grad is not None)
+        if self.trainer.precision == "16-mixed":
+            norm = norm.nan_to_num(0, 0)  # its scaler finds the largest scale by overflows, and leaves those steps out
+        loss = loss.detach()
+        if not torch.isfinite(loss + norm):
+            value = f"gradient norm: {float(norm)}" if torch.isfinite(loss) else f"train/loss: {float(loss)}"
+            step, epoch = self.steps_done + 1, self.current_epoch + 1
+            raise DivergenceError(f"{value} in step {step} of epoch {epoch}, {DIVERGED}")
 
     def on_train_epoch_start(self) -> None:
         self._steps, self.step_rates, self._weights = [], [], []
@@ -221,10 +241,7 @@ class ImageClassifier(lightning.LightningModule):
         self.accuracy.update(torch.cat(predictions), torch.cat(labels))
         scores = {f"{part}/loss": self.mean_loss.compute(), f"{part}/accuracy": self.accuracy.compute()}
         if not torch.isfinite(mean := scores[f"{part}/loss"]):
-            raise DivergenceError(
-                f"{part}/loss: {float(mean)} in epoch {self.current_epoch + 1}, the training diverged; the last "
-                "checkpoint is of the epoch before; a smaller optimizer.lr or a trainer.gradient_clip_norm may help"
-            )
+            raise DivergenceError(f"{part}/loss: {float(mean)} in epoch {self.current_epoch + 1}, {DIVERGED}")
         self.log_dict(scores, prog_bar=True, sync_dist=self.trainer.world_size > 1)
         self.log("step", float(self.trainer.global_step))  # or loggers would count Lightning's steps
         self.mean_loss.reset()

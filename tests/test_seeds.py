@@ -12,9 +12,11 @@ from typing import Any
 import pytest
 import torch
 from conftest import Compose
+from torch import Tensor
 from torch.nn import functional
 
 from lenet_pl import composition
+from lenet_pl.batch import Batch
 from lenet_pl.build import build_datamodule
 from lenet_pl.checkpoint import load_checkpoint
 from lenet_pl.comparison.run_index import find_runs
@@ -25,6 +27,7 @@ from lenet_pl.random_numbers import keyed_seed
 from lenet_pl.resume import begin_or_resume
 from lenet_pl.search import build_space
 from lenet_pl.seeds.choice import Choice, choose
+from lenet_pl.seeds.lockstep import OneOfMany
 from lenet_pl.seeds.session import train_seeds
 from lenet_pl.seeds.stacked import StackedNetworks
 from lenet_pl.settings.search import SearchSettings
@@ -267,6 +270,27 @@ def test_a_seed_that_diverges_does_not_stop_the_others(
     monkeypatch.setattr(ImageClassifier, "_score", score)
     given = compose(*AUGMENTED, "trainer.limit_train_batches=2", f"seeds={list(SEEDS)}", "resume=auto")
     assert train(given, tmp_path)["why"] == "one after another, as there is one seed to train"
+
+
+def test_a_step_that_is_no_number_ends_its_seed_alone(
+    compose: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    overrides = (*AUGMENTED, *SMOOTH, "trainer.limit_train_batches=4")
+    together(compose, tmp_path / "sound", *overrides)
+    finish = OneOfMany.finish_step
+
+    def poisoned(task: OneOfMany, loss: Tensor, logits: Tensor, batch: Batch) -> None:
+        finish(task, loss * torch.nan if task.seed == 0 and task.steps_done == 2 else loss, logits, batch)
+
+    monkeypatch.setattr(OneOfMany, "finish_step", poisoned)
+    with pytest.raises(DivergenceError, match=r"^train/loss: nan in step 3 of epoch 1, ") as caught:
+        together(compose, tmp_path / "poisoned", *overrides)
+    assert caught.value.__notes__ == ["seed 0"]
+    assert [(tmp_path / "poisoned" / f"seed_{seed}" / "results.json").exists() for seed in SEEDS] == [True, False, True]
+    assert not list((tmp_path / "poisoned" / "seed_0" / "checkpoints").glob("*"))
+    for seed in (3, 5):
+        sound, other = (figures(tmp_path / name, seed) for name in ("sound", "poisoned"))
+        assert all(row == pytest.approx(expected, rel=1e-4) for row, expected in zip(other, sound, strict=True))
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import lightning
 import pytest
 import torch
 from conftest import Compose
+from promise import case
 from torch import Tensor
 from torch.nn import functional
 
@@ -210,11 +211,12 @@ def test_gradients_are_clipped_to_the_norm(compose: Compose, tmp_path: Path) -> 
     assert float(moved.norm()) == pytest.approx(0.001, rel=1e-3)
 
 
-def test_a_loss_that_is_not_a_number_ends_the_training_and_keeps_the_epoch_before(
+def test_a_learning_rate_that_is_too_large_ends_the_training_and_keeps_the_epoch_before(
     compose: Compose, tmp_path: Path
 ) -> None:
     overrides = ("optimizer=sgd", "optimizer.lr=1000", "model=lenet5", "loader.batch_size=64", "callbacks=all_epochs")
-    with pytest.raises(DivergenceError, match=r"^(train|val)/loss: (nan|inf) in epoch \d+, .* optimizer.lr") as error:
+    message = r"^((train|val)/loss|gradient norm): (nan|inf) in .*epoch \d+, .* optimizer.lr"
+    with pytest.raises(DivergenceError, match=message) as error:
         fit(compose(*FAKE, *overrides, "trainer.max_epochs=9"), tmp_path)
     assert error.value.exit_code == 1
     ended = int(re.findall(r"epoch (\d+)", str(error.value))[0])
@@ -225,6 +227,52 @@ def test_a_loss_that_is_not_a_number_ends_the_training_and_keeps_the_epoch_befor
     else:
         weights = torch.load(last, weights_only=True)["state_dict"].values()
         assert all(w.isfinite().all() for w in weights)
+
+
+def stops(what: str) -> pytest.MarkDecorator:
+    return case("settings", f"{what}: one line, weights as before the step, the last checkpoint stays")
+
+
+@pytest.mark.parametrize(
+    ("poison", "what"),
+    [
+        pytest.param("loss", "train/loss: nan", marks=stops("a loss of NaN")),
+        pytest.param("large loss", "train/loss: inf", marks=stops("a loss of inf with a finite gradient")),
+        pytest.param("gradient", "gradient norm: (nan|inf)", marks=stops("a gradient of inf with a finite loss")),
+    ],
+)
+@pytest.mark.parametrize("way", ["_learn", "_learn_through_lightning"])
+@pytest.mark.parametrize("clip", ["null", "0.5"])
+def test_what_is_no_number_stops_before_it_changes_a_weight(
+    poison: str, what: str, way: str, clip: str, compose: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = compose(*FAKE, "loader.batch_size=8", "trainer.max_epochs=3", f"trainer.gradient_clip_norm={clip}")
+    before: dict[str, Tensor] = {}
+    forward = ImageClassifier.forward
+
+    def poisoned(task: ImageClassifier, images: Tensor) -> Tensor:
+        logits = forward(task, images)
+        if task.training and task.trainer.global_step == 24 + 9:  # 192 images are 24 steps
+            before.update({name: value.clone() for name, value in task.model.state_dict().items()})
+            if poison == "gradient":
+                logits.register_hook(lambda gradient: gradient * torch.inf)
+            elif poison == "loss":
+                logits = logits * torch.nan
+            else:
+                logits = logits + 3e38 * torch.linspace(-1, 1, logits.shape[1])
+        return logits
+
+    monkeypatch.setattr(ImageClassifier, "_learn", getattr(ImageClassifier, way))
+    monkeypatch.setattr(ImageClassifier, "forward", poisoned)
+    quiet_lightning()
+    data = build_datamodule(settings)
+    task, trainer = build_task(settings, data), build_trainer(settings, tmp_path)
+    with pytest.raises(DivergenceError, match=rf"^{what} in step 10 of epoch 2, the training diverged; .*optimizer.lr"):
+        trainer.fit(task, data)
+    assert trainer.global_step == 24 + 9
+    assert all(torch.equal(value, before[name]) for name, value in task.model.state_dict().items())
+    kept = torch.load(tmp_path / "checkpoints" / "last.ckpt", weights_only=True)
+    assert kept["global_step"] == 24
 
 
 LEARNING = ("scheduler=onecycle", "trainer.max_epochs=2", "loader.batch_size=8", "trainer.gradient_clip_norm=0.5")

@@ -12,6 +12,7 @@ from typing import Any, cast
 from torch import Tensor
 
 from lenet_pl.batch import Batch
+from lenet_pl.errors import DivergenceError
 from lenet_pl.interruption import Interruptible, Interruption
 from lenet_pl.random_numbers import keyed_seed
 from lenet_pl.seeds.stacked import StackedNetworks
@@ -33,9 +34,12 @@ class OneOfMany(ImageClassifier):
     """The classifier of one seed, whose steps are taken elsewhere."""
 
     thread: "Training"  # that it is trained in
+    failure: DivergenceError | None = None  # of a step that was not taken
 
     def training_step(self, batches: Iterable[Batch], batch_idx: int) -> None:
         self.thread.wait((self, iter(batches)))
+        if self.failure:
+            raise self.failure
 
     def on_train_end(self) -> None:
         self.thread.wait()  # else the others would count as training what this one does next
@@ -48,14 +52,20 @@ class OneOfMany(ImageClassifier):
     def finish_step(self, loss: Tensor, logits: Tensor, batch: Batch) -> None:
         """Change the weights by the gradients that they have, and note what the scores of the epoch need.
 
+        A gradient or loss that is not finite changes nothing; it becomes the task's `failure`.
+
         Args:
             loss: () of the step.
             logits: (B, K).
             batch: of the step.
         """
         optimizer = self.trainer.optimizers[0]
+        try:
+            self._clip(loss)
+        except DivergenceError as error:
+            self.failure = error
+            return
         self.step_rates.append(optimizer.param_groups[0]["lr"])
-        self._clip()
         optimizer.step()
         progress = self.trainer.fit_loop.epoch_loop.manual_optimization.optim_step_progress  # global_step
         progress.increment_ready()
@@ -208,7 +218,7 @@ class TogetherSteps:
         while True:
             alike: dict[Any, list[tuple[OneOfMany, Batch]]] = {}
             for task, batches in tasks:
-                if (batch := next(batches, None)) is not None:
+                if not task.failure and (batch := next(batches, None)) is not None:
                     alike.setdefault(batch.images.shape, []).append((task, batch))
             if not alike:
                 return

@@ -42,7 +42,9 @@ CASES = {
 
 @needs_fashion
 @pytest.mark.slow
-@pytest.mark.parametrize("case", CASES.values(), ids=list(CASES))
+@pytest.mark.parametrize(
+    "case", [CASES["fashion"], pytest.param(CASES["odd"], marks=pytest.mark.long)], ids=list(CASES)
+)
 def test_two_processes_learn_what_one_learns(
     case: tuple[str, ...], tmp_path: Path, command_environment: dict[str, str]
 ) -> None:
@@ -57,7 +59,7 @@ def test_two_processes_learn_what_one_learns(
     assert two["per_class_accuracy"] == pytest.approx(one["per_class_accuracy"], abs=0.02)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_two_processes_end_together_at_a_signal_and_go_on_after(
     tmp_path: Path, command_environment: dict[str, str]
 ) -> None:

@@ -121,7 +121,7 @@ def test_a_grid_with_three_bad_jobs_has_nine_results_and_three_reasons(
     assert "11: failed: " in table
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_job_of_a_sweep_equals_the_run_alone_and_an_interrupted_sweep_goes_on(
     start: Start, tmp_path: Path, command_environment: dict[str, str]
 ) -> None:

@@ -139,7 +139,7 @@ def test_a_command_that_fails_is_said_in_one_line(tmp_path: Path) -> None:
         commands.run_training(tmp_path / "broken", ["data=nowhere"])
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_ctrl_c_is_said_in_one_line_and_leaves_nothing(tmp_path: Path, command_environment: dict[str, str]) -> None:
     loops = (
         "parts=[loops]",

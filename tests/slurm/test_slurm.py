@@ -121,7 +121,7 @@ def test_four_jobs_finish_with_what_was_asked_for(cluster: Cluster, tmp_path: Pa
 
 
 @needs_launcher
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_failed_job_is_told_of_and_the_others_finish(cluster: Cluster, tmp_path: Path) -> None:
     sweep = Sweep(cluster, tmp_path / "sweep", "run=runs", "trainer.max_epochs=1", "optimizer.lr=0.001,1e30")
     assert sweep.wait() == SettingError.exit_code, sweep.said()
@@ -135,7 +135,11 @@ def test_a_failed_job_is_told_of_and_the_others_finish(cluster: Cluster, tmp_pat
 
 @needs_launcher
 @pytest.mark.slow
-@pytest.mark.parametrize(("partition", "epochs"), [(LOW, 3), (ABRUPT, 2)], ids=["with grace", "without grace"])
+@pytest.mark.parametrize(
+    ("partition", "epochs"),
+    [(LOW, 3), pytest.param(ABRUPT, 2, marks=pytest.mark.long)],
+    ids=["with grace", "without grace"],
+)
 def test_a_job_that_was_preempted_and_ran_out_of_time_ends_as_if_nothing_had_been(
     cluster: Cluster, tmp_path: Path, partition: str, epochs: int
 ) -> None:
@@ -188,7 +192,7 @@ def test_a_job_that_was_preempted_and_ran_out_of_time_ends_as_if_nothing_had_bee
 
 
 @needs_launcher
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_cancelled_job_stays_cancelled_and_keeps_its_checkpoint(cluster: Cluster, tmp_path: Path) -> None:
     sweep = Sweep(
         cluster, tmp_path / "sweep", f"hydra.launcher.partition={LOW}", "run=runs", *LONG, "trainer.max_epochs=9"

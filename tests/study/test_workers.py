@@ -157,7 +157,7 @@ def test_two_workers_on_sqlite_one_killed(tmp_path: Path, command_environment: d
     assert names >= {"optimization_history.png", "param_importances.png", "parallel_coordinate.png", "experiment"}
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @needs_postgresql
 def test_two_workers_on_postgresql_one_killed(
     tmp_path: Path, command_environment: dict[str, str], server: Server
@@ -166,7 +166,7 @@ def test_two_workers_on_postgresql_one_killed(
     search_with_a_death(query, tmp_path, command_environment, f"search.storage={url}")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @needs_postgresql
 def test_postgresql_goes_away_for_a_moment_and_for_good(
     tmp_path: Path, command_environment: dict[str, str], server: Server
@@ -214,7 +214,7 @@ def test_a_mistake_is_one_line_and_leaves_nothing(tmp_path: Path, command_enviro
     assert {path.name for path in tmp_path.iterdir()} == {worker.out.name, worker.err.name}
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_ctrl_c_gives_the_trial_back(tmp_path: Path, command_environment: dict[str, str]) -> None:
     asked = ("search.trials=2", "search.pruner.name=none")
     folder = tmp_path / "runs" / "search" / "tiny"

@@ -67,6 +67,8 @@ class RunFolder:
             if self.settings.callbacks.model_summary:
                 print_summary(self.task.model, self.data.example())
             sweep_parts(self.path)  # of a process that was killed here
+            if self.settings.train:  # an epoch would be lost if it could not be made
+                (self.path / "checkpoints").mkdir(exist_ok=True)
             text = yaml.safe_dump(self.settings.model_dump() | AS_BEGUN, sort_keys=False, allow_unicode=True)
             write_text(self.path / "config.yaml", text)
 

@@ -21,6 +21,9 @@ def atomic_file(path: Path) -> Iterator[IO[bytes]]:
 
     Args:
         path: of the file; its folder exists.
+
+    Raises:
+        OSError: it cannot be written; with its name.
     """
     part = path.with_name(path.name + PART)
     try:
@@ -29,6 +32,8 @@ def atomic_file(path: Path) -> Iterator[IO[bytes]]:
             stream.flush()
             os.fsync(stream.fileno())
         part.replace(path)
+    except OSError as error:  # a full disk does not say of which file
+        raise type(error)(error.errno, error.strerror, str(path)) from error
     finally:
         part.unlink(missing_ok=True)
 

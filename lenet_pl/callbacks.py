@@ -104,6 +104,7 @@ class BestCheckpoint(ModelCheckpoint):
         moved = {"dirpath": here, "best_model_path": file, "kth_best_model_path": file}
         best = {file: score} if (score := state_dict["best_model_score"]) is not None else {}
         super().load_state_dict(state_dict | moved | {"best_k_models": best})
+        self.current_score = state_dict["current_score"]  # which Lightning saves and does not load
 
 
 class LastCheckpoint(Checkpoint):

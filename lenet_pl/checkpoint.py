@@ -16,9 +16,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     """Lightning's way to files, by the two rules of this module."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_file(path) as stream:
+        with atomic_file(Path(path)) as stream:
             torch.save(checkpoint, stream)
 
     def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:

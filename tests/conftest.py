@@ -3,7 +3,7 @@
 import contextlib
 import io
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -38,6 +38,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def _one_thread_per_worker() -> None:
     """Several test processes share the cores; more threads than cores would be slower."""
     torch.set_num_threads(1)
+
+
+@pytest.fixture
+def threads() -> Iterator[None]:
+    """Give the number of threads back that a test has changed."""
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")

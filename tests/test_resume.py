@@ -15,6 +15,7 @@ import pytest
 import torch
 import yaml
 from conftest import Compose
+from promise import case
 
 from lenet_pl.atomic import used_by_one
 from lenet_pl.errors import DataError, SettingError, UserError
@@ -108,23 +109,29 @@ def test_the_comparison_sees_a_single_changed_bit(straight: Path) -> None:
 
 
 STOPS = {
-    "epoch_1": [STEPS],
-    "epoch_2": [2 * STEPS],
-    "epoch_3": [3 * STEPS],
-    "four_stops": [5, STEPS, STEPS + 21, 3 * STEPS],
-    "first_step_of_all": [1],
-    "first_step_of_an_epoch": [2 * STEPS + 1],
-    "middle_of_an_epoch": [STEPS + 11],
-    "end_of_a_stretch": [STEPS + 20],
-    "last_step_but_one": [2 * STEPS - 1],
+    "after_epoch_1": [STEPS],
+    "after_epoch_2": [2 * STEPS],
+    "after_epoch_3": [3 * STEPS],
+    "four_times": [5, STEPS, STEPS + 21, 3 * STEPS],
+    "after_the_first_step_of_all": [1],
+    "after_the_first_step_of_an_epoch": [2 * STEPS + 1],
+    "in_the_middle_of_an_epoch": [STEPS + 11],
+    "at_the_end_of_a_stretch": [STEPS + 20],
+    "before_the_last_step_of_an_epoch": [2 * STEPS - 1],
     "twice_in_one_epoch": [STEPS + 3, STEPS + 9],
-    "last_epoch": [3 * STEPS + 7],
-    "last_step_of_all": [4 * STEPS],
+    "in_the_last_epoch": [3 * STEPS + 7],
+    "after_the_last_step_of_all": [4 * STEPS],
 }
 
 
+EXACT = "stopped {} and resumed: whole last.ckpt and best.ckpt as without, at tolerance 0"
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("stops", STOPS.values(), ids=list(STOPS))
+@pytest.mark.parametrize(
+    "stops",
+    [pytest.param(s, id=n, marks=case("resume", EXACT.format(n.replace("_", " ")))) for n, s in STOPS.items()],
+)
 def test_resume_is_exact(stops: list[int], settings: TrainSettings, straight: Path, tmp_path: Path) -> None:
     for step in stops:
         with pytest.raises(Interruption) as stop:
@@ -139,6 +146,36 @@ def test_resume_is_exact(stops: list[int], settings: TrainSettings, straight: Pa
     without = json.loads((straight / "results.json").read_text())
     for key in ("metrics", "per_class_accuracy", "epochs", "best_epoch", "lr_changes", "stopped_early"):
         assert results[key] == without[key]
+
+
+NO_WORKERS = "the same stops with two loader workers: there are no workers, batches are made where they are used"
+OTHERS = {
+    "with two threads": ("trainer.threads=2",),
+    "in bf16-mixed precision": ("trainer.precision=bf16-mixed",),
+    "with a one-cycle lr by step": ("scheduler=onecycle",),
+    "with another optimizer and clipping": ("optimizer=sgd", "optimizer.lr=0.05", "trainer.gradient_clip_norm=1"),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "overrides",
+    [pytest.param(o, id=n, marks=case("resume", EXACT.format(n), instead_of=NO_WORKERS)) for n, o in OTHERS.items()],
+)
+def test_resume_is_exact_in_other_circumstances(
+    overrides: tuple[str, ...], compose: Compose, tmp_path: Path, threads: None
+) -> None:
+    settings = compose(*(word for word in REAL if "scheduler" not in word), *overrides)
+    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+    whole.mkdir()
+    stopped.mkdir()
+    train(settings, whole)
+    for step in (STEPS + 7, 3 * STEPS - 1):
+        with pytest.raises(Interruption):
+            train(settings.model_copy(update={"resume": "auto"}), stopped, [SignalAfter(step)])
+    train(settings.model_copy(update={"resume": True}), stopped)
+    for name in ("last", "best"):
+        assert difference(checkpoint(whole, name), checkpoint(stopped, name)) == []
 
 
 def test_early_stopping_stays_stopped(compose: Compose, tmp_path: Path) -> None:
@@ -162,7 +199,13 @@ def test_a_moved_run_keeps_its_best_epoch(settings: TrainSettings, straight: Pat
     assert not folder.exists()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)
+@pytest.mark.parametrize(
+    "number",
+    [
+        pytest.param(n, id=n.name, marks=case("crash", f"{n.name} in validation: the epoch ends, exit code {128 + n}"))
+        for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    ],
+)
 def test_a_signal_in_validation_lets_the_epoch_end(
     number: signal.Signals, settings: TrainSettings, tmp_path: Path
 ) -> None:
@@ -179,6 +222,8 @@ def test_a_signal_in_validation_lets_the_epoch_end(
     assert signal.getsignal(number) == before
 
 
+@case("crash", "Ctrl-C twice: ends at once with 130, last.ckpt is the last whole one")
+@case("resume", "SIGINT in training, then resumed: as without, at tolerance 0")
 def test_a_second_signal_ends_at_once_and_leaves_the_last_whole_checkpoint(
     settings: TrainSettings, straight: Path, tmp_path: Path
 ) -> None:
@@ -228,9 +273,13 @@ def test_the_runs_own_settings_are_taken(resume: Resume, stopped: Path, settings
 @pytest.mark.parametrize(
     ("overrides", "words"),
     [
-        (["optimizer.lr=0.02"], ["optimizer.lr=0.02", "0.4"]),
+        pytest.param(
+            ["optimizer.lr=0.02"],
+            ["optimizer.lr=0.02", "0.4"],
+            marks=case("resume", "another lr: refused by name, with both values"),
+        ),
         (["optimizer.lr=0.001"], ["optimizer.lr=0.001", "0.4"]),  # the default, but asked for
-        (["model=lenet5"], ["model.", "asked for"]),
+        pytest.param(["model=lenet5"], ["model.", "asked for"], marks=case("resume", "another model: refused by name")),
         (["data=fake"], ["data.", "asked for"]),
         (["seed=1"], ["seed=1", "0"]),
         (["augment=none"], ["augment."]),
@@ -258,6 +307,7 @@ def test_more_epochs_may_be_asked_for_unless_the_lr_was_planned(resume: Resume, 
         resume(stopped, "resume=true", "trainer.max_epochs=6")
 
 
+@case("resume", "resume=true without a run or without last.ckpt: refused with what is accepted, nothing is trained")
 def test_true_wants_a_run_and_auto_begins_one(resume: Resume, stopped: Path, tmp_path: Path) -> None:
     empty = tmp_path / "empty"
     empty.mkdir()
@@ -306,6 +356,8 @@ def test_a_damaged_checkpoint_is_named_and_nothing_is_trained(
 
 
 @pytest.mark.slow
+@case("resume", "SIGKILL in training, then resumed: as without, at tolerance 0")
+@case("crash", "a stale .part of a killed writer: gone after the next start")
 def test_a_killed_command_goes_on_in_its_folder(
     straight: Path, tmp_path: Path, command_environment: dict[str, str]
 ) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import torch
 from conftest import Compose, needs_fashion
+from promise import case
 
 from lenet_pl.sweep import begin_sweep, read_job, refuse_devices
 
@@ -53,6 +54,9 @@ def start() -> Iterator[Start]:
 
 
 @needs_fashion
+@case(
+    "crash", "a sweep with a killed, an impossible and a failing job: the rest finish, reasons are told, exit code 2"
+)
 @pytest.mark.slow
 @pytest.mark.skipif(not find_spec("joblib"), reason="needs hydra-joblib-launcher")
 def test_a_grid_with_three_bad_jobs_has_nine_results_and_three_reasons(
@@ -122,6 +126,7 @@ def test_a_grid_with_three_bad_jobs_has_nine_results_and_three_reasons(
 
 
 @pytest.mark.long
+@case("reproducibility", "a job of a sweep, interrupted and resumed: the metrics of the same run alone")
 def test_a_job_of_a_sweep_equals_the_run_alone_and_an_interrupted_sweep_goes_on(
     start: Start, tmp_path: Path, command_environment: dict[str, str]
 ) -> None:

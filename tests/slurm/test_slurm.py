@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from cluster import ABRUPT, LOW, URGENT, Cluster, ClusterError, running_cluster, wait_until, why_not
+from promise import case
 
 from lenet_pl import slurm
 from lenet_pl.checkpoint import load_checkpoint
@@ -244,7 +245,12 @@ def scontrol(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str],
         ("JobState=RUNNING PreemptTime=None", signal.SIGTERM, False),  # from a user, who means it
         ("JobState=CANCELLED PreemptTime=None", signal.SIGTERM, False),
         ("JobState=PENDING PreemptTime=None", signal.SIGTERM, False),  # by SLURM itself
-        ("JobState=RUNNING PreemptTime=None", signal.SIGUSR1, True),  # asked for with sbatch --signal
+        pytest.param(  # asked for with sbatch --signal
+            "JobState=RUNNING PreemptTime=None",
+            signal.SIGUSR1,
+            True,
+            marks=case("crash", "SIGUSR1 from SLURM: ends after the step, and the job is put back into the queue"),
+        ),
         ("JobState=RUNNING PreemptTime=2026-01-01T00:00:00", signal.SIGINT, False),
     ],
 )

@@ -16,6 +16,7 @@ import torch
 import yaml
 from conftest import Compose
 from promise import case
+from whole_checkpoint import checkpoint, difference
 
 from lenet_pl.atomic import used_by_one
 from lenet_pl.errors import DataError, SettingError, UserError
@@ -47,8 +48,6 @@ REAL = (
     "logger=none",
 )
 STEPS = 24  # of an epoch
-WALL_CLOCK = {"seconds", "images/s", "resumed_at"}
-PLACES = {"run", "dirpath", "best_model_path", "kth_best_model_path", "best_k_models"}
 
 
 class SignalAfter(lightning.Callback):
@@ -63,25 +62,6 @@ class SignalAfter(lightning.Callback):
                 signal.raise_signal(self.number)
 
         trainer.optimizers[0].register_step_post_hook(after)
-
-
-def difference(a: Any, b: Any, place: str = "") -> list[str]:
-    """Name each place where two checkpoints are not the same, wall-clock time and folders aside."""
-    if isinstance(a, dict) and isinstance(b, dict):
-        keys = {key for key in a.keys() | b.keys() if key not in WALL_CLOCK | PLACES}
-        return [d for key in keys for d in difference(a.get(key, "absent"), b.get(key, "absent"), f"{place}/{key}")]
-    if isinstance(a, list | tuple) and isinstance(b, list | tuple) and len(a) == len(b):
-        return [d for i, pair in enumerate(zip(a, b, strict=True)) for d in difference(*pair, f"{place}/{i}")]
-    if isinstance(a, torch.Tensor) and isinstance(b, torch.Tensor):
-        same = a.dtype == b.dtype and torch.equal(a, b)
-    else:
-        same = type(a) is type(b) and a == b
-    return [] if same else [place]
-
-
-def checkpoint(folder: Path, name: str = "last") -> dict[str, Any]:
-    content: dict[str, Any] = torch.load(folder / "checkpoints" / f"{name}.ckpt", weights_only=True)
-    return content
 
 
 @pytest.fixture(scope="module")

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 from conftest import Compose
+from promise import case
 from torch import Tensor
 from torch.nn import functional
 
@@ -166,6 +167,7 @@ def test_gradients_are_as_near_to_those_in_double_precision_as_alone(compose: Co
             assert stacked_away < 3 * away + 1e-6, name
 
 
+@case("reproducibility", "one of several seeds in one process: the same bits as that seed alone")
 def test_one_after_another_is_exactly_as_alone(compose: Compose, tmp_path: Path) -> None:
     overrides = (*AUGMENTED, "model=lenet_avg_dropout", "trainer.limit_train_batches=4")
     alone(compose, tmp_path / "alone", *overrides)

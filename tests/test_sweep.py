@@ -54,9 +54,7 @@ def start() -> Iterator[Start]:
 
 
 @needs_fashion
-@case(
-    "crash", "a sweep with a killed, an impossible and a failing job: the rest finish, reasons are told, exit code 2"
-)
+@case("crash", "a sweep with a killed, an impossible and a failing job: the rest finish, reasons are told, exit code 2")
 @pytest.mark.slow
 @pytest.mark.skipif(not find_spec("joblib"), reason="needs hydra-joblib-launcher")
 def test_a_grid_with_three_bad_jobs_has_nine_results_and_three_reasons(

@@ -24,23 +24,28 @@ def evaluate(settings: EvaluateSettings, _: Path | None = None) -> dict[str, Any
     # torch and Lightning take seconds to import; mistakes in the settings are answered before
     import torch
 
+    from lenet_pl.ensemble import ask, identity_of_all, refuse_strangers
     from lenet_pl.environment import describe_environment
     from lenet_pl.errors import DataError
     from lenet_pl.evaluation import score, write_evaluation
     from lenet_pl.scores import Scores
-    from lenet_pl.trained import open_run, output_folder
+    from lenet_pl.trained import open_runs, output_folder
 
-    run = open_run(settings)
+    runs = open_runs(settings)
+    refuse_strangers(runs, settings.part)
+    run = runs[0]
     data = run.data(settings.data)
     images = data.test_set if settings.part == "test" else data.validation_set
-    logits = run.logits(images.images)
+    logits = ask(runs, images.images, settings.views)
     if wrong := int((~logits.isfinite()).any(1).sum()):
-        raise DataError(f"{run.checkpoint}: gives no finite numbers for {wrong:,} images; accepted is a sound network")
-    folder = output_folder(settings, run, "evaluate")
+        which = " or ".join(str(run.checkpoint) for run in runs)
+        raise DataError(f"{which}: gives no finite numbers for {wrong:,} images; accepted is a sound network")
+    folder = output_folder(settings, run, "evaluate")  # of several runs in the folder of the first
     scores = Scores(logits, images.labels, run.classes)
     results = {
         "task": "evaluate",
-        **run.identity(),
+        **(run.identity() if len(runs) == 1 else identity_of_all(runs)),
+        "views": settings.views.model_dump(),
         "data": data.source.name,
         "part": settings.part,
         "images": len(images),

@@ -113,6 +113,13 @@ def open_run(settings: TrainedSettings) -> TrainedRun:
     return load_run(checkpoint)
 
 
+def open_runs(settings: TrainedSettings) -> list[TrainedRun]:
+    """Rebuild the networks of a verb that takes one run or several; errors are those of `open_run`."""
+    folders = settings.run if isinstance(settings.run, list) else [settings.run]
+    given = {"ckpt": settings.ckpt, "out": None, "traceback": settings.traceback}
+    return [open_run(TrainedSettings.model_validate({"run": folder, **given})) for folder in folders]
+
+
 def load_run(checkpoint: Path) -> TrainedRun:
     """Rebuild the network of one checkpoint file.
 

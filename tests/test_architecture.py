@@ -12,7 +12,14 @@ MODULES = {
 }
 HEAVY = {"torch", "torchvision", "lightning", "torchmetrics", "numpy", "matplotlib", "sklearn", "PIL"}
 VERBS = {name for name, path in MODULES.items() if "run_command(" in path.read_text() and name != "lenet_pl.command"}
-TOP = {"lenet_pl.build", "lenet_pl.trainer", "lenet_pl.artefacts", "lenet_pl.callbacks", "lenet_pl.trained"} | VERBS
+TOP = {
+    "lenet_pl.build",
+    "lenet_pl.trainer",
+    "lenet_pl.artefacts",
+    "lenet_pl.callbacks",
+    "lenet_pl.trained",
+    "lenet_pl.ensemble",
+} | VERBS
 FOLDERS = tuple(f"lenet_pl.{name}." for name in ("benchmark", "explanation", "demo", "seeds"))
 TOP |= {name for name in MODULES if name.startswith(FOLDERS)}
 

@@ -40,8 +40,7 @@ def load_runs(settings: DemoSettings) -> list[Any]:
     """Open the runs that are asked for as `TrainedRun`s; without any, train one on scikit-learn's digits."""
     import tempfile
 
-    from lenet_pl.settings.trained import TrainedSettings
-    from lenet_pl.trained import load_run, open_run
+    from lenet_pl.trained import load_run, open_runs
 
     if settings.run is None and settings.ckpt is None:
         from lenet_pl.train import train
@@ -50,9 +49,7 @@ def load_runs(settings: DemoSettings) -> list[Any]:
         with tempfile.TemporaryDirectory() as place:
             train(compose("train", TrainSettings, ["run=unused", "logger=none"]), Path(place))
             return [load_run(Path(place) / "checkpoints" / "best.ckpt")]
-    folders = settings.run if isinstance(settings.run, list) else [settings.run]
-    given = {"ckpt": settings.ckpt, "out": None, "traceback": settings.traceback}
-    return [open_run(TrainedSettings.model_validate({"run": folder, **given})) for folder in folders]
+    return list(open_runs(settings))
 
 
 if __name__ == "__main__":

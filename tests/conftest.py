@@ -3,6 +3,7 @@
 import contextlib
 import io
 import os
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -11,12 +12,15 @@ import torch
 from promise import PromiseTable
 
 from lenet_pl import composition
+from lenet_pl.command import run_command
 from lenet_pl.settings import TrainSettings
 from lenet_pl.train import train
 
 FASHION = Path("/usr/share/datasets/fashion-mnist")
 
 Compose = Callable[..., TrainSettings]
+Work = Callable[[TrainSettings, Path], object]
+Run = Callable[..., tuple[int, list[str]]]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -38,6 +42,25 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def _one_thread_per_worker() -> None:
     """Several test processes share the cores; more threads than cores would be slower."""
     torch.set_num_threads(1)
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Run:
+    """Run the command in this process, in an empty folder and with other work than training."""
+    (tmp_path / "cwd").mkdir()
+    monkeypatch.chdir(tmp_path / "cwd")
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
+
+    def _run(*arguments: str, work: Work = lambda settings, folder: None) -> tuple[int, list[str]]:
+        monkeypatch.setattr(sys, "argv", ["train", *arguments])
+        try:
+            run_command("train", TrainSettings, work)
+            code = 0
+        except SystemExit as end:
+            code = int(end.code or 0)
+        return code, capsys.readouterr().err.splitlines()
+
+    return _run
 
 
 @pytest.fixture

@@ -2,13 +2,12 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from conftest import Run, Work
 
-from lenet_pl.command import run_command
 from lenet_pl.composition import known_keys
 from lenet_pl.errors import DataError, SettingError
 from lenet_pl.interruption import Interruption
@@ -24,9 +23,6 @@ MISTAKES = {  # argument: words of the answer
     "seed=-1": ["seed: ", "-1", "greater than or equal to 0"],
 }
 QUICK = 2.5  # seconds of CPU time, which other work on the machine makes longer; torch and Lightning take 6
-
-Work = Callable[[TrainSettings, Path], object]
-Run = Callable[..., tuple[int, list[str]]]
 
 
 def start(environment: dict[str, str], folder: Path, *arguments: str, options: tuple[str, ...] = ()) -> tuple[int, str]:
@@ -46,25 +42,6 @@ def answers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[int, st
     with ThreadPoolExecutor(2) as pool:
         asked = {a: pool.submit(start, environment, folder, a) for a, folder in folders.items()}
     return {a: (*job.result(), folders[a]) for a, job in asked.items()}
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Run:
-    """Run the command in this process, in an empty folder and with other work than training."""
-    (tmp_path / "cwd").mkdir()
-    monkeypatch.chdir(tmp_path / "cwd")
-    monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
-
-    def _run(*arguments: str, work: Work = lambda settings, folder: None) -> tuple[int, list[str]]:
-        monkeypatch.setattr(sys, "argv", ["train", *arguments])
-        try:
-            run_command("train", TrainSettings, work)
-            code = 0
-        except SystemExit as end:
-            code = int(end.code or 0)
-        return code, capsys.readouterr().err.splitlines()
-
-    return _run
 
 
 def fail(error: BaseException) -> Work:

@@ -38,6 +38,8 @@ def read_arrays(settings: ArraysDataSettings) -> tuple[ImageSet, ImageSet, tuple
     if shapes[0] != shapes[1]:
         raise DataError(f"{path}: training images are {shapes[0]}, test images {shapes[1]}; accepted is one (C, H, W)")
     largest = int(max(train.labels.max(), test.labels.max()))
+    if largest == 0:
+        raise DataError(f"{path / 'train_labels.npy'}: every label is 0; accepted are two classes or more")
     names = [str(k) for k in range(largest + 1)]
     listed = path / "classes.txt"
     if listed.is_file():
@@ -45,8 +47,8 @@ def read_arrays(settings: ArraysDataSettings) -> tuple[ImageSet, ImageSet, tuple
             names = [line.strip() for line in listed.read_text(encoding="utf-8").splitlines() if line.strip()]
         except UnicodeDecodeError as error:
             raise DataError(f"{listed}: not UTF-8 text ({error.reason}); accepted is a name on each line") from None
-    if largest >= len(names) or len(names) < 2:
-        raise DataError(f"{listed}: {len(names)} names for labels up to {largest}; accepted is one each, two or more")
+    if largest >= len(names):
+        raise DataError(f"{listed}: {len(names)} names for labels up to {largest}; accepted is one each")
     return train, test, tuple(names)
 
 

@@ -16,6 +16,7 @@ import pytest
 import torch
 from fastapi.testclient import TestClient
 from PIL import Image
+from promise import case
 
 from lenet_pl.demo.server import KIND, MAX_UPLOAD, create_app, listen
 from lenet_pl.errors import SettingError
@@ -80,7 +81,12 @@ def test_an_image_of_the_data_is_answered_as_the_network_answers(client: TestCli
         (b"<svg onload=alert(1)>", 422, "neither PNG nor JPEG"),
         (png(np.full((9, 9), 255, np.uint8))[:45], 422, "image: damaged"),
         (png(np.full((80, 80), 255, np.uint8)), 422, "nothing on it"),
-        (b"\x89PNG\r\n\x1a\n" + b"\0" * MAX_UPLOAD, 413, "which is the limit"),
+        pytest.param(
+            b"\x89PNG\r\n\x1a\n" + b"\0" * MAX_UPLOAD,
+            413,
+            "which is the limit",
+            marks=case("images", "an upload over the limit: status 413, one line"),
+        ),
     ],
 )
 def test_what_is_no_usable_image_is_refused_in_one_line(
@@ -128,6 +134,7 @@ def test_a_taken_port_is_named(digits_run: Path) -> None:
 
 
 @pytest.mark.slow
+@case("images", "the demo without an address: answers on 127.0.0.1 and on no other")
 def test_the_command_serves_on_loopback_alone_until_it_is_interrupted(
     digits_run: Path, command_environment: dict[str, str]
 ) -> None:

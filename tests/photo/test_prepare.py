@@ -10,6 +10,7 @@ import pytest
 import torch
 from conftest import Compose, needs_fashion
 from PIL import Image, ImageChops, ImageOps
+from promise import case
 from scipy import ndimage
 from torch import Tensor
 
@@ -150,7 +151,9 @@ PHOTOS: dict[str, Callable[[Tensor], bytes]] = {
 }
 
 
-@pytest.mark.parametrize("kind", PHOTOS)
+@pytest.mark.parametrize(
+    "kind", [pytest.param(kind, marks=case("images", f"a digit, {kind}: the right digit")) for kind in PHOTOS]
+)
 def test_a_photo_of_a_digit_is_taken_for_the_digit(kind: str, run: TrainedRun, digits: tuple[Tensor, Tensor]) -> None:
     images, labels = digits
     seen = torch.stack([prepare(read_photo(PHOTOS[kind](d), kind), run, AUTO) for d in images])
@@ -279,6 +282,7 @@ def test_each_setting_does_what_it_says(compose: Compose) -> None:
     assert forced[[6, 14], [6, 14]].tolist() == [0, 255]
 
 
+@case("images", "16 bit grey: each level scaled to 8 bit, none cut off")
 def test_bit_depth_is_scaled_and_not_cut_off() -> None:
     ramp = np.arange(0, 65536, 257).reshape(16, 16)
     assert np.array_equal(np.asarray(read_photo(png16(ramp), "ramp")), np.arange(256).reshape(16, 16))
@@ -332,7 +336,9 @@ BAD = {
 }
 
 
-@pytest.mark.parametrize("kind", BAD)
+@pytest.mark.parametrize(
+    "kind", [pytest.param(kind, marks=case("images", f"{kind}, named .png: refused in one line")) for kind in BAD]
+)
 def test_what_is_no_sound_image_is_refused_in_one_line(kind: str, tmp_path: Path) -> None:
     (tmp_path / "it.png").write_bytes(BAD[kind])
     for source in (BAD[kind], tmp_path / "it.png"):
@@ -343,6 +349,7 @@ def test_what_is_no_sound_image_is_refused_in_one_line(kind: str, tmp_path: Path
         assert "\n" not in str(error.value)
 
 
+@case("images", "a header that claims 1×80,000,000 px: refused, and nothing is decoded")
 def test_a_large_header_is_refused_before_anything_is_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
     def decode(*_: Any) -> None:
         pytest.fail("decoded")
@@ -386,6 +393,7 @@ def test_damaged_bytes_are_read_or_refused_but_nothing_else_happens() -> None:
     assert outcomes <= {"refused", "L", "RGB"}
 
 
+@case("images", "a JPEG with EXIF and a comment: only its pixels are kept")
 def test_nothing_of_the_file_but_its_pixels_is_kept() -> None:
     exif = Image.Exif()
     exif[0x010F] = "a camera"

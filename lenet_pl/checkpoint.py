@@ -16,7 +16,9 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     """Lightning's way to files, by the two rules of this module."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
-        with atomic_file(Path(path)) as stream:
+        path = Path(path)
+        path.parent.mkdir(exist_ok=True)  # not those above it: a run folder that is gone is an error
+        with atomic_file(path) as stream:
             torch.save(checkpoint, stream)
 
     def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
@@ -31,6 +33,8 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     """
     try:
         with zipfile.ZipFile(path) as archive:  # torch does not look at the checksums that it writes
+            if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
+                raise ValueError("it is compressed, and could unfold to any size")
             if damaged := archive.testzip():
                 raise ValueError(f"{damaged} inside it is damaged")
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)

@@ -144,6 +144,8 @@ def load_run(checkpoint: Path) -> TrainedRun:
         missing = f"it has no {error}" if isinstance(error, KeyError) else ""
         why = missing or " ".join(str(error).split())[:200]
         raise DataError(f"{checkpoint}: not written by this version of lenet_pl ({why})") from None
+    if odd := next((name for name, value in model.state_dict().items() if not value.isfinite().all()), None):
+        raise DataError(f"{checkpoint}: {odd} holds numbers that are not finite; accepted is a sound network")
     folder = checkpoint.parent.parent if checkpoint.parent.name == "checkpoints" else checkpoint.parent
     return TrainedRun(folder, checkpoint, settings, model.eval(), to_input, classes, side)
 

@@ -187,7 +187,7 @@ def test_a_moved_run_keeps_its_best_epoch(settings: TrainSettings, straight: Pat
     ],
 )
 def test_a_signal_in_validation_lets_the_epoch_end(
-    number: signal.Signals, settings: TrainSettings, tmp_path: Path
+    number: signal.Signals, settings: TrainSettings, tmp_path: Path, heard: None
 ) -> None:
     class InValidation(lightning.Callback):
         def on_validation_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:

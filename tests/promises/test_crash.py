@@ -244,7 +244,7 @@ def test_a_folder_that_cannot_be_written_is_loud(settings: TrainSettings, tmp_pa
     ],
 )
 def test_a_signal_in_training_ends_after_the_step(
-    number: signal.Signals, settings: TrainSettings, tmp_path: Path
+    number: signal.Signals, settings: TrainSettings, tmp_path: Path, heard: None
 ) -> None:
     class AfterSixSteps(lightning.Callback):
         def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:

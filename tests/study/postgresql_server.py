@@ -56,9 +56,10 @@ class Server:
 
 @contextlib.contextmanager
 def running_server() -> Iterator[Server]:
-    place = Path(tempfile.mkdtemp(prefix="pg"))
+    root = os.getuid() == 0  # as whom the server refuses to run; another may not reach root's temporary folder
+    place = Path(tempfile.mkdtemp(prefix="pg", dir="/tmp" if root else None))
     user: list[str] = []
-    if os.getuid() == 0:  # the server refuses to run as root
+    if root:
         shutil.chown(place, "postgres")
         user = ["setpriv", f"--reuid={pwd.getpwnam('postgres').pw_uid}", "--regid=postgres", "--clear-groups", "--"]
     with socket.socket() as some:

@@ -14,13 +14,15 @@ from typing import Any, TypeVar
 import hydra
 from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import QuotedString
 from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from lenet_pl.composition import conf_dir, to_settings
 from lenet_pl.error_lines import exit_code, explain
-from lenet_pl.errors import SettingError
+from lenet_pl.errors import SettingError, printable
 from lenet_pl.interruption import Interruption
 from lenet_pl.settings import Settings
 from lenet_pl.settings.trained import TrainedSettings
@@ -125,10 +127,19 @@ def refuse_arguments() -> bool:
             raise SettingError(f"{override}: no setting named; settings are written key=value, see --help")
         if choice == "null" and group in OPTIONAL_GROUPS:
             sys.argv.remove(override)  # it is the default, which Hydra does not take as a choice
-        if choice == "null" and (conf_dir() / group).is_dir() and group not in OPTIONAL_GROUPS:
+        elif (conf_dir() / (group := group.lstrip("+~"))).is_dir() and choice and not _names_choices(override):
             choices = sorted(file.stem for file in (conf_dir() / group).glob("*.yaml"))
-            raise SettingError(f"{group}: got null; accepted is {', '.join(choices)}")
+            raise SettingError(f"{group}: got {printable(choice)}; accepted is {', '.join(choices)}")
     return bool(known.multirun)
+
+
+def _names_choices(override: str) -> bool:
+    """Whether what stands for a group can be the name of a choice, or several; what cannot be read, Hydra tells."""
+    try:
+        value = OverridesParser.create().parse_override(override).value()
+    except HydraException:
+        return True
+    return all(isinstance(one, str | list | QuotedString) for one in getattr(value, "list", [value]))
 
 
 def refuse_used_folder(folder: Path) -> None:

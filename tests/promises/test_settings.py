@@ -100,7 +100,9 @@ COMMAND_LINES = {
     "several values without --multirun": (["seed=0,1"], ["--multirun"]),
     "word that is no setting": (["foo"], ["foo"]),
     "unknown option": (["--foo"], ["--foo"]),
-    "_target_ in the place of a group": (["optimizer={_target_:os.system}"], ["optimizer"]),
+    "_target_ in the place of a group": (["optimizer={_target_:os.system}"], ["optimizer: got {_target_", "adamw"]),
+    "number added in the place of a group": (["+optimizer=0.1"], ["optimizer: got 0.1", "adam, adamw"]),
+    "number in the place of a group": (["optimizer=1000000"], ["optimizer: got 1000000", "adam, adamw"]),
 }
 
 

@@ -1,0 +1,240 @@
+"""Whatever a command line says, it is refused in one line before step 1, or a finite step is taken."""
+
+import contextlib
+import io
+import shutil
+import sys
+import warnings
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import lightning
+import pytest
+import torch
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from promise import case
+
+from lenet_pl.build import build_parts
+from lenet_pl.command import run_command
+from lenet_pl.composition import compose, conf_dir
+from lenet_pl.resume import begin_or_resume
+from lenet_pl.settings import TrainSettings, setting_keys
+from lenet_pl.trainer import build_trainer, quiet_lightning
+
+QUIET = ("callbacks.progress_bar=false", "callbacks.model_summary=false", "logger=none", "run=here")
+TINY = {
+    "fake": ("data.images=24", "data.test_images=4", "data.classes=3"),
+    "digits": (),
+}
+ENOUGH = 0.15  # least share of examples that train, and of those that are refused
+# Another device, several processes or a compiler: each is tested by itself, and costs seconds to minutes an example
+ELSEWHERE = ("trainer=ddp", "debug=profile")
+UNWRITTEN = ("run", "traceback", "trainer.strategy", "trainer.compile", "trainer.profiler", "trainer.devices")
+GROUPS = ("model", "optimizer", "scheduler", "augment", "trainer", "callbacks", "logger", "debug", "experiment")
+# Legal values above these would show nothing but a long time; all that is illegal is let through
+CAPS = {
+    "data.images": 60,
+    "data.test_images": 60,
+    "data.image_size": 40,
+    "data.classes": 12,
+    "model.image_size": 40,
+    "model.channels": 40,
+    "model.hidden": 200,
+    "augment.crop_padding": 20,
+}
+LEGAL = {"model.image_size": 512, "data.image_size": 512, "model.channels": 4096, "model.hidden": 65536}
+LEGAL |= {"data.classes": 1000, "augment.crop_padding": 256}
+WILD: tuple[str, ...] = (
+    *("0", "1", "2", "-1", "0.0", "0.5", "1.0", "-0.5", "1.5", "3.7", "1e-8", "1e-30", "1e-320", "1e30", "1e308"),
+    *("-1e308", "1e400", "999", "1000", "1000.1", "4294967295", "4294967296", "9223372036854775808", "1_000", "0x10"),
+    *("nan", "inf", "-inf", "NaN", ".inf", ".nan", "null", "None", "true", "false", "yes", "'1'", "'nan'"),
+    *("''", "", "' '", "abc", "ä", "λ🙂", "'\\n'", "'a\nb'", "../../x", "${seed}", "${foo}", "???", "a b"),
+    *("[]", "[1]", "[0.5,0.5]", "[1,2,3]", "[[1]]", "[[6],[16]]", "[[]]", "[nan,1]", "[null]", "['a']", "[1", "]"),
+    *("{}", "{a:1}", "{name:adam}", "{_target_:os.system}", "{name:none}", "[0,0]", "[-1]", "1,2", "auto", "balanced"),
+    *("val/loss", "val/acc", "same", "valid", "batch", "stratified", "last", "random", "resize", "relu", "average"),
+)
+
+
+def choices(group: str) -> list[str]:
+    return sorted(file.stem for file in (conf_dir() / group).glob("*.yaml"))
+
+
+def defaults(name: str) -> dict[str, Any]:
+    """Flatten what there is to set with one set of data."""
+    plain = compose("train", TrainSettings, ["run=unused", f"data={name}"]).model_dump()
+    found = {}
+    for key in setting_keys(plain):
+        here: Any = plain
+        for part in key.split("."):
+            here = here[part]
+        found[key] = here
+    return found
+
+
+CHOICES = {group: choices(group) for group in GROUPS}
+DEFAULTS = {name: defaults(name) for name in TINY}
+
+
+def near(default: Any) -> list[str]:
+    """Values like the default, most of which are legal."""
+    if isinstance(default, bool):
+        return ["true", "false"]
+    if isinstance(default, int):
+        return [str(n) for n in (default, default + 1, max(1, default // 2), 1, 2, 3)]
+    if isinstance(default, float):
+        return [str(x) for x in (default, default / 2, default * 2, 0.1, 0.25, 0.9)]
+    if isinstance(default, list):
+        return [str(default).replace(" ", ""), str(default[:1]).replace(" ", "")] if default else ["[]"]
+    return ["null" if default is None else str(default)]
+
+
+def too_dear(key: str, value: str) -> bool:
+    """Whether a legal value would only cost time."""
+    if key == "trainer.accelerator" and value in ("gpu", "mps"):
+        return torch.cuda.is_available()
+    if (cap := CAPS.get(key)) is None:
+        return False
+    numbers = [float(n) for n in value.strip("[]").replace("[", "").replace("]", "").split(",") if n.isdecimal()]
+    return any(cap < n <= LEGAL.get(key, float("inf")) for n in numbers)
+
+
+@st.composite
+def command_lines(draw: st.DrawFn) -> list[str]:
+    """A command line: groups and 1 to 4 overrides, some of them misspelt."""
+    name = draw(st.sampled_from(sorted(TINY)))
+    words = [*QUIET, "trainer=cpu", f"data={name}", *TINY[name]]
+    for group in draw(st.lists(st.sampled_from(GROUPS), max_size=3, unique=True)):
+        choice = draw(st.sampled_from([*CHOICES[group]] * 3 + ["nowhere", "1e5", "null"]))
+        if f"{group}={choice}" not in ELSEWHERE and not too_dear("trainer.accelerator", choice):
+            words = [word for word in words if not word.startswith(f"{group}=")] + [f"{group}={choice}"]
+    found = DEFAULTS[name]
+    keys = st.sampled_from([key for key in found if key not in UNWRITTEN])
+    careful = draw(st.booleans())  # or hardly a line with four overrides would be fit to train
+    for _ in range(draw(st.integers(1, 4))):
+        key = draw(keys)
+        style = 19 if careful else draw(st.integers(0, 19))  # 0 to 3: not written as it should be
+        if careful and isinstance(found[key], dict):
+            continue
+        if style < 12 or isinstance(found[key], dict):
+            wild = st.sampled_from(WILD) | st.floats().map(str) | st.integers().map(str)
+            wild = wild | st.text(max_size=6).map(lambda text: f"'{text}'") if style == 3 else wild
+            value = draw(wild if style < 6 else st.sampled_from(near(found[key])))
+        else:
+            value = draw(st.sampled_from(near(found[key])))
+        if style == 0:
+            place = draw(st.integers(0, len(key) - 1))
+            key = key[:place] + draw(st.sampled_from(["", "x", "é", "."])) + key[place + 1 :]
+        if not too_dear(key, value):
+            words.append({1: "+", 2: "~"}.get(style, "") + key + ("" if style == 2 else f"={value}"))
+    return words
+
+
+class Tried:
+    """Runs command lines in this process, and counts what came of them."""
+
+    def __init__(self) -> None:
+        self.outcomes: Counter[str] = Counter()
+        self.steps = 0
+        self.unfinite = False
+
+    def one_step(self, given: TrainSettings, folder: Path) -> None:
+        """Everything that a training does, with one batch of one epoch."""
+        trainer_settings = given.trainer.model_copy(update={"limit_train_batches": 1, "limit_val_batches": 1})
+        given = given.model_copy(update={"trainer": trainer_settings})
+        quiet_lightning()
+        lightning.seed_everything(given.seed, verbose=False)
+        datamodule, task = build_parts(given)
+        trainer = build_trainer(given, folder, [OneStep(self)])
+        (folder / "checkpoints").mkdir()
+        try:
+            trainer.fit(task, datamodule)
+        finally:
+            self.unfinite |= not all(bool(torch.isfinite(p).all()) for p in task.parameters())
+
+    def __call__(self, words: list[str]) -> None:
+        self.steps, self.unfinite = 0, False
+        out, errors = io.StringIO(), io.StringIO()
+        code = 0
+        sys.argv = ["train", *words]
+        with contextlib.redirect_stderr(errors), contextlib.redirect_stdout(out), warnings.catch_warnings():
+            try:
+                run_command("train", TrainSettings, self.one_step, prepare=begin_or_resume)
+            except SystemExit as end:
+                code = int(end.code or 0)
+        left = [str(path) for path in Path().iterdir()]
+        for path in left:
+            shutil.rmtree(path) if Path(path).is_dir() else Path(path).unlink()
+        lines = errors.getvalue().splitlines()
+        said = f"{words[len(QUIET) :]}: exit code {code}, {lines}"
+        assert not self.unfinite, said
+        if code == 0:
+            assert (self.steps, lines) == (1, []), said
+            self.outcomes["trained"] += 1
+            return
+        assert len(lines) == 1, said
+        assert lines[0].startswith("error: "), said
+        assert "unexpected " not in lines[0].removeprefix("error: ")[:11], said
+        if code == 1 and "diverged" in lines[0]:
+            self.outcomes["stopped"] += 1  # legal, and too large for this network
+            return
+        assert (code, self.steps, left) == (2, 0, []), said
+        self.outcomes["refused"] += 1
+
+
+class OneStep(lightning.Callback):
+    """Count the steps, and end with the first epoch."""
+
+    def __init__(self, tried: Tried) -> None:
+        self.tried = tried
+
+    def on_train_batch_end(self, trainer: lightning.Trainer, *_: Any) -> None:
+        self.tried.steps += 1
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, *_: Any) -> None:
+        trainer.should_stop = True
+
+
+@pytest.fixture
+def tried(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, threads: None) -> Tried:
+    monkeypatch.setattr(sys, "argv", ["train"])
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
+    monkeypatch.chdir(tmp_path)
+    return Tried()
+
+
+def attempt(tried: Tried, examples: int) -> None:
+    """Try command lines; every one must be trained or refused, and both must be common."""
+
+    @settings(
+        max_examples=examples,
+        derandomize=True,
+        database=None,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+        phases=[Phase.generate],
+        report_multiple_bugs=True,
+    )
+    @given(command_lines())
+    def each(words: list[str]) -> None:
+        tried(words)
+
+    each()
+    print(dict(tried.outcomes))
+    total = tried.outcomes.total()
+    assert total >= examples * 0.95  # Hypothesis leaves out what it has had
+    for outcome in ("trained", "refused"):
+        assert tried.outcomes[outcome] >= ENOUGH * total, tried.outcomes
+
+
+@pytest.mark.slow
+@case("settings", "80 random command lines: a finite step, or one line with exit code 2 before it, and no folder")
+def test_a_random_command_line_is_trained_or_refused(tried: Tried) -> None:
+    attempt(tried, 80)
+
+
+@pytest.mark.long
+@case("settings", "2,000 random command lines: a finite step, or one line with exit code 2 before it, and no folder")
+def test_many_random_command_lines_are_trained_or_refused(tried: Tried) -> None:
+    attempt(tried, 2000)

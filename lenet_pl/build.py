@@ -6,10 +6,13 @@ from torch import nn
 from lenet_pl.data.datamodule import ImageDataModule
 from lenet_pl.errors import SettingError
 from lenet_pl.interruption import Interruptible
+from lenet_pl.losses import Loss
 from lenet_pl.model.convnet import ConvNet
-from lenet_pl.settings import LoaderSettings, TrainSettings
+from lenet_pl.model.lenet5_1998 import LeNet1998
+from lenet_pl.settings import AnyModelSettings, LeNet1998Settings, LoaderSettings, TrainSettings
 from lenet_pl.task import ImageClassifier
 
+Network = ConvNet | LeNet1998
 AS_BEGUN = {"resume": False}  # what a run records of itself does not depend on whether it was continued
 
 
@@ -22,7 +25,14 @@ def build_datamodule(settings: TrainSettings) -> ImageDataModule:
         image_size=settings.model.image_size,
         seed=settings.seed,
         limit_train_batches=settings.trainer.limit_train_batches,
+        input_range=settings.input_range,
     )
+
+
+def build_model(settings: AnyModelSettings, channels: int, classes: int) -> Network:
+    """Build the network that the settings specify; see there for what can go wrong."""
+    kind = LeNet1998 if isinstance(settings, LeNet1998Settings) else ConvNet
+    return kind(settings, channels, classes)  # type: ignore[arg-type]
 
 
 def build_parts(
@@ -50,13 +60,14 @@ def build_task(
             f"loss.class_weights: {len(weights)} weights for {len(data.classes)} classes; accepted are balanced, or "
             "one weight per class"
         )
-    model = ConvNet(settings.model, data.channels, len(data.classes))
+    model = build_model(settings.model, data.channels, len(data.classes))
     refuse_batch_of_one(model, settings.loader, len(data.train_set))
     return kind(
         model,
         classes=len(data.classes),
         optimizer=settings.optimizer,
         scheduler=settings.scheduler,
+        loss=Loss(settings.loss.name, settings.loss.rubbish),
         label_smoothing=settings.loss.label_smoothing,
         class_weights=data.class_weights() if weights == "balanced" else torch.tensor(weights) if weights else None,
         gradient_clip_norm=settings.trainer.gradient_clip_norm,

@@ -10,10 +10,11 @@ from typing import Any
 
 import lightning
 import torch
-from lightning.pytorch.callbacks import Checkpoint, EarlyStopping, ModelCheckpoint, RichProgressBar
+from lightning.pytorch.callbacks import Callback, Checkpoint, EarlyStopping, ModelCheckpoint, RichProgressBar
 
 from lenet_pl.atomic import write_text
 from lenet_pl.interruption import Interruptible, Interruption
+from lenet_pl.model.curvature import diagonal_curvature
 from lenet_pl.task import ImageClassifier
 
 DRAWINGS_PER_SECOND = 4  # of the progress bar; each takes the interpreter for some milliseconds
@@ -161,6 +162,27 @@ class LastCheckpoint(Checkpoint):
             steps = "epoch_loop.manual_optimization.optim_step_progress"
             loop[steps] = checkpoint["loops"]["fit_loop"][steps]
             checkpoint["loops"]["fit_loop"] = loop
+
+
+class CurvatureEstimation(Callback):
+    """Tell the optimizer before each epoch how the loss is curved; an epoch that is continued has what it began with.
+
+    Args:
+        samples: training images from which it is estimated.
+    """
+
+    def __init__(self, samples: int) -> None:
+        self.samples = samples
+
+    def on_train_batch_start(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        assert isinstance(pl_module, ImageClassifier)
+        optimizer: Any = trainer.optimizers[0]
+        if pl_module.steps_done == 0:
+            images = trainer.train_dataloader.loader.sample(self.samples)  # type: ignore[union-attr]
+            found = diagonal_curvature(pl_module.model, images.to(pl_module.dtype), pl_module.loss)
+            optimizer.set_curvature(found)
 
 
 class ResumableStopping(EarlyStopping):

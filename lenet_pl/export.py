@@ -9,7 +9,7 @@ from typing import Any
 
 from lenet_pl.command import run_command
 from lenet_pl.errors import DataError, SettingError
-from lenet_pl.settings import ConvNetSettings, validate
+from lenet_pl.settings import validate
 from lenet_pl.settings.export import ExportSettings
 
 PACKAGES = {"torch_export": (), "onnx": ("onnx", "onnxscript", "onnxruntime"), "safetensors": ("safetensors",)}
@@ -136,7 +136,7 @@ def build_classifier(model: Any, description: dict[str, Any]) -> Any:
     """Put the preprocessing that was trained with before a network.
 
     Args:
-        model: a `ConvNet`.
+        model: of `build.build_model`.
         description: the metadata of an exported file.
 
     Returns:
@@ -157,13 +157,14 @@ def load_safetensors(path: Path) -> Any:
     Raises:
         DataError: the file is absent, damaged, or not of this version of lenet_pl.
     """
+    from lenet_pl.build import build_model
     from lenet_pl.exporters import read_safetensors
-    from lenet_pl.model.convnet import ConvNet
+    from lenet_pl.settings.trained import RecordedModel
 
     weights, description = read_safetensors(path)
     try:
-        settings = validate(ConvNetSettings, description["model"])
-        model = ConvNet(settings, description["channels"], len(description["classes"]))
+        settings = validate(RecordedModel, {"model": description["model"]}).model
+        model = build_model(settings, description["channels"], len(description["classes"]))
         model.load_state_dict(weights)
         return build_classifier(model, description)
     except (SettingError, RuntimeError, TypeError, KeyError, ValueError) as error:

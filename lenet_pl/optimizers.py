@@ -1,18 +1,23 @@
 """Optimizers and learning-rate schedulers by name."""
 
+import bisect
+import itertools
 from collections.abc import Iterable
 from typing import Any
 
 from torch import nn, optim
 from torch.optim import lr_scheduler
 
+from lenet_pl.sdlm import Sdlm
 from lenet_pl.settings import (
     AdamSettings,
     CosineSettings,
     ExponentialSettings,
     OneCycleSettings,
+    PassesSettings,
     PlateauSettings,
     RmspropSettings,
+    SdlmSettings,
     Settings,
     SgdSettings,
     StepSettings,
@@ -40,6 +45,8 @@ def build_optimizer(settings: Settings, parameters: Iterable[nn.Parameter], *, f
             nesterov=settings.nesterov,
             fused=fused,
         )
+    if isinstance(settings, SdlmSettings):
+        return Sdlm(parameters, settings.lr, settings.mu)
     assert isinstance(settings, RmspropSettings)
     return optim.RMSprop(
         parameters, settings.lr, settings.alpha, weight_decay=settings.weight_decay, momentum=settings.momentum
@@ -63,6 +70,13 @@ def build_scheduler(settings: Settings, optimizer: optim.Optimizer, steps: int) 
         return {"scheduler": lr_scheduler.StepLR(optimizer, settings.step_size, settings.gamma), "interval": "epoch"}
     if isinstance(settings, ExponentialSettings):
         return {"scheduler": lr_scheduler.ExponentialLR(optimizer, settings.gamma), "interval": "epoch"}
+    if isinstance(settings, PassesSettings):
+        ends, factors = list(itertools.accumulate(settings.epochs)), settings.factors
+
+        def factor(epoch: int) -> float:
+            return factors[bisect.bisect_right(ends, epoch)]
+
+        return {"scheduler": lr_scheduler.LambdaLR(optimizer, factor), "interval": "epoch"}
     if isinstance(settings, CosineSettings):
         scheduler = lr_scheduler.CosineAnnealingLR(optimizer, steps, settings.final_lr)
         return {"scheduler": scheduler, "interval": "step"}

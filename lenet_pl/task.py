@@ -14,6 +14,7 @@ from torchmetrics.classification import MulticlassAccuracy
 from lenet_pl.batch import Batch
 from lenet_pl.errors import DivergenceError
 from lenet_pl.interruption import Interruptible
+from lenet_pl.losses import CROSS_ENTROPY, Loss
 from lenet_pl.optimizers import build_optimizer, build_scheduler
 from lenet_pl.random_numbers import keyed_seed
 from lenet_pl.settings import Settings
@@ -26,7 +27,7 @@ NOTED = ("predictions", "labels")  # of every training image of an epoch
 
 
 class ImageClassifier(lightning.LightningModule):
-    """Cross entropy on logits, accuracy, an optimizer and a scheduler around any model.
+    """A loss of logits, accuracy, an optimizer and a scheduler around any model.
 
     What a step computes stays on the device until the epoch ends; metrics and logs are made from it once an epoch.
 
@@ -35,6 +36,7 @@ class ImageClassifier(lightning.LightningModule):
         classes: K.
         optimizer: settings of one of the kinds in `conf/optimizer/`.
         scheduler: settings of one of the kinds in `conf/scheduler/`.
+        loss: of training; validation and test have cross entropy.
         label_smoothing: share of the target that is spread over all classes; in training only.
         class_weights: float (K,), weight of each class in the training loss.
         gradient_clip_norm: largest norm of the whole gradient; None: any.
@@ -51,6 +53,7 @@ class ImageClassifier(lightning.LightningModule):
         classes: int,
         optimizer: Settings,
         scheduler: Settings,
+        loss: Loss = CROSS_ENTROPY,
         label_smoothing: float = 0.0,
         class_weights: Tensor | None = None,
         gradient_clip_norm: float | None = None,
@@ -64,7 +67,7 @@ class ImageClassifier(lightning.LightningModule):
         # The function, not the module, so that names of weights stay and the model can still be traced and exported
         self.compiled = torch.compile(self.model.forward, mode=compile_mode) if compile_mode else None
         self.optimizer_settings, self.scheduler_settings = optimizer, scheduler
-        self.label_smoothing, self.gradient_clip_norm = label_smoothing, gradient_clip_norm
+        self.loss, self.label_smoothing, self.gradient_clip_norm = loss, label_smoothing, gradient_clip_norm
         self.seed, self.interruptible = seed, interruptible or Interruptible()
         self.drops_out = any(isinstance(module, nn.Dropout) for module in self.modules())
         self.automatic_optimization = False  # a training step of Lightning's takes several optimizer steps
@@ -109,9 +112,7 @@ class ImageClassifier(lightning.LightningModule):
             if self.drops_out:
                 torch.manual_seed(keyed_seed("dropout", self.seed, epoch, self.steps_done, self.global_rank))
             logits = self(batch.images.to(self.dtype))
-            loss = functional.cross_entropy(
-                logits, batch.labels, weight=self.class_weights, label_smoothing=self.label_smoothing
-            )
+            loss = self.loss(logits, batch.labels, self.class_weights, self.label_smoothing)
             learn(loss if batch.weight == 1 else loss * batch.weight)
             self.step_rates.append(groups[0]["lr"])
             if scheduler:

@@ -9,11 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lenet_pl.build import Network, build_model
 from lenet_pl.checkpoint import load_checkpoint
 from lenet_pl.data.datamodule import ImageDataModule
 from lenet_pl.data.transform import ModelInput
 from lenet_pl.errors import DataError, SettingError
-from lenet_pl.model.convnet import ConvNet
 from lenet_pl.settings import AugmentSettings, DataSettings, validate
 from lenet_pl.settings.trained import RecordedSettings, TrainedSettings
 
@@ -28,7 +28,7 @@ class TrainedRun:
     folder: Path  # of the run, or the one that the checkpoint lies in
     checkpoint: Path
     settings: RecordedSettings
-    model: ConvNet  # in evaluation mode, on the CPU
+    model: Network  # in evaluation mode, on the CPU
     to_input: ModelInput
     classes: tuple[str, ...]
     side: int  # px, height and width of the images of its data, before they reach the model's size
@@ -133,7 +133,7 @@ def load_run(checkpoint: Path) -> TrainedRun:
     try:
         settings = validate(RecordedSettings, given["settings"])
         classes = tuple(str(name) for name in given["classes"])
-        model = ConvNet(settings.model, given["channels"], len(classes))
+        model = build_model(settings.model, given["channels"], len(classes))
         to_input = ModelInput(
             settings.model.image_size, settings.data.fit, given["mean"], given["std"], given["background"]
         )

@@ -11,12 +11,19 @@ import torch
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 
-from lenet_pl.callbacks import BestCheckpoint, EpochRecorder, LastCheckpoint, ProgressBar, ResumableStopping
+from lenet_pl.callbacks import (
+    BestCheckpoint,
+    CurvatureEstimation,
+    EpochRecorder,
+    LastCheckpoint,
+    ProgressBar,
+    ResumableStopping,
+)
 from lenet_pl.checkpoint import AtomicCheckpointIO
 from lenet_pl.errors import SettingError
 from lenet_pl.interruption import Interruptible
 from lenet_pl.optimizers import best_is
-from lenet_pl.settings import TrainerSettings, TrainSettings
+from lenet_pl.settings import SdlmSettings, TrainerSettings, TrainSettings
 from lenet_pl.slurm import job_environment
 
 
@@ -67,6 +74,8 @@ def build_callbacks(settings: TrainSettings, folder: Path, interruptible: Interr
     """Build what watches the training. Order matters: the recorder's figures are part of the checkpoints."""
     given = settings.callbacks
     callbacks: list[Callback] = [EpochRecorder(folder, settings.trainer.log_every_n_steps)]
+    if isinstance(settings.optimizer, SdlmSettings):
+        callbacks.append(CurvatureEstimation(settings.optimizer.samples))
     if given.early_stopping:
         stopping = given.early_stopping
         callbacks.append(

@@ -1,6 +1,7 @@
 """ImageDataModule: a source, its fixed split, and loaders for Lightning."""
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import lightning
@@ -30,6 +31,7 @@ class ImageDataModule(lightning.LightningDataModule):
         image_size: px, from the model.
         seed: of order and augmentation, never of the split.
         limit_train_batches: of an epoch; None: all.
+        input_range: what grey levels 0 and 255 become; None: mean 0 and standard deviation 1.
 
     Raises:
         DataError: files are absent or damaged.
@@ -45,6 +47,7 @@ class ImageDataModule(lightning.LightningDataModule):
         image_size: int,
         seed: int,
         limit_train_batches: int | None = None,
+        input_range: Sequence[float] | None = None,
     ) -> None:
         super().__init__()
         self.loader, self.seed, self.limit_train_batches = loader, seed, limit_train_batches
@@ -68,7 +71,10 @@ class ImageDataModule(lightning.LightningDataModule):
             self.source.test,
         )
         mean, std = self.source.mean, self.source.std
-        if mean is None or std is None:
+        if input_range:
+            low, high = input_range
+            mean, std = ((value / (high - low),) * self.source.channels for value in (-low, 1.0))
+        elif mean is None or std is None:
             mean, std = pixel_statistics(self.train_set)
         self.to_input = ModelInput(image_size, data.fit, mean, std, self.source.background)
         self.augment = Augment(augment, self.to_input.background)

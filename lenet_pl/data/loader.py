@@ -64,6 +64,12 @@ class BatchLoader:
     def __iter__(self) -> Iterator[Batch]:
         return self.batches()
 
+    def sample(self, count: int) -> Tensor:
+        """Choose images at random, the same ones for the same seed and epoch; not augmented, float (B, C, H, W)."""
+        order = torch.randperm(len(self.images), generator=keyed_generator("sample", self.seed, self.epoch()))
+        chosen = self.images[order[:count].to(self.images.labels.device)]
+        return self.to_input(chosen.images.to(self.device))
+
     def batches(self, first: int = 0) -> Iterator[Batch]:
         """Make the batches of the current epoch from step `first` on; those before it cost nothing."""
         epoch = self.epoch()

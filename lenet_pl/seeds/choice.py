@@ -73,6 +73,12 @@ def find_obstacle(settings: TrainSettings, networks: int) -> str | None:
         return "networks compiled by torch.compile cannot be stacked"
     if settings.trainer.profiler:
         return "a profiler would take what all do for what one does"
+    if settings.model.architecture != "convnet":
+        return f"networks of {settings.model.architecture} cannot be stacked"
+    if settings.loss.name != "cross_entropy":
+        return f"the loss {settings.loss.name} has one network at a time"
+    if settings.optimizer.name == "sdlm":
+        return "sdlm estimates the curvature of one network at a time"
     if precision != "32-true":  # the others set for a whole process, or a thread, what one training needs
         return f"precision {precision} cannot be trained at once"
     if kind == "mps":

@@ -27,12 +27,14 @@ from lenet_pl.settings.learning import (
     LossSettings,
     NoSchedulerSettings,
     OneCycleSettings,
+    PassesSettings,
     PlateauSettings,
     RmspropSettings,
+    SdlmSettings,
     SgdSettings,
     StepSettings,
 )
-from lenet_pl.settings.model import ConvNetSettings
+from lenet_pl.settings.model import AnyModelSettings, ConvNetSettings, LeNet1998Settings
 from lenet_pl.settings.train import (
     CallbacksSettings,
     CheckpointSettings,
@@ -47,6 +49,7 @@ from lenet_pl.settings.validation import nearest_key, setting_keys, validate
 __all__ = [
     "AdamSettings",
     "AnyDataSettings",
+    "AnyModelSettings",
     "AnyOptimizerSettings",
     "AnySchedulerSettings",
     "ArraysDataSettings",
@@ -62,14 +65,17 @@ __all__ = [
     "ExponentialSettings",
     "FakeDataSettings",
     "FolderDataSettings",
+    "LeNet1998Settings",
     "LoaderSettings",
     "LoggerSettings",
     "LossSettings",
     "NamedDataSettings",
     "NoSchedulerSettings",
     "OneCycleSettings",
+    "PassesSettings",
     "PlateauSettings",
     "RmspropSettings",
+    "SdlmSettings",
     "Settings",
     "SgdSettings",
     "SplitSettings",

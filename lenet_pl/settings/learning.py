@@ -1,17 +1,28 @@
 """Settings of the groups `optimizer` and `scheduler` and of `loss`."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from lenet_pl.settings.types import Count, Metric, NotNegative, Positive, Probability, Settings, Share
 
 
 class LossSettings(Settings):
-    """Cross entropy and its weights."""
+    """What the training makes small."""
 
+    name: Literal["cross_entropy", "penalty", "map"]
+    rubbish: Annotated[float, Field(ge=0, le=1000)]  # j of map: distance beyond which nothing has to be pushed
     label_smoothing: Probability
     class_weights: Literal["balanced"] | Annotated[list[Positive], Field(min_length=2)] | None
+
+    @field_validator("label_smoothing", "class_weights")
+    @classmethod
+    def _only_of_cross_entropy(cls, value: Any, info: ValidationInfo) -> Any:
+        name = info.data.get("name", "cross_entropy")
+        if value and name != "cross_entropy":
+            nothing = "0" if info.field_name == "label_smoothing" else "null"
+            raise ValueError(f"got {value} beside loss.name={name}; accepted is {nothing}, or loss.name=cross_entropy")
+        return value
 
 
 class AdamSettings(Settings):
@@ -50,6 +61,15 @@ class RmspropSettings(Settings):
     alpha: Probability
 
 
+class SdlmSettings(Settings):
+    """Stochastic diagonal Levenberg-Marquardt: steps of lr / (mu + h). Source: LeCun et al. 1998."""
+
+    name: Literal["sdlm"]
+    lr: Annotated[float, Field(gt=0, le=1000)]
+    mu: Positive  # keeps steps small where the loss is hardly curved
+    samples: Count  # training images from which h is estimated before each epoch
+
+
 class PlateauSettings(Settings):
     """Multiply the lr by `factor` after `patience` epochs without a better `monitor`."""
 
@@ -72,6 +92,24 @@ class ExponentialSettings(Settings):
 
     name: Literal["exponential"]
     gamma: Annotated[float, Field(gt=0, le=1)]
+
+
+class PassesSettings(Settings):
+    """Multiply the lr by the first of `factors` for the first of `epochs`, and so on; the last one stays."""
+
+    name: Literal["passes"]
+    epochs: Annotated[list[Count], Field(min_length=1)]
+    factors: Annotated[list[Annotated[float, Field(gt=0, le=1000)]], Field(min_length=2)]
+
+    @field_validator("factors")
+    @classmethod
+    def _one_more_than_epochs(cls, factors: list[float], info: ValidationInfo) -> list[float]:
+        lengths = info.data.get("epochs", factors[1:])
+        if len(factors) != len(lengths) + 1:
+            raise ValueError(
+                f"got {len(factors)} beside {len(lengths)} scheduler.epochs; accepted is one more, for the rest"
+            )
+        return factors
 
 
 class CosineSettings(Settings):
@@ -97,8 +135,16 @@ class NoSchedulerSettings(Settings):
     name: Literal["none"]
 
 
-AnyOptimizerSettings = Annotated[AdamSettings | SgdSettings | RmspropSettings, Field(discriminator="name")]
+AnyOptimizerSettings = Annotated[
+    AdamSettings | SgdSettings | RmspropSettings | SdlmSettings, Field(discriminator="name")
+]
 AnySchedulerSettings = Annotated[
-    PlateauSettings | StepSettings | ExponentialSettings | CosineSettings | OneCycleSettings | NoSchedulerSettings,
+    PlateauSettings
+    | StepSettings
+    | ExponentialSettings
+    | PassesSettings
+    | CosineSettings
+    | OneCycleSettings
+    | NoSchedulerSettings,
     Field(discriminator="name"),
 ]

@@ -38,5 +38,16 @@ class ConvNetSettings(Settings):
         return self
 
 
+class LeNet1998Settings(Settings):
+    """LeNet-5 as published; its sizes are the paper's."""
+
+    architecture: Literal["lenet5_1998"]
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.\-]+$")]
+    image_size: Literal[32]  # px, height and width
+
+
+AnyModelSettings = Annotated[ConvNetSettings | LeNet1998Settings, Field(discriminator="architecture")]
+
+
 def _as_list(value: int | list[int]) -> list[int]:
     return value if isinstance(value, list) else [value]

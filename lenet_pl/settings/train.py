@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 from pydantic import Field, ValidationInfo, field_validator
 
 from lenet_pl.settings.data import AnyDataSettings, AugmentSettings, LoaderSettings
-from lenet_pl.settings.learning import AnyOptimizerSettings, AnySchedulerSettings, LossSettings
-from lenet_pl.settings.model import ConvNetSettings
+from lenet_pl.settings.learning import AnyOptimizerSettings, AnySchedulerSettings, LossSettings, SdlmSettings
+from lenet_pl.settings.model import AnyModelSettings, ConvNetSettings
 from lenet_pl.settings.types import Count, Metric, NotNegative, Positive, Settings, Threads, cores
 
 
@@ -68,6 +68,7 @@ class LoggerSettings(Settings):
     csv: bool
 
 
+Grey = Annotated[float, Field(ge=-1000, le=1000)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
 
@@ -86,7 +87,8 @@ class TrainSettings(Settings):
     data: AnyDataSettings
     loader: LoaderSettings
     augment: AugmentSettings
-    model: ConvNetSettings
+    input_range: Annotated[list[Grey], Field(min_length=2, max_length=2)] | None  # of grey levels 0 and 255
+    model: AnyModelSettings
     loss: LossSettings
     optimizer: AnyOptimizerSettings
     scheduler: AnySchedulerSettings
@@ -100,6 +102,36 @@ class TrainSettings(Settings):
         if not test and info.data.get("train") is False:
             raise ValueError("got false beside train=false, which leaves nothing to do; accepted is one of them true")
         return test
+
+    @field_validator("input_range")
+    @classmethod
+    def _black_is_not_white(cls, levels: list[float] | None) -> list[float] | None:
+        if levels and abs(levels[0] - levels[1]) < 1e-3:
+            raise ValueError(f"got {levels}; accepted is null, or two numbers that are 0.001 apart or more")
+        return levels
+
+    @field_validator("loss")
+    @classmethod
+    def _a_penalty_has_an_end(cls, loss: LossSettings, info: ValidationInfo) -> LossSettings:
+        if loss.name == "penalty" and isinstance(info.data.get("model"), ConvNetSettings):
+            raise ValueError(
+                "got name=penalty, which has no smallest value where outputs are no distances; accepted is "
+                "cross_entropy or map, or model=lenet5_1998"
+            )
+        return loss
+
+    @field_validator("optimizer")
+    @classmethod
+    def _curvature_is_known(cls, optimizer: AnyOptimizerSettings, info: ValidationInfo) -> AnyOptimizerSettings:
+        model, loss = info.data.get("model"), info.data.get("loss")
+        if not isinstance(optimizer, SdlmSettings):
+            return optimizer
+        if isinstance(model, ConvNetSettings) and "batch" in (model.norm, model.hidden_norm):
+            key = "model.norm" if model.norm == "batch" else "model.hidden_norm"
+            raise ValueError(f"got sdlm, which cannot take batch normalisation; accepted is another, or {key}=none")
+        if loss and loss.class_weights:
+            raise ValueError("got sdlm, which knows no class weights; accepted is another, or loss.class_weights=null")
+        return optimizer
 
     @field_validator("seeds")
     @classmethod

@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import ConfigDict, Field
 
 from lenet_pl.settings.data import AnyDataSettings, LoaderSettings
-from lenet_pl.settings.model import ConvNetSettings
+from lenet_pl.settings.model import AnyModelSettings
 from lenet_pl.settings.types import Settings
 
 Place = Annotated[str, Field(min_length=1)]
@@ -20,6 +20,12 @@ class TrainedSettings(Settings):
     traceback: bool
 
 
+class RecordedModel(Settings):
+    """What builds a network again, less channels and classes."""
+
+    model: AnyModelSettings
+
+
 class RecordedSettings(Settings):
     """What later use needs of the settings in a checkpoint; another version may train with other keys."""
 
@@ -28,4 +34,4 @@ class RecordedSettings(Settings):
     seed: int
     data: AnyDataSettings
     loader: LoaderSettings
-    model: ConvNetSettings
+    model: AnyModelSettings

@@ -54,10 +54,11 @@ def _key(problem: Any, values: Any) -> str:
             here = here[part] if part < len(here) else None
         elif known:
             here = here[part]
-        elif part is not loc[-1] or not isinstance(here, dict) or here.get("name") == part:
+        elif part is not loc[-1] or not isinstance(here, dict) or part in (here.get("name"), here.get("architecture")):
             continue
         parts.append(str(part))
-    return ".".join([*parts, "name"] if problem["type"] == "union_tag_invalid" else parts)
+    tag = [problem["ctx"]["discriminator"].strip("'")] if problem["type"] == "union_tag_invalid" else []
+    return ".".join([*parts, *tag])
 
 
 def _line(key: str, problems: list[Any], values: dict[str, Any]) -> str:
@@ -69,7 +70,7 @@ def _line(key: str, problems: list[Any], values: dict[str, Any]) -> str:
         return f"{key}: no value given; a value is required"
     if first["type"] == "value_error":
         return f"{key}: {first['msg'].removeprefix('Value error, ')}"
-    came = first["input"]["name"] if first["type"] == "union_tag_invalid" else first["input"]
+    came = first["ctx"]["tag"] if first["type"] == "union_tag_invalid" else first["input"]
     accepted = " or ".join(dict.fromkeys(_accepted(problem) for problem in problems))
     near = did_you_mean(str(came), re.findall("'([^']+)'", accepted))
     return f"{key}: got {came!r}; accepted is {accepted}" + (f"; {near}" if near else "")

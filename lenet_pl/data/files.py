@@ -40,6 +40,8 @@ def read_files(
     Raises:
         DataError: a file is damaged or not to be had; the message names files, places and a way out.
     """
+    if root.exists() and not root.is_dir():
+        raise DataError(f"data_root: {root} is a file; accepted is a folder, which is made if need be")
     missing = [file for file in files if _find(published, file, root) is None]
     if missing and not download:
         raise _absent(name, published, missing, root, "data.download=false")
@@ -119,6 +121,8 @@ def _download(name: str, published: Published, missing: list[DataFile], root: Pa
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder / ".lock"):
+            for part in folder.glob("*.part"):  # of a process that was killed; none is at work but this one
+                part.unlink()
             for file in [published.archive] if published.archive else missing:
                 if not (folder / file.name).is_file():  # another process may have been here in the meantime
                     _fetch(published.url + file.name, folder / file.name, file)

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from promise import case
 
 from lenet_pl.data.catalogue import DataFile, Published
 from lenet_pl.data.files import read_files
@@ -223,7 +224,14 @@ def test_threads_at_once_read_the_same_and_fetch_once(serve: Serve, tmp_path: Pa
     assert sorted(asked) == ["/a.gz", "/b.gz"]
 
 
-def test_processes_at_once_read_the_same_and_fetch_once(serve: Serve, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "count",
+    [
+        pytest.param(n, marks=case("data", f"{n} processes that download one set at once: each file is fetched once"))
+        for n in (2, 8)
+    ],
+)
+def test_processes_at_once_read_the_same_and_fetch_once(count: int, serve: Serve, tmp_path: Path) -> None:
     published, asked = mirrored(serve, tmp_path)
     (tmp_path / "published").write_bytes(pickle.dumps(published))
     code = (
@@ -233,7 +241,9 @@ def test_processes_at_once_read_the_same_and_fetch_once(serve: Serve, tmp_path: 
         "print(*map(len, c))"
     )
     command = [sys.executable, "-c", code, str(tmp_path / "published"), str(tmp_path / "root")]
-    processes = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=dict(os.environ)) for _ in range(2)]
+    processes = [
+        subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=dict(os.environ)) for _ in range(count)
+    ]
     for process in processes:
         output, _ = process.communicate(timeout=60)
         assert process.returncode == 0

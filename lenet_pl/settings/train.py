@@ -133,6 +133,14 @@ class TrainSettings(Settings):
             raise ValueError("got sdlm, which knows no class weights; accepted is another, or loss.class_weights=null")
         return optimizer
 
+    @field_validator("scheduler")
+    @classmethod
+    def _momentum_can_be_cycled(cls, scheduler: AnySchedulerSettings, info: ValidationInfo) -> AnySchedulerSettings:
+        optimizer = info.data.get("optimizer")
+        if getattr(scheduler, "cycle_momentum", False) and optimizer and optimizer.name == "sdlm":
+            raise ValueError("cycle_momentum: got true with optimizer=sdlm, which has no momentum; accepted is false")
+        return scheduler
+
     @field_validator("seeds")
     @classmethod
     def _no_seed_twice(cls, seeds: list[int] | None) -> list[int] | None:

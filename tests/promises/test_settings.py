@@ -30,6 +30,10 @@ IMPOSSIBLE = {
         ["optimizer=sgd", "optimizer.momentum=0", "optimizer.nesterov=true"],
         ["nesterov=true needs momentum > 0"],
     ),
+    "cycled momentum of an optimizer that has none": (
+        ["optimizer=sdlm", "scheduler=onecycle", "scheduler.cycle_momentum=true"],
+        ["cycle_momentum: got true with optimizer=sdlm", "accepted is false"],
+    ),
     "beta beyond 1": (["optimizer.betas=[0.9,1.1]"], ["optimizer.betas", "got 1.1", "less than 1"]),
     "one beta": (["optimizer.betas=[0.9]"], ["optimizer.betas: got [0.9]", "2"]),
     "eps of 0": (["optimizer.eps=0"], ["optimizer.eps: got 0", "greater than 0"]),

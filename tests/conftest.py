@@ -31,7 +31,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     path = config.getoption("--promises")
     if path and not hasattr(config, "workerinput"):  # workers of xdist report to the process that writes
-        config.pluginmanager.register(PromiseTable(path))
+        config.pluginmanager.register(PromiseTable(path, config.option.markexpr))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -22,9 +22,9 @@ AREAS = {
 HEADER = """\
 # What is promised, and the tests that hold it
 
-Made by `make promises` from the tests. A case is one input with one outcome that can be seen; the test of the same line
-looks at it. Where a common case does not apply to this project, the nearest one that does stands in its place and says
-so.
+Made from the tests by `make promises`, this time of those with the marks `{marks}`. A case is one input with one
+outcome that can be seen; the test of the same line looks at it. Where a common case does not apply to this project, the
+nearest one that does stands in its place and says so.
 """
 
 
@@ -59,10 +59,11 @@ class PromiseTable:
 
     Args:
         path: Markdown file that is written.
+        marks: expression that the tests were chosen by.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, marks: str) -> None:
+        self.path, self.marks = path, marks
         self.cases: dict[str, dict[str, Case]] = {area: {} for area in AREAS}
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
@@ -83,7 +84,7 @@ class PromiseTable:
     def text(self) -> str:
         """Markdown: figures for each area, then its cases."""
         columns = ("cases", "needed", "passed", "failed", "skipped")
-        lines = [HEADER, f"| area | {' | '.join(columns)} |", "|:-|" + "-:|" * len(columns)]
+        lines = [HEADER.format(marks=self.marks), f"| area | {' | '.join(columns)} |", "|:-|" + "-:|" * len(columns)]
         total: dict[str, int] = defaultdict(int)
         for area, (needed, _) in AREAS.items():
             outcomes = [one.outcome for one in self.cases[area].values()]

@@ -73,10 +73,10 @@ class LeNet1998(nn.Module):
             output=RBFOutput(codes[:classes]),
         )
         self.classifier = nn.Sequential(layers)
-        self.reset_parameters()
+        self.reset_parameters(settings.fan_in_exponent)
 
-    def reset_parameters(self) -> None:
-        """Draw weights and biases uniformly from ±2.4/F, where F is the number of inputs of a unit."""
+    def reset_parameters(self, exponent: float) -> None:
+        """Draw weights and biases uniformly from ±2.4/F**exponent, where F is the number of inputs of a unit."""
         for layer in self.modules():
             if isinstance(layer, SparseConv2d):
                 # One F for each connection, and one for each output map
@@ -89,7 +89,7 @@ class LeNet1998(nn.Module):
                 bounds = {name: torch.tensor(inputs) for name, _ in layer.named_parameters(recurse=False)}
             for name, inputs_of in bounds.items():
                 with torch.no_grad():
-                    layer.get_parameter(name).uniform_(-1, 1).mul_(2.4 / inputs_of)
+                    layer.get_parameter(name).uniform_(-1, 1).mul_(2.4 / inputs_of**exponent)
 
     def forward(self, images: Tensor) -> Tensor:
         """Map normalised images, float (B, C, 32, 32), to logits (B, K): minus the squared distances y of the paper."""

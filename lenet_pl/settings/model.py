@@ -44,6 +44,7 @@ class LeNet1998Settings(Settings):
     architecture: Literal["lenet5_1998"]
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.\-]+$")]
     image_size: Literal[32]  # px, height and width
+    fan_in_exponent: Annotated[float, Field(ge=0, le=1)]  # initial weights: uniform in ±2.4 / inputs**exponent
 
 
 AnyModelSettings = Annotated[ConvNetSettings | LeNet1998Settings, Field(discriminator="architecture")]

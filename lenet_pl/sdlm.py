@@ -39,6 +39,8 @@ class Sdlm(optim.Optimizer):
                 loss = closure()
         for group in self.param_groups:
             learned = [p for p in group["params"] if p.grad is not None]
+            if not learned:
+                continue
             gradients = [p.grad for p in learned]
             damped = torch._foreach_add([self.state[p]["curvature"] for p in learned], group["mu"])
             torch._foreach_addcdiv_(learned, gradients, damped, value=-group["lr"])

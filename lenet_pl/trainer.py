@@ -158,4 +158,6 @@ def quiet_lightning() -> None:
     warnings.filterwarnings("ignore", r".*isinstance\(treespec, LeafSpec\).*is deprecated")  # Lightning 2.6, torch 2.15
     warnings.filterwarnings("ignore", r"The number of training batches .* is smaller than the logging interval")
     warnings.filterwarnings("ignore", r"The `srun` command is available")  # that a machine has SLURM is no reason
+    # A run that is continued at the end of an epoch took its steps before
+    warnings.filterwarnings("ignore", r"Detected call of `lr_scheduler\.step\(\)` before `optimizer\.step\(\)`")
     warnings.filterwarnings("ignore", r"Checkpoint directory .* exists and is not empty")

@@ -71,9 +71,10 @@ def _before_distances(values: Tensor, codes: Tensor, shares: Tensor) -> Tensor:
 
     The penalty y_D has 2; what pushes classes away takes off its shares of that, and adds how far it is spread.
     """
-    slopes = 2 * (values[:, None] - codes)  # of y
-    mean = (shares[:, :, None] * slopes).sum(1)
-    return 2 * (1 - shares.sum(1, keepdim=True)) + (shares[:, :, None] * slopes.square()).sum(1) - mean.square()
+    slopes, weights = 2 * (values[:, None] - codes), shares[:, :, None]  # slopes of y
+    mean = (weights * slopes).sum(1, keepdim=True)
+    left = (1 - weights.sum(1)).clamp(min=0)
+    return 2 * left + (weights * (slopes - mean).square()).sum(1) + left * mean[:, 0].square()
 
 
 def _before_sums(layer: nn.Module, given: Tensor, second: Tensor) -> tuple[Tensor, dict[str, Tensor]]:

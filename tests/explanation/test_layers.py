@@ -2,6 +2,7 @@ import pytest
 import torch
 from conftest import Compose
 
+from lenet_pl.build import build_model
 from lenet_pl.composition import conf_dir
 from lenet_pl.data.transform import ModelInput
 from lenet_pl.explanation.layers import draw_layers
@@ -15,7 +16,7 @@ MODELS = sorted(file.stem for file in (conf_dir() / "model").glob("*.yaml"))
 @pytest.mark.parametrize("name", MODELS)
 def test_every_network_shows_its_filters_and_feature_maps(name: str, channels: int, compose: Compose) -> None:
     settings = compose(f"model={name}").model
-    model = ConvNet(settings, channels, 10).train()
+    model = build_model(settings, channels, 10).train()
     before = {key: value.clone() for key, value in model.state_dict().items()}
     to_input = ModelInput(settings.image_size, "pad", [0.5] * channels, [0.5] * channels)
     image = torch.randint(0, 256, (channels, 28, 28), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
@@ -24,7 +25,8 @@ def test_every_network_shows_its_filters_and_feature_maps(name: str, channels: i
     for figure in figures.values():
         figure.canvas.draw()
     shown = [text.get_text() for text in figures["feature_maps"].axes[0].texts]
-    wanted = [width for stage in settings.channels for width in stage]
+    stages = getattr(settings, "channels", [[6], [16]])  # LeNet-5 of 1998 has no choice
+    wanted = [width for stage in stages for width in stage]
     counts = [text.partition(": ")[2].partition(" maps")[0] for text in shown if text.startswith("conv")]
     assert counts == [str(width) for width in wanted]
     assert model.training  # and no statistics of a batch of one were taken over

@@ -25,6 +25,7 @@ Run = Callable[..., tuple[int, list[str]]]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--soak-minutes", type=float, default=20, help="how long test_soak.py works")
     parser.addoption("--promises", type=Path, metavar="FILE", help="write the table of promises and their cases")
 
 

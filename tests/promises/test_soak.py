@@ -150,8 +150,8 @@ def test_nothing_leaks(client: Client, compose: Compose, tmp_path: Path, pytestc
     first, last = late[0], late[-1]
     print(
         f"\n{seconds / 60:.0f} minutes, {len(samples)} cycles, answers {dict(client.answers)}; after a third and at "
-        f"the end: {first.memory:.0f} and {last.memory:.0f} MB (line: {growth:+.1f}), {first.handles} and {last.handles} "
-        f"handles, {first.threads} and {last.threads} threads"
+        f"the end: {first.memory:.0f} and {last.memory:.0f} MB (line: {growth:+.1f}), {first.handles} and "
+        f"{last.handles} handles, {first.threads} and {last.threads} threads"
     )
     assert client.wrong == []
     assert min(client.answers[status] for status in (200, 422)) > len(samples)

@@ -50,7 +50,7 @@ def test_help_lists_the_groups_of_the_verb_alone(
     verb: str, wanted: bool, tmp_path: Path, command_environment: dict[str, str]
 ) -> None:
     text = answer(tmp_path, command_environment, f"lenet_pl.{verb}", "--help")
-    assert "\noptimizer: adam, adamw, rmsprop, sgd\n" in text
+    assert "\noptimizer: adam, adamw, rmsprop, sdlm, sgd\n" in text
     assert ("\nsearch: architecture, learning, regularisation\n" in text) == wanted
     assert f"{conf_dir()} say what each means and its unit" in text
 

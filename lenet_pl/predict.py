@@ -14,6 +14,7 @@ from lenet_pl.errors import DataError, printable
 from lenet_pl.photo.find import find_images
 from lenet_pl.settings.predict import PredictSettings
 
+FORMULA = ("=", "+", "-", "@")  # with which text begins that spreadsheets would compute; no probability does
 ON_SHEET = 60  # photos on the contact sheet; the tables have all
 
 
@@ -101,9 +102,10 @@ def write_tables(
         writer.writerow([*columns, *(f"probability of {name}" for name in classes), "error"])
         for row in predictions:
             each = row.get("probabilities", {})
-            writer.writerow(
+            cells = (
                 [row.get(c, "") for c in columns] + [each.get(name, "") for name in classes] + [row.get("error", "")]
             )
+            writer.writerow([f"'{cell}" if str(cell).startswith(FORMULA) else cell for cell in cells])
 
 
 def print_table(predictions: Sequence[dict[str, Any]], folder: Path) -> None:

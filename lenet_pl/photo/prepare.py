@@ -1,6 +1,8 @@
 """The user's own image: read with care, and brought to the form of the images that a network was trained on."""
 
 import io
+import stat
+import warnings
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -75,7 +77,7 @@ def read_photo(source: Path | bytes, name: str) -> Image.Image:
     if kind is None:
         raise DataError(f"{name}: neither PNG nor JPEG by its content; {ACCEPTED}")
     try:
-        with kind(io.BytesIO(source)) as image:
+        with warnings.catch_warnings(action="ignore"), kind(io.BytesIO(source)) as image:  # of damaged EXIF
             wrong = _beyond_limits(image)
             if not wrong:
                 image.load()
@@ -193,8 +195,10 @@ def _pixels(grey: ink.Grey) -> Tensor:
 
 
 def _content(file: Path, name: str) -> bytes:
-    """Read a file, but not one that is too large to be taken or that never ends."""
+    """Read a file, but not one that is too large to be taken, that never ends, or that never begins."""
     try:
+        if not file.is_dir() and not stat.S_ISREG(file.stat().st_mode):
+            raise DataError(f"{name}: a pipe, device or socket; {ACCEPTED}")
         with file.open("rb") as stream:
             return stream.read(MAX_BYTES + 1)
     except OSError as error:

@@ -105,10 +105,6 @@ STATES: dict[str, tuple[str, Spoil]] = {
 }
 
 
-def case_of(what: str) -> pytest.MarkDecorator:
-    return case("data", f"{what}: one line that names the file, exit code not 0, nothing trained")
-
-
 @needs_fashion
 @pytest.mark.parametrize(
     ("name", "spoil"),

@@ -98,7 +98,7 @@ def refused(digits_run: Path, compose: Compose, tmp_path: Path) -> Refused:
     return _refused
 
 
-@case("strangers", "a pickle payload in a local checkpoint: refused by every verb and by resume, nothing is run")
+@case("strangers", "a pickle payload in a local checkpoint: refused as ckpt=, in run= and by resume, nothing is run")
 def test_payload_local(refused: Refused, content: dict[str, Any], marker: Path, tmp_path: Path) -> None:
     torch.save(content | {"payload": Payload(marker)}, tmp_path / "evil.ckpt")
     assert "it holds more than tensors and plain values" in refused(tmp_path / "evil.ckpt")

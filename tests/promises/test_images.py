@@ -1,0 +1,208 @@
+"""Images of strangers are read within limits; names and requests of strangers do no harm. More is in tests/photo."""
+
+import csv
+import io
+import os
+import resource
+import struct
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from fastapi.testclient import TestClient
+from PIL import Image
+from promise import case
+
+from lenet_pl import composition
+from lenet_pl.demo.server import KIND, MAX_UPLOAD, create_app, listen
+from lenet_pl.errors import DataError, SettingError
+from lenet_pl.photo.find import find_images
+from lenet_pl.photo.prepare import MAX_SIDE, read_photo
+from lenet_pl.predict import predict
+from lenet_pl.settings.predict import PhotoSettings, PredictSettings
+from lenet_pl.trained import TrainedRun, load_run
+
+AUTO = PhotoSettings(invert="auto", clean="auto", centre="auto")
+
+
+@pytest.fixture(scope="module")
+def run(digits_run: Path) -> TrainedRun:
+    return load_run(digits_run / "checkpoints" / "best.ckpt")
+
+
+def encoded(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
+    stream = io.BytesIO()
+    image.save(stream, kind, **options)
+    return stream.getvalue()
+
+
+def chunk(name: bytes, content: bytes) -> bytes:
+    body = name + content
+    return struct.pack(">I", len(content)) + body + struct.pack(">I", zlib.crc32(body))
+
+
+NOISE = Image.effect_noise((60, 60), 60)
+
+
+@case("images", "a pipe in the place of a file: refused at once, without waiting for who may write to it")
+def test_a_pipe(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.png")
+    with pytest.raises(DataError, match=r"^pipe\.png: a pipe, device or socket; accepted are PNG and JPEG"):
+        read_photo(tmp_path / "pipe.png", "pipe.png")
+
+
+@pytest.mark.skipif(not Path("/dev/zero").exists(), reason="needs /dev/zero")
+@case("images", "a device that never ends: refused, nothing is read")
+def test_a_device() -> None:
+    with pytest.raises(DataError, match=r"^zero: a pipe, device or socket; accepted are PNG and JPEG"):
+        read_photo(Path("/dev/zero"), "zero")
+
+
+@case("images", "a symbolic link to itself and a directory named x.png: the first is named, in the second one looks")
+def test_links_and_directories(tmp_path: Path) -> None:
+    (tmp_path / "loop.png").symlink_to("loop.png")
+    [loop] = find_images([str(tmp_path / "loop.png")])
+    with pytest.raises(DataError, match=r"^loop\.png: Too many levels of symbolic links; accepted are"):
+        read_photo(loop, "loop.png")
+    (tmp_path / "x.png").mkdir()
+    with pytest.raises(DataError, match=r"x\.png has no images"):
+        find_images([str(tmp_path / "x.png")])
+    (tmp_path / "x.png" / "digit.png").write_bytes(encoded(NOISE))
+    assert find_images([str(tmp_path / "x.png")]) == [tmp_path / "x.png" / "digit.png"]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param(content, id=kind, marks=case("images", f"{kind}, named .png: one line, no other decoder is asked"))
+        for kind, content in {
+            "ICO": encoded(NOISE, "ICO"),
+            "PPM": encoded(NOISE, "PPM"),
+            "PSD": b"8BPS\0\1" + bytes(40),
+            "SVG": b"<?xml version='1.0'?><svg xmlns='http://www.w3.org/2000/svg'><script>1</script></svg>",
+            "PDF": encoded(NOISE, "PDF"),
+        }.items()
+    ],
+)
+def test_other_formats(content: bytes) -> None:
+    with pytest.raises(DataError, match=r"^it\.png: neither PNG nor JPEG by its content; accepted are") as error:
+        read_photo(content, "it.png")
+    assert "\n" not in str(error.value)
+
+
+@case("images", "an iTXt chunk that unfolds to 80 MB: refused in less than 50 MB")
+@case("images", "headers that claim 1×80,000,000 and 60,000×60,000 px: refused in less than 50 MB")
+def test_bombs_take_no_memory() -> None:
+    plain = encoded(NOISE)
+    text = chunk(b"iTXt", b"key\0\1\0\0\0" + zlib.compress(bytes(80_000_000)))
+    bombs = [plain[:33] + text + plain[33:]]
+    for width, height in ((1, 80_000_000), (60_000, 60_000)):
+        header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0))
+        bombs.append(b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(bytes(1000))))
+    read_photo(plain, "first")
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    for bomb in bombs[1:]:
+        with pytest.raises(DataError, match=r"^bomb: .* px; accepted are"):
+            read_photo(bomb, "bomb")
+    with pytest.raises(DataError, match=r"^text: damaged \(.*\); accepted are"):
+        read_photo(bombs[0], "text")
+    assert (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024 < 50
+
+
+@case("images", "a side of exactly 4096 px: read; of 4097: refused")
+def test_the_limit_itself() -> None:
+    assert read_photo(encoded(Image.new("1", (MAX_SIDE, 3))), "wide").size == (4096, 3)
+    with pytest.raises(DataError, match=r"^wide: 4097×3 px; accepted are .* at most 4096 px"):
+        read_photo(encoded(Image.new("1", (MAX_SIDE + 1, 3))), "wide")
+
+
+@case("images", "a progressive JPEG: the pixels that Pillow decodes")
+def test_progressive() -> None:
+    content = encoded(NOISE, "JPEG", progressive=True)
+    assert (np.asarray(read_photo(content, "it")) == np.asarray(Image.open(io.BytesIO(content)))).all()
+
+
+@case("images", "EXIF and a colour profile that are damaged: the pixels are read as they are")
+def test_damaged_metadata() -> None:
+    plain = np.asarray(NOISE)
+    for options in ({"exif": b"Exif\0\0II*\0\xff\xff\xff\x7f"}, {"icc_profile": b"no profile" * 9}):
+        assert (np.asarray(read_photo(encoded(NOISE, **options), "it")) == plain).all()
+
+
+@case("images", "a fully transparent image and one of 1×1 px: one line that says that there is nothing on it")
+def test_nothing_to_see(run: TrainedRun) -> None:
+    from lenet_pl.photo.prepare import prepare
+
+    for image in (Image.new("RGBA", (60, 60), (9, 200, 9, 0)), Image.new("L", (1, 1), 255)):
+        with pytest.raises(DataError, match=r"^it: nothing on it"):
+            prepare(read_photo(encoded(image), "it"), run, AUTO)
+
+
+@case("images", "file names with line breaks and escape codes: shown on one line, without effect on the terminal")
+@case("images", "a file name that a spreadsheet would compute: written to predictions.csv as text")
+def test_names(
+    digits_run: Path,
+    run: TrainedRun,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    digit = encoded(Image.fromarray(run.data().test_set[torch.tensor([0])].images[0, 0].numpy()))
+    names = ["=1+1.png", "two\nlines\x1b[2J.png", "@sum.png", "plain.png"]
+    for name in names:
+        Path(name).write_bytes(digit)
+    predict(
+        composition.compose(
+            "predict", PredictSettings, [f"run='{digits_run}'", f"out={tmp_path / 'out'}", "images='*.png'"]
+        )
+    )
+    assert "\x1b[2J" not in capsys.readouterr().out
+    with (tmp_path / "out" / "predictions.csv").open(newline="") as stream:
+        files = {row["file"] for row in csv.DictReader(stream)}
+    assert files == {"'=1+1.png", "two\\nlines\\x1b[2J.png", "'@sum.png", "plain.png"}
+
+
+@pytest.fixture
+def client(run: TrainedRun) -> Iterator[TestClient]:
+    with TestClient(create_app([run], AUTO), base_url="http://127.0.0.1:8000") as client:
+        yield client
+
+
+@case("images", "an upload named ../../x.png: no name is taken, nothing is written anywhere")
+def test_a_name_with_a_path(client: TestClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "a" / "b")
+    headers = {"content-type": KIND, "content-disposition": 'attachment; filename="../../x.png"'}
+    digit = encoded(Image.fromarray(np.eye(8, dtype=np.uint8) * 255))
+    assert client.post("/runs/0", content=digit, headers=headers).status_code == 200
+    assert client.post("/runs/..%2f..%2fx.png", content=digit, headers=headers).status_code in (404, 405)
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+@case("images", "an upload in pieces without a length, over the limit: status 413 when the limit is passed")
+def test_an_upload_without_a_length(client: TestClient) -> None:
+    sent: list[int] = []
+
+    def pieces() -> Iterator[bytes]:
+        for _ in range(4 * MAX_UPLOAD // 1_000_000):
+            sent.append(1_000_000)
+            yield bytes(1_000_000)
+
+    reply = client.post("/runs/0", content=pieces(), headers={"content-type": KIND})
+    assert reply.status_code == 413
+    assert "which is the limit" in reply.json()["error"]
+
+
+@case("images", "another address than loopback: has to be asked for, and the default is 127.0.0.1")
+def test_the_address() -> None:
+    from lenet_pl.settings.demo import DemoSettings
+
+    assert composition.compose("demo", DemoSettings, []).host == "127.0.0.1"
+    with listen("127.0.0.1", 0) as taken:
+        assert taken.getsockname()[0] == "127.0.0.1"
+    with pytest.raises(SettingError, match=r"^port: 192\.0\.2\.1:0: .*; accepted is a free port at an address of this"):
+        listen("192.0.2.1", 0)

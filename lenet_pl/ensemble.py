@@ -21,6 +21,8 @@ def refuse_strangers(runs: Sequence[TrainedRun], part: str) -> None:
         part: of the data that they will be asked about.
     """
     first = runs[0]
+    if twice := next((run.folder for k, run in enumerate(runs) if run.folder in [r.folder for r in runs[:k]]), None):
+        raise SettingError(f"run: got {twice} twice; accepted is a list of different runs")
     for other in runs[1:]:
         if other.classes != first.classes or other.channels != first.channels:
             raise SettingError(

@@ -94,7 +94,7 @@ def refuse_changes(settings: TrainSettings, recorded: TrainSettings, overrides: 
     More epochs may be asked for, unless the learning rate was planned for a number of them.
     """
     given, there = _leaves(settings.model_dump()), _leaves(recorded.model_dump())
-    defaults = _leaves(compose("train", TrainSettings, [f"run={settings.run}"]).model_dump())
+    defaults = _leaves(compose("train", TrainSettings, ["run=unused"]).model_dump())
     for key in sorted(given.keys() | there.keys()):
         asked = given.get(key, ABSENT) != defaults.get(key, ABSENT) or any(_names(word, key) for word in overrides)
         came, has = given.get(key, ABSENT), there.get(key, ABSENT)

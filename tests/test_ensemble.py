@@ -88,6 +88,8 @@ def test_networks_for_other_images_are_refused(
     fake, split = tmp_path_factory.mktemp("fake"), tmp_path_factory.mktemp("split")
     train(compose("data=fake", "data.classes=4", *base), fake)
     train(compose("data.split.method=last", *base), split)
+    with pytest.raises(SettingError, match=r"^run: got .* twice; accepted is a list of different runs"):
+        evaluate(asked(f"run=['{digits_run}','{digits_run}']"))
     with pytest.raises(SettingError, match=r"^run: .* has other classes or channels than .*; accepted are networks"):
         evaluate(asked(f"run=['{digits_run}','{fake}']"))
     with pytest.raises(SettingError, match=r"^run: .* was trained on another part of the data than .*; accepted with"):

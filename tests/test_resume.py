@@ -242,6 +242,14 @@ def resume(compose: Compose) -> Resume:
     return _resume
 
 
+def test_a_folder_may_have_any_name(compose: Compose, stopped: Path) -> None:
+    folder = stopped.rename(stopped.parent / "a b é [1]=2, ${x}")
+    given = compose().model_copy(update={"run": str(folder), "resume": True})
+    resumed = begin_or_resume(given, folder, ["resume=true"], False)
+    assert resumed is not None
+    assert resumed.run == str(folder)
+
+
 def test_the_runs_own_settings_are_taken(resume: Resume, stopped: Path, settings: TrainSettings) -> None:
     own = {"run": str(stopped), "resume": True}
     assert resume(stopped, "resume=true") == settings.model_copy(update=own)

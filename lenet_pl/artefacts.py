@@ -201,7 +201,7 @@ class RunFolder:
                     logger.experiment.add_graph(self.task.model.eval(), example)
                 flat = _flatten(self.settings.model_dump(exclude={"run", "callbacks", "logger"}))
                 logger.log_hyperparams(flat, results["metrics"])
-                logger.save()
+                logger.finalize("success")  # what was logged since Lightning did so has opened its writer again
 
     def _print(self, results: dict[str, Any]) -> None:
         console = Console()

@@ -3,6 +3,7 @@ import json
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -28,6 +29,13 @@ def folder(compose: Compose, tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.setattr(artefacts, "SAMPLES", 1)  # drawing would take longer than training
         train(compose("trainer.accelerator=cpu", "trainer.max_epochs=2", "callbacks.progress_bar=false"), path)
     return path
+
+
+def test_a_finished_run_leaves_no_writer_behind(compose: Compose, tmp_path: Path) -> None:
+    before = set(threading.enumerate())
+    quick = ("callbacks.progress_bar=false", "data=fake", "trainer.max_epochs=1", "logger=both")
+    train(compose("trainer.accelerator=cpu", *quick), tmp_path)
+    assert set(threading.enumerate()) <= before
 
 
 @pytest.fixture(scope="module")

@@ -24,7 +24,7 @@ from lenet_pl.checkpoint import load_checkpoint
 from lenet_pl.data.datamodule import ImageDataModule
 from lenet_pl.environment import describe_environment
 from lenet_pl.explanation.layers import draw_layers
-from lenet_pl.memory import peak_memory
+from lenet_pl.memory import forget_traces, peak_memory
 from lenet_pl.pictures import draw_confusion, draw_curves, draw_samples
 from lenet_pl.report import write_report
 from lenet_pl.scores import Scores
@@ -199,6 +199,7 @@ class RunFolder:
                     warnings.filterwarnings("ignore", r"`torch\.jit\.trace", FutureWarning)  # add_graph traces
                     example = self.data.example().to(next(self.task.model.parameters()))
                     logger.experiment.add_graph(self.task.model.eval(), example)
+                forget_traces()
                 flat = _flatten(self.settings.model_dump(exclude={"run", "callbacks", "logger"}))
                 logger.log_hyperparams(flat, results["metrics"])
                 logger.finalize("success")  # what was logged since Lightning did so has opened its writer again

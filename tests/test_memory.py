@@ -1,10 +1,14 @@
+import gc
 import platform
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+from conftest import Compose
 
 from lenet_pl.memory import keep_freed_memory, peak_memory
+from lenet_pl.train import train
 
 MB = 1_000_000
 TAKE = """
@@ -50,3 +54,16 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 @pytest.mark.skipif(sys.platform.startswith("linux"), reason="for other systems")
 def test_elsewhere_it_says_that_nothing_was_done() -> None:
     assert not keep_freed_memory()
+
+
+@pytest.mark.slow
+def test_a_network_drawn_for_tensorboard_is_not_kept_until_the_process_ends(compose: Compose, tmp_path: Path) -> None:
+    def traced() -> int:
+        gc.collect()
+        return sum(issubclass(type(one), type) and one.__name__ == "QualnameWrapper" for one in gc.get_objects())
+
+    before = traced()
+    words = ("logger=tensorboard", "trainer.accelerator=cpu", "trainer.max_epochs=1", "trainer.limit_train_batches=1")
+    train(compose(*words, "callbacks.progress_bar=false"), tmp_path)
+    assert list(tmp_path.rglob("events.out.tfevents.*"))
+    assert traced() <= before

@@ -19,6 +19,7 @@ from typing import Any
 
 import pytest
 from promise import case
+from quiet_server import QuietServer
 
 from lenet_pl.data.catalogue import DataFile, Published
 from lenet_pl.data.files import read_files
@@ -60,7 +61,7 @@ class Files(http.server.SimpleHTTPRequestHandler):
         self.server.asked.append(self.path)  # type: ignore[attr-defined]
 
 
-Serve = Callable[..., http.server.ThreadingHTTPServer]
+Serve = Callable[..., QuietServer]
 
 
 @pytest.fixture
@@ -68,10 +69,10 @@ def serve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Serve]:
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     servers = []
 
-    def _serve(handler: Any = Files) -> http.server.ThreadingHTTPServer:
+    def _serve(handler: Any = Files) -> QuietServer:
         if handler is Files:
             handler = functools.partial(Files, directory=str(tmp_path / "mirror"))
-        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        server = QuietServer(("127.0.0.1", 0), handler)
         server.asked = []  # type: ignore[attr-defined]
         threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         servers.append(server)

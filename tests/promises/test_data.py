@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 from conftest import FASHION, Run, needs_fashion
 from promise import case
+from quiet_server import QuietServer
 
 from lenet_pl.data.catalogue import PUBLISHED, DataFile, Published
 from lenet_pl.data.files import read_files
@@ -151,7 +152,7 @@ Serve = Callable[[float], Published]
 def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Serve]:
     """Serve the file, and wait some seconds in the middle of it."""
     monkeypatch.setenv("no_proxy", "127.0.0.1")
-    servers: list[http.server.ThreadingHTTPServer] = []
+    servers: list[QuietServer] = []
 
     def _serve(wait: float) -> Published:
         class Slow(http.server.BaseHTTPRequestHandler):
@@ -167,8 +168,7 @@ def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Serve]:
             def log_message(self, *_: Any) -> None:
                 pass
 
-        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Slow)
-        server.daemon_threads = True
+        server = QuietServer(("127.0.0.1", 0), Slow)
         threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         servers.append(server)
         url = f"http://127.0.0.1:{server.server_port}/"

@@ -219,6 +219,8 @@ def attempt(tried: Tried, examples: int) -> None:
     @given(command_lines())
     def each(words: list[str]) -> None:
         tried(words)
+        if tried.outcomes.total() % 100 == 0:
+            print(dict(tried.outcomes), flush=True)  # seen with pytest -s
 
     each()
     print(dict(tried.outcomes))

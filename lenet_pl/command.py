@@ -25,6 +25,7 @@ from lenet_pl.error_lines import exit_code, explain
 from lenet_pl.errors import SettingError, printable
 from lenet_pl.interruption import Interruption
 from lenet_pl.settings import Settings
+from lenet_pl.settings.help_page import choices_of
 from lenet_pl.settings.trained import TrainedSettings
 from lenet_pl.slurm import check_launcher
 from lenet_pl.sweep import RECORD, begin_sweep, close_sweep, do_job
@@ -128,8 +129,9 @@ def refuse_arguments() -> bool:
         if choice == "null" and group in OPTIONAL_GROUPS:
             sys.argv.remove(override)  # it is the default, which Hydra does not take as a choice
         elif (conf_dir() / (group := group.lstrip("+~"))).is_dir() and choice and not _names_choices(override):
-            choices = sorted(file.stem for file in (conf_dir() / group).glob("*.yaml"))
-            raise SettingError(f"{group}: got {printable(choice)}; accepted is {', '.join(choices)}")
+            raise SettingError(
+                f"{group}: got {printable(choice)}; accepted is {', '.join(choices_of(conf_dir() / group))}"
+            )
     return bool(known.multirun)
 
 

@@ -26,7 +26,7 @@ def choices(conf: Path, name: str) -> str:
     lines: set[str] = set()
     for entry in yaml.safe_load(_read(conf, name))["defaults"]:
         if isinstance(entry, dict):
-            lines |= {f"{group}: {', '.join(_names(conf / group))}" for group in entry if (conf / group).is_dir()}
+            lines |= {f"{group}: {', '.join(choices_of(conf / group))}" for group in entry if (conf / group).is_dir()}
         elif entry != "_self_":  # another verb's file, on which this one builds
             lines |= set(choices(conf, entry).splitlines())
     return "\n".join(sorted(lines))
@@ -50,8 +50,9 @@ def _blocks(conf: Path, name: str) -> dict[str, str]:
     }
 
 
-def _names(folder: Path) -> list[str]:
-    return sorted(file.stem for file in folder.glob("*.yaml"))
+def choices_of(folder: Path) -> list[str]:
+    """List the choices of a group, those in folders of its own as `folder/name`."""
+    return sorted(file.relative_to(folder).with_suffix("").as_posix() for file in folder.rglob("*.yaml"))
 
 
 def _read(conf: Path, name: str) -> str:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from lenet_pl.composition import conf_dir
 from lenet_pl.errors import SettingError
 from lenet_pl.settings import TrainSettings, nearest_key, setting_keys, validate
+from lenet_pl.settings.help_page import choices_of
 
 if TYPE_CHECKING:
     import optuna
@@ -199,7 +200,7 @@ def _choice(key: str, given: Any, base: dict[str, Any], group: Group) -> Dimensi
     choices = tuple(zip(plain, given, strict=True))
     if key not in base or not (conf_dir() / key).is_dir():
         return Dimension(key, choices=choices)
-    names = sorted(file.stem for file in (conf_dir() / key).glob("*.yaml"))
+    names = choices_of(conf_dir() / key)
     for name in plain:
         if name not in names:
             raise SettingError(f"{where}: got {name!r}; accepted is {', '.join(names)}")

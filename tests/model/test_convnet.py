@@ -47,6 +47,7 @@ def test_every_model_learns_from_one_step(name: str, image_size: int, compose: C
     ("name", "parameters"),
     [
         ("lenet5", 61_706),
+        ("lenet5_bn", 61_706 + 2 * 6 + 2 * 16),
         ("lenet_sigmoid_avg", 61_706),
         ("lenet_sigmoid", 156 + 2_416 + 30_840 + 10_164 + 850),
         ("lenet_avg_dropout", 61_706),

@@ -21,11 +21,12 @@ from lenet_pl.command import run_command
 from lenet_pl.composition import compose, conf_dir
 from lenet_pl.resume import begin_or_resume
 from lenet_pl.settings import TrainSettings, setting_keys
+from lenet_pl.settings.help_page import choices_of
 from lenet_pl.trainer import build_trainer, quiet_lightning
 
 QUIET = ("callbacks.progress_bar=false", "callbacks.model_summary=false", "logger=none", "run=here")
 TINY = {
-    "fake": ("data.images=24", "data.test_images=4", "data.classes=3"),
+    "fake": ("data.images=24", "data.test_images=4", "data.classes=3", "loader.batch_size=8"),
     "digits": (),
 }
 ENOUGH = 0.15  # least share of examples that train, and of those that are refused
@@ -57,10 +58,6 @@ WILD: tuple[str, ...] = (
 )
 
 
-def choices(group: str) -> list[str]:
-    return sorted(file.stem for file in (conf_dir() / group).glob("*.yaml"))
-
-
 def defaults(name: str) -> dict[str, Any]:
     """Flatten what there is to set with one set of data."""
     plain = compose("train", TrainSettings, ["run=unused", f"data={name}"]).model_dump()
@@ -73,7 +70,7 @@ def defaults(name: str) -> dict[str, Any]:
     return found
 
 
-CHOICES = {group: choices(group) for group in GROUPS}
+CHOICES = {group: choices_of(conf_dir() / group) for group in GROUPS}
 DEFAULTS = {name: defaults(name) for name in TINY}
 
 
@@ -105,17 +102,17 @@ def command_lines(draw: st.DrawFn) -> list[str]:
     """A command line: groups and 1 to 4 overrides, some of them misspelt."""
     name = draw(st.sampled_from(sorted(TINY)))
     words = [*QUIET, "trainer=cpu", f"data={name}", *TINY[name]]
+    careful = draw(st.booleans())  # or hardly a line with four overrides would be fit to train
     for group in draw(st.lists(st.sampled_from(GROUPS), max_size=3, unique=True)):
-        choice = draw(st.sampled_from([*CHOICES[group]] * 3 + ["nowhere", "1e5", "null"]))
+        choice = draw(st.sampled_from(CHOICES[group] * 3 + ["nowhere", "1e5", "null"] * (not careful)))
         if f"{group}={choice}" not in ELSEWHERE and not too_dear("trainer.accelerator", choice):
             words = [word for word in words if not word.startswith(f"{group}=")] + [f"{group}={choice}"]
     found = DEFAULTS[name]
     keys = st.sampled_from([key for key in found if key not in UNWRITTEN])
-    careful = draw(st.booleans())  # or hardly a line with four overrides would be fit to train
     for _ in range(draw(st.integers(1, 4))):
         key = draw(keys)
         style = 19 if careful else draw(st.integers(0, 19))  # 0 to 3: not written as it should be
-        if careful and isinstance(found[key], dict):
+        if careful and (isinstance(found[key], dict) or key == "resume"):
             continue
         if style < 12 or isinstance(found[key], dict):
             wild = st.sampled_from(WILD) | st.floats().map(str) | st.integers().map(str)

@@ -18,6 +18,7 @@ def compare(settings: CompareSettings, folder: Path) -> None:
     """
     from rich.console import Console
 
+    from lenet_pl.comparison.evaluations import KEYS, with_evaluations
     from lenet_pl.comparison.groups import compare_runs, parse_where
     from lenet_pl.comparison.report import print_comparison, write_comparison
     from lenet_pl.comparison.run_index import find_runs
@@ -26,13 +27,15 @@ def compare(settings: CompareSettings, folder: Path) -> None:
     where = parse_where(settings.where)
     places = [settings.runs] if isinstance(settings.runs, str) else settings.runs
     index = find_runs(places)
+    by = [settings.by] if isinstance(settings.by, str) else settings.by
+    if settings.evaluations:
+        index, by = with_evaluations(index), [*by, *KEYS]
     if not index.runs:
-        others = f" ({index.others} results.json are of other tasks or programs)" if index.others else ""
+        others = f" ({index.passed_over} results.json are of other tasks or programs)" if index.passed_over else ""
         raise DataError(
             f"runs: no runs in {', '.join(places)}{others}; "
             f"looked at any depth for results.json or config.yaml that lenet_pl.train writes"
         )
-    by = [settings.by] if isinstance(settings.by, str) else settings.by
     comparison = compare_runs(index, by, settings.metric, where)
 
     write_comparison(folder, comparison)

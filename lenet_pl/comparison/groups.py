@@ -143,7 +143,7 @@ def compare_runs(index: RunIndex, by: Sequence[str], metric: str, where: Mapping
         group.best = group is first
         group.to_best = None if group.best else difference(group.scores, first.scores)
     notes = [f"{group.label}: {line}" for group in groups for line in differences(group.runs)] + _unequal_tests(groups)
-    return Comparison(by, metric, groups, problems, index.others, notes)
+    return Comparison(by, metric, groups, problems, index.passed_over, notes)
 
 
 def parse_where(where: Mapping[str, Any] | Sequence[str] | str | None) -> dict[str, Any]:

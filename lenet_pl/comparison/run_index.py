@@ -47,11 +47,13 @@ class Run:
         folder: that holds config.yaml or results.json.
         results: what results.json holds; empty for a run with a problem.
         problem: why it has no results; None for a finished run.
+        origin: folder with the settings and epochs, if it is another.
     """
 
     folder: Path
     results: dict[str, Any] = field(default_factory=dict)
     problem: str | None = None
+    origin: Path | None = None
 
     @property
     def place(self) -> str:
@@ -62,7 +64,7 @@ class Run:
     def settings(self) -> dict[str, Any]:
         """What config.yaml holds, less the folder; empty if it is absent or damaged."""
         try:
-            return read_settings(self.folder)
+            return read_settings(self.origin or self.folder)
         except DataError:
             return {}
 
@@ -91,7 +93,7 @@ class Run:
         Raises:
             DataError: the file is absent or damaged.
         """
-        path = self.folder / "metrics.csv"
+        path = (self.origin or self.folder) / "metrics.csv"
         try:
             with path.open(encoding="utf-8", newline="") as stream:
                 return [float(row[column]) for row in csv.DictReader(stream)]
@@ -99,12 +101,26 @@ class Run:
             raise DataError(f"{path}: {reason(error)}") from None
 
 
+@dataclass(frozen=True)
+class Evaluation:
+    """A folder that `evaluate` filled, and what its results.json says."""
+
+    folder: Path
+    content: dict[str, Any]
+
+
 @dataclass
 class RunIndex:
     """What a search found."""
 
     runs: list[Run]
-    others: int = 0  # results.json of other tasks or programs
+    evaluations: list[Evaluation] = field(default_factory=list)
+    others: int = 0  # results.json of further tasks or other programs
+
+    @property
+    def passed_over(self) -> int:
+        """How many results.json are of no run."""
+        return self.others + len(self.evaluations)
 
 
 def find_runs(places: Iterable[str]) -> RunIndex:
@@ -128,13 +144,15 @@ def find_runs(places: Iterable[str]) -> RunIndex:
         for root in roots:
             for found in _walk(root, seen):
                 index.runs += [found] if isinstance(found, Run) else []
+                index.evaluations += [found] if isinstance(found, Evaluation) else []
                 index.others += found is None
-    index.runs.sort(key=lambda run: [int(part) if part.isdigit() else part for part in _numbers(run.folder)])
+    index.runs.sort(key=_numbers)
+    index.evaluations.sort(key=_numbers)
     return index
 
 
-def _walk(root: Path, seen: set[tuple[int, int]]) -> Iterator[Run | None]:
-    """Yield each run, and None for each results.json of something else."""
+def _walk(root: Path, seen: set[tuple[int, int]]) -> Iterator[Run | Evaluation | None]:
+    """Yield each run and evaluation, and None for each results.json of something else."""
     todo = [str(root)]
     while todo:
         place = todo.pop()
@@ -155,28 +173,41 @@ def _walk(root: Path, seen: set[tuple[int, int]]) -> Iterator[Run | None]:
             continue
         todo += [entry.path for entry in folders if not (files and entry.name in NEVER_RUNS)]
         if "results.json" in files:
-            yield _finished(Path(place), "config.yaml" in files)
+            yield _read_results(Path(place), configured="config.yaml" in files)
         elif files and (run := _unfinished(Path(place))):
             yield run
 
 
-def _finished(folder: Path, configured: bool) -> Run | None:
+def read_finished(folder: Path) -> Run | None:
+    """Read the results of a training; None if the folder holds none of one."""
+    found = _read_results(folder, configured=True)
+    return found if isinstance(found, Run) else None
+
+
+def damage(error: ValidationError) -> str:
+    """Say in one line what is wrong with a results.json."""
+    first = error.errors(include_url=False)[0]
+    key = ".".join(str(part) for part in first["loc"])
+    came = "is absent" if first["type"] == "missing" else f"is {str(first['input'])[:40]}: {first['msg']}"
+    return f"results.json damaged: {key} {came}"
+
+
+def _read_results(folder: Path, *, configured: bool) -> Run | Evaluation | None:
     try:
         with open(f"{folder}/results.json", "rb") as stream:  # noqa: PTH123 - as above
             content = from_json(stream.read())
     except (OSError, ValueError) as error:
         return Run(folder, problem=f"results.json unreadable: {reason(error)}")
     task = content.get("task") if isinstance(content, dict) else None
+    if task == "evaluate":
+        return Evaluation(folder, content)
     if task != "train":
         strange = task is None and configured
         return Run(folder, problem="results.json is not a training's results") if strange else None
     try:
         Results.model_validate(content)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        key = ".".join(str(part) for part in first["loc"])
-        came = "is absent" if first["type"] == "missing" else f"is {str(first['input'])[:40]}: {first['msg']}"
-        return Run(folder, problem=f"results.json damaged: {key} {came}")
+        return Run(folder, problem=damage(error))
     return Run(folder, content)
 
 
@@ -202,6 +233,6 @@ def _unfinished(folder: Path) -> Run | None:
     return run
 
 
-def _numbers(folder: Path) -> list[str]:
+def _numbers(found: Run | Evaluation) -> list[int | str]:
     """Split a path at its numbers, so that 10 comes after 9."""
-    return re.split(r"(\d+)", str(folder))
+    return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", str(found.folder))]

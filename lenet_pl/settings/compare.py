@@ -17,6 +17,7 @@ class CompareSettings(Settings):
     by: Text | Texts  # keys of results.json or of the settings, dotted
     metric: Text  # key of `metrics` in results.json that ranks
     where: dict[str, Any] | list[Text] | Text | None  # values that keys must have: {key: value} or key=value
+    evaluations: bool  # what `evaluate` found is compared too, grouped by networks and views as well
     curves: Count  # groups of a data set in the picture of validation curves, best first
     rows: Count  # groups in the table on the terminal; the files have all
     out: Text  # folder that receives the files

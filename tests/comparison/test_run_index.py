@@ -88,7 +88,7 @@ def test_results_of_other_tasks_and_programs_are_passed_over(write: Write, tmp_p
     (tmp_path / "runs" / "hydra" / "config.yaml").write_text("lr: 0.1\nseed: 3\n")
     index = find_runs([str(tmp_path)])
     assert [run.folder for run in index.runs] == [folder]
-    assert index.others == 4
+    assert (index.others, len(index.evaluations), index.passed_over) == (3, 1, 4)
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ import hydra
 from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import QuotedString
+from hydra.core.override_parser.types import Glob, QuotedString
 from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig
@@ -128,20 +128,25 @@ def refuse_arguments() -> bool:
             raise SettingError(f"{override}: no setting named; settings are written key=value, see --help")
         if choice == "null" and group in OPTIONAL_GROUPS:
             sys.argv.remove(override)  # it is the default, which Hydra does not take as a choice
-        elif (conf_dir() / (group := group.lstrip("+~"))).is_dir() and choice and not _names_choices(override):
-            raise SettingError(
-                f"{group}: got {printable(choice)}; accepted is {', '.join(choices_of(conf_dir() / group))}"
-            )
+        elif choice and (conf_dir() / (name := group.lstrip("+~"))).is_dir():
+            choices = choices_of(conf_dir() / name)
+            wanted = _choices_named(override, choices)
+            if not wanted:
+                raise SettingError(f"{name}: got {printable(choice)}; accepted is {', '.join(choices)}")
+            sys.argv[sys.argv.index(override)] = f"{group}={wanted}"
     return bool(known.multirun)
 
 
-def _names_choices(override: str) -> bool:
-    """Whether what stands for a group can be the name of a choice, or several; what cannot be read, Hydra tells."""
+def _choices_named(override: str, choices: list[str]) -> str:
+    """Write what stands for a group as Hydra takes it, with a glob spelt out; empty if it can be no choice's name."""
+    given = override.partition("=")[2]
     try:
         value = OverridesParser.create().parse_override(override).value()
     except HydraException:
-        return True
-    return all(isinstance(one, str | list | QuotedString) for one in getattr(value, "list", [value]))
+        return given  # what cannot be read, Hydra tells
+    if isinstance(value, Glob):  # Hydra's own finds none in folders below the group's, and takes none for nothing to do
+        return ",".join(str(choice) for choice in value.filter(choices))
+    return given if all(isinstance(one, str | list | QuotedString) for one in getattr(value, "list", [value])) else ""
 
 
 def refuse_used_folder(folder: Path) -> None:

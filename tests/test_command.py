@@ -202,6 +202,30 @@ def test_a_part_that_a_group_does_not_have_is_named(run: Run) -> None:
     assert run("loader={nokey:1}") == (2, ["error: loader: has no such part; one is added with +loader.<key>=..."])
 
 
+@pytest.mark.parametrize(
+    ("argument", "names"),
+    [
+        ("model=glob(lenet_a*)", ["lenet_avg_dropout"]),
+        ("model=glob([lenet_s*,cnn*],exclude=*_avg)", ["cnn3_bn", "cnn_plain", "lenet_sigmoid"]),
+        ("experiment=glob(leaderboard/*_fashion)", ["lenet5_bn"]),
+    ],
+)
+def test_a_glob_stands_for_choices_in_folders_too(run: Run, tmp_path: Path, argument: str, names: list[str]) -> None:
+    seen: list[str] = []
+
+    def work(settings: TrainSettings, folder: Path) -> None:
+        seen.append(settings.model.name)
+
+    assert run("-m", argument, f"run={tmp_path / 'sweep'}", work=work) == (0, [])
+    assert seen == names
+
+
+def test_a_glob_that_no_choice_matches_is_refused(run: Run) -> None:
+    code, (line,) = run("-m", "model=glob(resnet*)")
+    assert code == 2
+    assert line.startswith("error: model: got glob(resnet*); accepted is cnn3_bn, cnn_plain, lenet5, ")
+
+
 def test_a_sweep_goes_on_after_a_bad_job_and_ends_with_its_code(run: Run, tmp_path: Path) -> None:
     seen: list[tuple[int, str]] = []
 

@@ -29,7 +29,7 @@ def compare(settings: CompareSettings, folder: Path) -> None:
     index = find_runs(places)
     by = [settings.by] if isinstance(settings.by, str) else settings.by
     if settings.evaluations:
-        index, by = with_evaluations(index), [*by, *KEYS]
+        index, by = with_evaluations(index, settings.metric), [*by, *KEYS]
     if not index.runs:
         others = f" ({index.passed_over} results.json are of other tasks or programs)" if index.passed_over else ""
         raise DataError(

@@ -38,12 +38,13 @@ class EvaluationResults(BaseModel):
     metrics: dict[str, Finite]
 
 
-def with_evaluations(index: RunIndex) -> RunIndex:
+def with_evaluations(index: RunIndex, metric: str) -> RunIndex:
     """Make rows of evaluations, beside the runs, all with the keys `networks` and `views`.
 
     Args:
         index: runs and evaluations that were found. The run of an evaluation need not be among them; it is looked for
-            above the evaluation, then where it was.
+            where it was, then above the evaluation.
+        metric: that will be compared; evaluations of the other part of the data are passed over.
 
     Returns:
         An index in which evaluations count as runs. Parameters and training seconds of an ensemble are sums, epochs and
@@ -51,8 +52,10 @@ def with_evaluations(index: RunIndex) -> RunIndex:
     """
     known = {run.folder.resolve(): run for run in index.runs}
     rows = [replace(run, results=run.results | dict.fromkeys(KEYS, 1)) if run.results else run for run in index.runs]
-    rows += [_row(evaluation, known) for evaluation in index.evaluations]
-    return RunIndex(rows, others=index.others)
+    others = [METRICS[part] for part in METRICS if not metric.startswith(METRICS[part])]
+    asked = [one for one in index.evaluations if METRICS.get(str(one.content.get("part"))) not in others]
+    rows += [_row(evaluation, known) for evaluation in asked]
+    return RunIndex(rows, others=index.passed_over - len(asked))
 
 
 def _row(evaluation: Evaluation, known: Mapping[Path, Run]) -> Run:

@@ -36,9 +36,10 @@ def runs(digits_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_each_evaluation_is_a_row_with_its_figures(runs: Path, digits_run: Path) -> None:
-    found = with_evaluations(find_runs([str(runs)])).runs
+    index = with_evaluations(find_runs([str(runs)]), "test/accuracy")
+    found = index.runs
     asked = sorted((run.value("networks"), run.value("views")) for run in found)
-    assert asked == [(1, 1), (1, 1), (1, 1), (1, 9), (2, 1)]
+    assert (asked, index.passed_over) == ([(1, 1), (1, 1), (1, 9), (2, 1)], 1)
     trained = json.loads((digits_run / "results.json").read_text())
     (nine,) = [run for run in found if run.value("views") == 9]
     said = json.loads((nine.folder / "results.json").read_text())
@@ -53,7 +54,12 @@ def test_each_evaluation_is_a_row_with_its_figures(runs: Path, digits_run: Path)
     assert both.value("optimizer.lr") == 0.001
     assert both.epochs("val/accuracy") == Run(digits_run).epochs("val/accuracy")
 
-    (validation,) = [run for run in found if run.value("part") == "validation"]
+
+def test_to_compare_on_the_validation_part_its_evaluations_are_taken(runs: Path) -> None:
+    index = with_evaluations(find_runs([str(runs)]), "best/val/accuracy")
+    (validation,) = [run for run in index.runs if run.value("part") == "validation"]
+    assert (len(index.runs), index.passed_over) == (3, 2)
+    trained = json.loads((runs / "b" / "results.json").read_text())
     accuracy = validation.results["metrics"]["best/val/accuracy"]
     assert accuracy == pytest.approx(trained["metrics"]["best/val/accuracy"], abs=1e-5)
 
@@ -81,7 +87,9 @@ def test_a_moved_run_takes_its_evaluation_along(runs: Path, tmp_path: Path) -> N
     shutil.copytree(runs / "a", tmp_path / "moved")
     evaluation = next((tmp_path / "moved" / "evaluate").glob("*/results.json"))
     evaluation.write_text(json.dumps(json.loads(evaluation.read_text()) | {"run": "/nowhere/else"}))
-    (row,) = [run for run in with_evaluations(find_runs([str(tmp_path)])).runs if run.value("views") == 9]
+    (row,) = [
+        run for run in with_evaluations(find_runs([str(tmp_path)]), "test/accuracy").runs if run.value("views") == 9
+    ]
     assert (row.problem, row.origin) == (None, tmp_path / "moved")
 
 
@@ -90,6 +98,8 @@ def test_an_evaluation_without_its_run_and_a_damaged_one_are_listed_with_the_rea
     for name, changes in {"gone": {"runs": [{"run": str(tmp_path / "x")}]}, "damaged": {"views": 9}}.items():
         (tmp_path / name).mkdir()
         (tmp_path / name / "results.json").write_text(json.dumps(content | changes))
-    problems = {run.folder.name: run.problem for run in with_evaluations(find_runs([str(tmp_path)])).runs}
+    problems = {
+        run.folder.name: run.problem for run in with_evaluations(find_runs([str(tmp_path)]), "test/accuracy").runs
+    }
     assert str(problems["gone"]).startswith(f"its run {tmp_path / 'x'}: results.json unreadable")
     assert str(problems["damaged"]).startswith("results.json damaged: views is 9")

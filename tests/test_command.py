@@ -207,7 +207,7 @@ def test_a_part_that_a_group_does_not_have_is_named(run: Run) -> None:
     [
         ("model=glob(lenet_a*)", ["lenet_avg_dropout"]),
         ("model=glob([lenet_s*,cnn*],exclude=*_avg)", ["cnn3_bn", "cnn_plain", "lenet_sigmoid"]),
-        ("experiment=glob(leaderboard/*_fashion)", ["lenet5_bn"]),
+        ("experiment=glob(leaderboard/f*)", ["lenet5_bn"]),
     ],
 )
 def test_a_glob_stands_for_choices_in_folders_too(run: Run, tmp_path: Path, argument: str, names: list[str]) -> None:

@@ -17,14 +17,14 @@ train: install
 	$(BIN)/python -m lenet_pl.train $(ARGS)
 
 test: install
-	$(BIN)/python -m pytest --numprocesses 2 -m 'not long' $(ARGS)
+	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal -m 'not long' $(ARGS)
 
 quick: install
-	$(BIN)/python -m pytest --numprocesses 2 -m 'not slow and not long' $(ARGS)
+	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal -m 'not slow and not long' $(ARGS)
 
 # What is promised, tested at length, an hour; and the table of it
 promises: install
-	$(BIN)/python -m pytest --numprocesses 2 -m 'case or long' --promises docs/promises.md $(ARGS)
+	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal -m 'case or long' --promises docs/promises.md $(ARGS)
 
 lint: install
 	$(BIN)/ruff format --check

@@ -228,9 +228,9 @@ def attempt(tried: Tried, examples: int) -> None:
 
 
 @pytest.mark.slow
-@case("settings", "80 random command lines: a finite step, or one line with exit code 2 before it, and no folder")
+@case("settings", "60 random command lines: a finite step, or one line with exit code 2 before it, and no folder")
 def test_a_random_command_line_is_trained_or_refused(tried: Tried) -> None:
-    attempt(tried, 80)
+    attempt(tried, 60)
 
 
 @pytest.mark.long

@@ -154,7 +154,10 @@ def test_two_workers_on_sqlite_one_killed(tmp_path: Path, command_environment: d
     assert counts(query) == rows
     folder = tmp_path / "runs" / "search" / "tiny"
     names = {path.name for path in folder.iterdir()}
-    assert names >= {"optimization_history.png", "param_importances.png", "parallel_coordinate.png", "experiment"}
+    assert names >= {"optimization_history.png", "parallel_coordinate.png", "experiment"}
+    values = query("SELECT value FROM trials JOIN trial_values USING (trial_id) WHERE state = 'COMPLETE'")
+    enough = len(values) >= 4 and len(set(values)) >= 2  # how many are pruned is a matter of chance
+    assert ("param_importances.png" in names) == enough
 
 
 @pytest.mark.long

@@ -24,7 +24,7 @@ quick: install
 
 # What is promised, tested at length, an hour; and the table of it
 promises: install
-	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal -m 'case or long' --promises docs/promises.md $(ARGS)
+	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal -m 'case or long' --promises=docs/promises.md $(ARGS)
 
 lint: install
 	$(BIN)/ruff format --check

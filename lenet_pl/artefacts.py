@@ -85,9 +85,10 @@ class RunFolder:
         return last
 
     def load_best(self) -> None:
-        """Put the weights of the best epoch into the task."""
+        """Put the weights of the best epoch, or their average over steps, into the task."""
         best = self.path / "checkpoints" / "best.ckpt"
         self.task.load_state_dict(load_checkpoint(best)["state_dict"])
+        self.task.keep_average()
 
     def finish(self, *, show: bool = True) -> dict[str, Any]:
         """Write results and pictures, log them, print the closing table if it is to be shown; return the results."""

@@ -71,6 +71,7 @@ def build_task(
         label_smoothing=settings.loss.label_smoothing,
         class_weights=data.class_weights() if weights == "balanced" else torch.tensor(weights) if weights else None,
         gradient_clip_norm=settings.trainer.gradient_clip_norm,
+        ema_decay=settings.trainer.ema_decay,
         compile_mode=settings.trainer.compile,
         seed=settings.seed,
         interruptible=interruptible,

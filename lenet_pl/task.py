@@ -8,6 +8,7 @@ import lightning
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torchmetrics import MeanMetric
 from torchmetrics.classification import MulticlassAccuracy
 
@@ -40,6 +41,8 @@ class ImageClassifier(lightning.LightningModule):
         label_smoothing: share of the target that is spread over all classes; in training only.
         class_weights: float (K,), weight of each class in the training loss.
         gradient_clip_norm: largest norm of the whole gradient; None: any.
+        ema_decay: of the exponential average of weights and buffers over the steps, which is what is validated, tested
+            and used afterwards; None: none, the weights of the last step are. Source: Polyak and Juditsky 1992.
         compile_mode: of torch.compile; None runs the model as it is.
         seed: of dropout; with epoch, step and rank it fixes what is dropped, whatever was drawn before.
         interruptible: is asked after each step whether a signal has come.
@@ -57,6 +60,7 @@ class ImageClassifier(lightning.LightningModule):
         label_smoothing: float = 0.0,
         class_weights: Tensor | None = None,
         gradient_clip_norm: float | None = None,
+        ema_decay: float | None = None,
         compile_mode: str | None = None,
         seed: int = 0,
         interruptible: Interruptible | None = None,
@@ -66,6 +70,11 @@ class ImageClassifier(lightning.LightningModule):
         self.model = model.to(memory_format=torch.channels_last)
         # The function, not the module, so that names of weights stay and the model can still be traced and exported
         self.compiled = torch.compile(self.model.forward, mode=compile_mode) if compile_mode else None
+        self.average: AveragedModel | None = None
+        if ema_decay is not None:
+            average: Any = get_ema_multi_avg_fn(ema_decay)  # type: ignore[no-untyped-call]
+            self.average = AveragedModel(model, multi_avg_fn=average, use_buffers=True)
+            self.average.requires_grad_(False)  # nothing for several processes to agree on
         self.optimizer_settings, self.scheduler_settings = optimizer, scheduler
         self.loss, self.label_smoothing, self.gradient_clip_norm = loss, label_smoothing, gradient_clip_norm
         self.seed, self.interruptible = seed, interruptible or Interruptible()
@@ -90,9 +99,18 @@ class ImageClassifier(lightning.LightningModule):
         self.images_trained = 0  # in the epoch that ended last, on this rank
 
     def forward(self, images: Tensor) -> Tensor:
-        """Map normalised images, float (B, C, H, W), to logits (B, K)."""
-        logits: Tensor = self.compiled(images) if self.compiled else self.model(images)
+        """Map normalised images, float (B, C, H, W), to logits (B, K), outside of training by the averaged weights."""
+        network: Any = self.compiled or self.model
+        if self.average is not None and not self.training:
+            network = self.average.module
+        logits: Tensor = network(images)
         return logits
+
+    def keep_average(self) -> None:
+        """Make the average, if there is one, the network."""
+        if self.average is not None:
+            self.model.load_state_dict(self.average.module.state_dict())
+            self.average = None
 
     @property
     def steps_done(self) -> int:
@@ -114,6 +132,7 @@ class ImageClassifier(lightning.LightningModule):
             logits = self(batch.images.to(self.dtype))
             loss = self.loss(logits, batch.labels, self.class_weights, self.label_smoothing)
             learn(loss if batch.weight == 1 else loss * batch.weight)
+            self._update_average()
             self.step_rates.append(groups[0]["lr"])
             if scheduler:
                 scheduler.step()
@@ -138,6 +157,10 @@ class ImageClassifier(lightning.LightningModule):
         self._loss = loss.detach()
         self.manual_backward(loss)
         optimizer.step()
+
+    def _update_average(self) -> None:
+        if self.average is not None:
+            self.average.update_parameters(self.model)
 
     def on_before_optimizer_step(self, optimizer: Any) -> None:
         self._clip(self._loss)
@@ -216,7 +239,7 @@ class ImageClassifier(lightning.LightningModule):
     def configure_optimizers(self) -> Any:
         # A fused optimizer takes the scale off the gradients itself, too late for clipping
         fused = not (self.gradient_clip_norm and self.trainer.precision == "16-mixed")
-        optimizer = build_optimizer(self.optimizer_settings, self.parameters(), fused=fused)
+        optimizer = build_optimizer(self.optimizer_settings, self.model.parameters(), fused=fused)
         self.trainer.fit_loop.setup_data()
         steps = self.trainer.train_dataloader.steps * self.trainer.max_epochs  # type: ignore[union-attr]
         self._schedule = build_scheduler(self.scheduler_settings, optimizer, steps) or {}

@@ -18,6 +18,7 @@ from lenet_pl.settings import AugmentSettings, DataSettings, validate
 from lenet_pl.settings.trained import RecordedSettings, TrainedSettings
 
 BLOCK = 1000  # images that pass through the network at once
+AVERAGE = "average.module."  # begins the names of averaged weights, which come before those of the last step
 NO_AUGMENT = {name: 0 if name == "crop_padding" else 0.0 for name in AugmentSettings.model_fields}
 
 
@@ -138,8 +139,9 @@ def load_run(checkpoint: Path) -> TrainedRun:
             settings.model.image_size, settings.data.fit, given["mean"], given["std"], given["background"]
         )
         side = int(given["side"])
-        weights = content["state_dict"].items()
-        model.load_state_dict({k.removeprefix("model."): v for k, v in weights if k.startswith("model.")})
+        weights = content["state_dict"]
+        kept = AVERAGE if any(name.startswith(AVERAGE) for name in weights) else "model."
+        model.load_state_dict({k.removeprefix(kept): v for k, v in weights.items() if k.startswith(kept)})
     except (SettingError, RuntimeError, TypeError, KeyError, ValueError, AttributeError) as error:
         missing = f"it has no {error}" if isinstance(error, KeyError) else ""
         why = missing or " ".join(str(error).split())[:200]

@@ -133,6 +133,7 @@ OTHERS = {
     "with two threads": ("trainer.threads=2",),
     "in bf16-mixed precision": ("trainer.precision=bf16-mixed",),
     "with a one-cycle lr by step": ("scheduler=onecycle",),
+    "with an average of the weights": ("trainer.ema_decay=0.9",),
     "with another optimizer and clipping": ("optimizer=sgd", "optimizer.lr=0.05", "trainer.gradient_clip_norm=1"),
 }
 

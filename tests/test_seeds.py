@@ -104,7 +104,14 @@ def assert_as_alone(folder: Path, single: Path, tolerance: float) -> None:
             "optimizer=adamw",
             "loss.class_weights=balanced",
         ),
-        ("model=lenet_bn", *SMOOTH, "model.channels=[[4],[8]]", "model.hidden=[32,16]", "optimizer=sgd"),
+        (
+            "model=lenet_bn",
+            *SMOOTH,
+            "model.channels=[[4],[8]]",
+            "model.hidden=[32,16]",
+            "optimizer=sgd",
+            "trainer.ema_decay=0.8",
+        ),
     ],
     ids=["adam", "clipped", "dropout", "batch-norm"],
 )

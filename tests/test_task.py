@@ -279,7 +279,8 @@ LEARNING = ("scheduler=onecycle", "trainer.max_epochs=2", "loader.batch_size=8",
 
 
 def test_training_is_bit_for_bit_the_loop_that_one_would_write_by_hand(compose: Compose, tmp_path: Path) -> None:
-    settings = compose(*FAKE, *LEARNING, "callbacks=all_epochs", "trainer.log_every_n_steps=1", "logger=csv")
+    overrides = ("callbacks=all_epochs", "trainer.log_every_n_steps=1", "trainer.ema_decay=0.9", "logger=csv")
+    settings = compose(*FAKE, *LEARNING, *overrides)
     task, data, trainer = fit(settings, tmp_path)
     lightning.seed_everything(settings.seed, verbose=False)
     model = build_task(settings, build_datamodule(settings)).model.train()
@@ -294,7 +295,8 @@ def test_training_is_bit_for_bit_the_loop_that_one_would_write_by_hand(compose: 
         div_factor=25,
         final_div_factor=4e3,
     )
-    losses = []
+    losses: list[float] = []
+    average: list[Tensor] = []
     for epoch in range(2):
         loader = BatchLoader(
             data.train_set, 8, data.to_input, shuffle=True, seed=settings.seed, epoch=lambda epoch=epoch: epoch
@@ -307,8 +309,19 @@ def test_training_is_bit_for_bit_the_loop_that_one_would_write_by_hand(compose: 
             optimizer.step()
             scheduler.step()
             losses.append(float(loss.detach()))
+            now = [value.detach().clone() for value in model.parameters()]
+            average = [0.9 * a + 0.1 * b for a, b in zip(average, now, strict=True)] if average else now
     assert trainer.global_step == steps == len(losses)
     assert all(torch.equal(a, b) for a, b in zip(task.model.parameters(), model.parameters(), strict=True))
+    # The average is what was validated
+    torch.testing.assert_close(list(task.average.module.parameters()), average, rtol=1e-5, atol=1e-6)
+    model.load_state_dict(dict(zip(dict(model.named_parameters()), average, strict=True)))
+    with torch.no_grad():
+        images = data.to_input(data.validation_set.images)
+        scored = model.eval()(images)
+        torch.testing.assert_close(task.eval()(images), scored, rtol=1e-4, atol=1e-5)
+    loss = functional.cross_entropy(scored, data.validation_set.labels)
+    assert float(trainer.callback_metrics["val/loss"]) == pytest.approx(float(loss), abs=1e-5)
     with (tmp_path / "csv" / "metrics.csv").open() as stream:
         found = {
             int(row["step"]): float(row["train/loss_step"]) for row in csv.DictReader(stream) if row["train/loss_step"]

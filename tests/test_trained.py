@@ -6,9 +6,11 @@ import torch
 from conftest import Compose
 
 from lenet_pl.build import build_datamodule, build_task
+from lenet_pl.checkpoint import load_checkpoint
 from lenet_pl.errors import DataError, SettingError, UserError
 from lenet_pl.settings import DigitsDataSettings, FakeDataSettings
 from lenet_pl.settings.trained import TrainedSettings
+from lenet_pl.train import train
 from lenet_pl.trained import load_run, open_run, output_folder
 
 
@@ -24,6 +26,20 @@ def test_a_run_scores_again_what_it_scored_when_it_was_trained(digits_run: Path)
     results = json.loads((digits_run / "results.json").read_text())
     assert float(right) == pytest.approx(results["metrics"]["test/accuracy"], abs=1e-6)
     assert float(right) > 0.8
+
+
+def test_averaged_weights_are_the_network(compose: Compose, tmp_path: Path) -> None:
+    few = ("trainer.max_epochs=2", "trainer.ema_decay=0.9", "logger=none", "callbacks.progress_bar=false")
+    results = train(compose("model=lenet5_bn", *few), tmp_path)
+    assert results["parameters"] == 61_750
+    run = open_run(asked(tmp_path))
+    test = run.data().test_set
+    right = (run.logits(test.images).argmax(1) == test.labels).float().mean()
+    assert float(right) == pytest.approx(results["metrics"]["test/accuracy"], abs=1e-6)
+    weights = load_checkpoint(run.checkpoint)["state_dict"]
+    for name, value in run.model.named_parameters():
+        assert torch.equal(value, weights[f"average.module.{name}"])
+        assert not torch.equal(value, weights[f"model.{name}"])
 
 
 def test_a_checkpoint_alone_is_enough(digits_run: Path, tmp_path: Path) -> None:

@@ -67,6 +67,7 @@ class OneOfMany(ImageClassifier):
             return
         self.step_rates.append(optimizer.param_groups[0]["lr"])
         optimizer.step()
+        self._update_average()
         progress = self.trainer.fit_loop.epoch_loop.manual_optimization.optim_step_progress  # global_step
         progress.increment_ready()
         progress.increment_completed()

@@ -23,6 +23,7 @@ class TrainerSettings(Settings):
     deterministic: bool
     max_epochs: Count
     gradient_clip_norm: Positive | None
+    ema_decay: Annotated[float, Field(gt=0, lt=1)] | None  # of the average of the weights
     log_every_n_steps: Count
     limit_train_batches: Count | None  # per epoch
     limit_val_batches: Count | None

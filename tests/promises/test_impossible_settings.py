@@ -42,6 +42,7 @@ IMPOSSIBLE = {
         ["trainer.gradient_clip_norm: got -1", "greater than 0"],
     ),
     "clipping to 0": (["trainer.gradient_clip_norm=0"], ["trainer.gradient_clip_norm: got 0", "greater than 0"]),
+    "an average that never changes": (["trainer.ema_decay=1"], ["trainer.ema_decay: got 1", "less than 1"]),
     "no epochs": (["trainer.max_epochs=0"], ["trainer.max_epochs: got 0", "1"]),
     "negative epochs": (["trainer.max_epochs=-1"], ["trainer.max_epochs: got -1", "1"]),
     "no training batches": (["trainer.limit_train_batches=0"], ["trainer.limit_train_batches: got 0", "1"]),

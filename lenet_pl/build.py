@@ -8,11 +8,13 @@ from lenet_pl.errors import SettingError
 from lenet_pl.interruption import Interruptible
 from lenet_pl.losses import Loss
 from lenet_pl.model.convnet import ConvNet
+from lenet_pl.model.lenet1 import LeNet1
 from lenet_pl.model.lenet5_1998 import LeNet1998
-from lenet_pl.settings import AnyModelSettings, LeNet1998Settings, LoaderSettings, TrainSettings
+from lenet_pl.settings import AnyModelSettings, LoaderSettings, TrainSettings
 from lenet_pl.task import ImageClassifier
 
-Network = ConvNet | LeNet1998
+Network = ConvNet | LeNet1 | LeNet1998
+ARCHITECTURES: dict[str, type[Network]] = {"convnet": ConvNet, "lenet1": LeNet1, "lenet5_1998": LeNet1998}
 AS_BEGUN = {"resume": False}  # what a run records of itself does not depend on whether it was continued
 
 
@@ -31,8 +33,7 @@ def build_datamodule(settings: TrainSettings) -> ImageDataModule:
 
 def build_model(settings: AnyModelSettings, channels: int, classes: int) -> Network:
     """Build the network that the settings specify; see there for what can go wrong."""
-    kind = LeNet1998 if isinstance(settings, LeNet1998Settings) else ConvNet
-    return kind(settings, channels, classes)  # type: ignore[arg-type]
+    return ARCHITECTURES[settings.architecture](settings, channels, classes)  # type: ignore[arg-type]
 
 
 def build_parts(

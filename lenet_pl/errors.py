@@ -22,7 +22,13 @@ class DataError(UserError):
 
 
 class DivergenceError(UserError):
-    """A loss that is no longer a finite number."""
+    """A loss, or a gradient, that is no longer a finite number."""
+
+
+DIVERGED = (
+    "the training diverged; checkpoints, if there are any, are from before; a smaller optimizer.lr or a "
+    "trainer.gradient_clip_norm may help"
+)
 
 
 def did_you_mean(name: str, accepted: Iterable[str]) -> str:

@@ -8,22 +8,19 @@ import lightning
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torchmetrics import MeanMetric
 from torchmetrics.classification import MulticlassAccuracy
 
+from lenet_pl.averaging import WeightAverage
 from lenet_pl.batch import Batch
-from lenet_pl.errors import DivergenceError
+from lenet_pl.errors import DIVERGED, DivergenceError
+from lenet_pl.gradients import clip_gradient
 from lenet_pl.interruption import Interruptible
 from lenet_pl.losses import CROSS_ENTROPY, Loss
 from lenet_pl.optimizers import build_optimizer, build_scheduler
 from lenet_pl.random_numbers import keyed_seed
 from lenet_pl.settings import Settings
 
-DIVERGED = (
-    "the training diverged; checkpoints, if there are any, are from before; a smaller optimizer.lr or a "
-    "trainer.gradient_clip_norm may help"
-)
 NOTED = ("predictions", "labels")  # of every training image of an epoch
 
 
@@ -41,8 +38,7 @@ class ImageClassifier(lightning.LightningModule):
         label_smoothing: share of the target that is spread over all classes; in training only.
         class_weights: float (K,), weight of each class in the training loss.
         gradient_clip_norm: largest norm of the whole gradient; None: any.
-        ema_decay: of the exponential average of weights and buffers over the steps, which is what is validated, tested
-            and used afterwards; None: none, the weights of the last step are. Source: Polyak and Juditsky 1992.
+        ema_decay: of the average of the weights, which is then validated, tested and kept; None: none.
         compile_mode: of torch.compile; None runs the model as it is.
         seed: of dropout; with epoch, step and rank it fixes what is dropped, whatever was drawn before.
         interruptible: is asked after each step whether a signal has come.
@@ -70,11 +66,7 @@ class ImageClassifier(lightning.LightningModule):
         self.model = model.to(memory_format=torch.channels_last)
         # The function, not the module, so that names of weights stay and the model can still be traced and exported
         self.compiled = torch.compile(self.model.forward, mode=compile_mode) if compile_mode else None
-        self.average: AveragedModel | None = None
-        if ema_decay is not None:
-            average: Any = get_ema_multi_avg_fn(ema_decay)  # type: ignore[no-untyped-call]
-            self.average = AveragedModel(model, multi_avg_fn=average, use_buffers=True)
-            self.average.requires_grad_(False)  # nothing for several processes to agree on
+        self.average = WeightAverage(model, ema_decay) if ema_decay else None
         self.optimizer_settings, self.scheduler_settings = optimizer, scheduler
         self.loss, self.label_smoothing, self.gradient_clip_norm = loss, label_smoothing, gradient_clip_norm
         self.seed, self.interruptible = seed, interruptible or Interruptible()
@@ -166,22 +158,10 @@ class ImageClassifier(lightning.LightningModule):
         self._clip(self._loss)
 
     def _clip(self, loss: Tensor) -> None:
-        """Bring the gradient to its largest norm, and stop before anything that is no finite number changes a weight.
-
-        Raises:
-            DivergenceError: loss or gradient is not finite.
-        """
-        if self.gradient_clip_norm:
-            norm = nn.utils.clip_grad_norm_(self.parameters(), self.gradient_clip_norm)
-        else:
-            norm = nn.utils.get_total_norm(p.grad for p in self.parameters() if p.grad is not None)
-        if self.trainer.precision == "16-mixed":
-            norm = norm.nan_to_num(0, 0)  # its scaler finds the largest scale by overflows, and leaves those steps out
-        loss = loss.detach()
-        if not torch.isfinite(loss + norm):
-            value = f"gradient norm: {float(norm)}" if torch.isfinite(loss) else f"train/loss: {float(loss)}"
-            step, epoch = self.steps_done + 1, self.current_epoch + 1
-            raise DivergenceError(f"{value} in step {step} of epoch {epoch}, {DIVERGED}")
+        """Clip the gradient; raise DivergenceError, before a weight changes, if it or the loss is no finite number."""
+        scaled = self.trainer.precision == "16-mixed"
+        if odd := clip_gradient(self.parameters(), loss.detach(), self.gradient_clip_norm, scaled=scaled):
+            raise DivergenceError(f"{odd} in step {self.steps_done + 1} of epoch {self.current_epoch + 1}, {DIVERGED}")
 
     def on_train_epoch_start(self) -> None:
         self._steps, self.step_rates, self._weights = [], [], []
@@ -274,8 +254,7 @@ class ImageClassifier(lightning.LightningModule):
 
     def _gather(self, values: Tensor) -> Tensor:
         """Put together what the ranks have; each scored one stretch of the set."""
-        if self.trainer.world_size == 1:
-            return values.cpu()
-        parts: list[Any] = [None] * self.trainer.world_size
-        torch.distributed.all_gather_object(parts, values.cpu())
+        parts: list[Any] = [values.cpu()] * self.trainer.world_size
+        if len(parts) > 1:
+            torch.distributed.all_gather_object(parts, parts[0])
         return torch.cat(parts)

@@ -23,7 +23,7 @@ def layer_maps(model: nn.Module, inputs: Tensor) -> dict[str, Tensor]:
     """Compute what each convolution layer shows to the next one, after its activation and before a pooling.
 
     Args:
-        model: a `ConvNet` or `LeNet1998` in evaluation mode.
+        model: a network of this project in evaluation mode.
         inputs: normalised images, float (N, C, H, W).
 
     Returns:
@@ -62,7 +62,7 @@ def draw_layers(model: nn.Module, to_input: ModelInput, image: Tensor, name: str
     """Draw the filters of a network's first convolution, and the feature maps that it makes of an image.
 
     Args:
-        model: a `ConvNet` or `LeNet1998` on any device, in any mode and precision; it is left as it was.
+        model: a network of this project on any device, in any mode and precision; it is left as it was.
         to_input: brings images to what the network takes.
         image: uint8 (C, h, w).
         name: of the network, for the headings.

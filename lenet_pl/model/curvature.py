@@ -23,7 +23,7 @@ def diagonal_curvature(model: nn.Module, images: Tensor, loss: Loss) -> dict[nn.
     """Estimate the second derivative of the mean loss of some images by each parameter.
 
     Args:
-        model: layers one after another, as in `ConvNet` and `LeNet1998`; dropout lets everything pass.
+        model: layers one after another, as in all networks here; dropout lets everything pass.
         images: normalised, float (B, C, H, W).
         loss: that is trained with.
 

@@ -1,8 +1,9 @@
-"""The layers of LeNet-5 as published that torch does not have.
+"""The layers of the published LeNets that torch does not have, and their initial weights.
 
 Source: LeCun et al. 1998, "Gradient-based learning applied to document recognition", section II.B and appendix A.
 """
 
+from collections import OrderedDict
 from collections.abc import Sequence
 
 import torch
@@ -107,3 +108,44 @@ class RBFOutput(nn.Module):
     def forward(self, values: Tensor) -> Tensor:
         """Float (B, F) → -y, float (B, K)."""
         return -(values.unsqueeze(1) - self.codes).square().sum(2)
+
+
+def convolve_twice(channels: int, maps: int, table: Sequence[Sequence[bool]]) -> nn.Sequential:
+    """Build what the published LeNets have before their fully connected layers.
+
+    Args:
+        channels: C of the images.
+        maps: of the first convolution, which has kernels of 5×5 like the second.
+        table: which of these each map of the second convolution sees; see `SparseConv2d`.
+    """
+    layers: OrderedDict[str, nn.Module] = OrderedDict(
+        conv1=nn.Conv2d(channels, maps, 5),
+        activation1=ScaledTanh(),
+        subsampling1=TrainableSubsampling(maps),
+        squashing1=ScaledTanh(),
+        conv2=SparseConv2d(table, 5),
+        activation2=ScaledTanh(),
+        subsampling2=TrainableSubsampling(len(table[0])),
+        squashing2=ScaledTanh(),
+    )
+    return nn.Sequential(layers)
+
+
+def read_table(text: str) -> list[list[bool]]:
+    """Read a table of connections, 1 or 0 for each."""
+    return [[place == "1" for place in row.split()] for row in text.strip().splitlines()]
+
+
+def draw_weights(model: nn.Module, exponent: float) -> None:
+    """Draw weights and biases uniformly from ±2.4/F**exponent, where F is the number of inputs of a unit."""
+    for layer in model.modules():
+        if isinstance(layer, SparseConv2d):
+            # One F for each connection, and one for each output map
+            bounds = {"weight": layer.fan_in[layer.places // layer.maps[1]].view(-1, 1, 1), "bias": layer.fan_in}
+        else:
+            weight = getattr(layer, "weight", None)
+            inputs = 4 if isinstance(layer, TrainableSubsampling) else weight[0].numel() if weight is not None else 1
+            bounds = {name: torch.tensor(inputs) for name, _ in layer.named_parameters(recurse=False)}
+        for name, inputs_of in bounds.items():
+            with torch.no_grad():
+                layer.get_parameter(name).uniform_(-1, 1).mul_(2.4 / inputs_of**exponent)

@@ -2,17 +2,10 @@
 
 from collections import OrderedDict
 
-import torch
 from torch import Tensor, nn
 
 from lenet_pl.errors import SettingError
-from lenet_pl.model.layers import (
-    RBFOutput,
-    ScaledTanh,
-    SparseConv2d,
-    TrainableSubsampling,
-    digit_codes,
-)
+from lenet_pl.model.layers import RBFOutput, ScaledTanh, convolve_twice, digit_codes, draw_weights, read_table
 from lenet_pl.settings import LeNet1998Settings
 
 # Table I: which maps of S2 (rows) each map of C3 (columns) sees
@@ -52,19 +45,9 @@ class LeNet1998(nn.Module):
                 f"{classes}; accepted are 2 to {len(codes)} classes, or another model"
             )
         self.image_size, self.channels, self.classes = settings.image_size, channels, classes
-        table = [[place == "1" for place in row.split()] for row in C3_TABLE.strip().splitlines()]
-        layers: OrderedDict[str, nn.Module] = OrderedDict(  # 32 px
-            conv1=nn.Conv2d(channels, 6, 5),  # C1, 28 px
-            activation1=ScaledTanh(),
-            subsampling1=TrainableSubsampling(6),  # S2, 14 px
-            squashing1=ScaledTanh(),
-            conv2=SparseConv2d(table, 5),  # C3, 10 px
-            activation2=ScaledTanh(),
-            subsampling2=TrainableSubsampling(16),  # S4, 5 px
-            squashing2=ScaledTanh(),
-        )
-        self.features = nn.Sequential(layers)
-        layers = OrderedDict(
+        # C1, 28 px; S2, 14 px; C3, 10 px; S4, 5 px
+        self.features = convolve_twice(channels, 6, read_table(C3_TABLE))
+        layers: OrderedDict[str, nn.Module] = OrderedDict(
             flatten=nn.Flatten(),
             linear1=nn.Linear(16 * 5 * 5, 120),  # C5, whose 5×5 kernels see all of S4
             activation1=ScaledTanh(),
@@ -73,23 +56,7 @@ class LeNet1998(nn.Module):
             output=RBFOutput(codes[:classes]),
         )
         self.classifier = nn.Sequential(layers)
-        self.reset_parameters(settings.fan_in_exponent)
-
-    def reset_parameters(self, exponent: float) -> None:
-        """Draw weights and biases uniformly from ±2.4/F**exponent, where F is the number of inputs of a unit."""
-        for layer in self.modules():
-            if isinstance(layer, SparseConv2d):
-                # One F for each connection, and one for each output map
-                bounds = {"weight": layer.fan_in[layer.places // layer.maps[1]].view(-1, 1, 1), "bias": layer.fan_in}
-            else:
-                weight = getattr(layer, "weight", None)
-                inputs = (
-                    4 if isinstance(layer, TrainableSubsampling) else weight[0].numel() if weight is not None else 1
-                )
-                bounds = {name: torch.tensor(inputs) for name, _ in layer.named_parameters(recurse=False)}
-            for name, inputs_of in bounds.items():
-                with torch.no_grad():
-                    layer.get_parameter(name).uniform_(-1, 1).mul_(2.4 / inputs_of**exponent)
+        draw_weights(self, settings.fan_in_exponent)
 
     def forward(self, images: Tensor) -> Tensor:
         """Map normalised images, float (B, C, 32, 32), to logits (B, K): minus the squared distances y of the paper."""

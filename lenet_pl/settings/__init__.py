@@ -34,7 +34,7 @@ from lenet_pl.settings.learning import (
     SgdSettings,
     StepSettings,
 )
-from lenet_pl.settings.model import AnyModelSettings, ConvNetSettings, LeNet1998Settings
+from lenet_pl.settings.model import AnyModelSettings, ConvNetSettings, LeNet1Settings, LeNet1998Settings
 from lenet_pl.settings.train import (
     CallbacksSettings,
     CheckpointSettings,
@@ -65,6 +65,7 @@ __all__ = [
     "ExponentialSettings",
     "FakeDataSettings",
     "FolderDataSettings",
+    "LeNet1Settings",
     "LeNet1998Settings",
     "LoaderSettings",
     "LoggerSettings",

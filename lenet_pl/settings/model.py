@@ -47,7 +47,16 @@ class LeNet1998Settings(Settings):
     fan_in_exponent: Annotated[float, Field(ge=0, le=1)]  # initial weights: uniform in ±2.4 / inputs**exponent
 
 
-AnyModelSettings = Annotated[ConvNetSettings | LeNet1998Settings, Field(discriminator="architecture")]
+class LeNet1Settings(Settings):
+    """LeNet-1 as published; its sizes are the paper's."""
+
+    architecture: Literal["lenet1"]
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.\-]+$")]
+    image_size: Literal[28]  # px, height and width
+    fan_in_exponent: Annotated[float, Field(ge=0, le=1)]  # initial weights: uniform in ±2.4 / inputs**exponent
+
+
+AnyModelSettings = Annotated[ConvNetSettings | LeNet1Settings | LeNet1998Settings, Field(discriminator="architecture")]
 
 
 def _as_list(value: int | list[int]) -> list[int]:

@@ -7,7 +7,7 @@ from pydantic import Field, ValidationInfo, field_validator
 
 from lenet_pl.settings.data import AnyDataSettings, AugmentSettings, LoaderSettings
 from lenet_pl.settings.learning import AnyOptimizerSettings, AnySchedulerSettings, LossSettings, SdlmSettings
-from lenet_pl.settings.model import AnyModelSettings, ConvNetSettings
+from lenet_pl.settings.model import AnyModelSettings, ConvNetSettings, LeNet1Settings
 from lenet_pl.settings.types import Count, Metric, NotNegative, Positive, Settings, Threads, cores
 
 
@@ -114,7 +114,7 @@ class TrainSettings(Settings):
     @field_validator("loss")
     @classmethod
     def _a_penalty_has_an_end(cls, loss: LossSettings, info: ValidationInfo) -> LossSettings:
-        if loss.name == "penalty" and isinstance(info.data.get("model"), ConvNetSettings):
+        if loss.name == "penalty" and isinstance(info.data.get("model"), ConvNetSettings | LeNet1Settings):
             raise ValueError(
                 "got name=penalty, which has no smallest value where outputs are no distances; accepted is "
                 "cross_entropy or map, or model=lenet5_1998"

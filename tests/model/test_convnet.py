@@ -12,7 +12,9 @@ from lenet_pl.errors import SettingError
 from lenet_pl.model import convnet
 from lenet_pl.model.convnet import ConvNet
 
-MODELS = sorted(path.stem for path in (conf_dir() / "model").glob("*.yaml") if path.stem != "lenet5_1998")
+MODELS = sorted(
+    path.stem for path in (conf_dir() / "model").glob("*.yaml") if path.stem not in ("lenet1", "lenet5_1998")
+)
 
 
 def network(compose: Compose, *overrides: str, channels: int = 1, classes: int = 10) -> ConvNet:

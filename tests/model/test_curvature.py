@@ -165,7 +165,9 @@ def test_an_average_pooling_counts_each_connection_and_a_maximum_only_the_larges
         torch.testing.assert_close(found.view(()), (2 * weights * taken).detach())
 
 
-@pytest.mark.parametrize("name", ["lenet5", "lenet_sigmoid_avg", "lenet_avg_dropout", "cnn_plain", "lenet5_1998"])
+@pytest.mark.parametrize(
+    "name", ["lenet5", "lenet_sigmoid_avg", "lenet_avg_dropout", "cnn_plain", "lenet1", "lenet5_1998"]
+)
 def test_every_network_without_batch_normalisation_has_it(name: str, compose: Compose) -> None:
     settings = compose(f"model={name}").model
     model = build_model(settings, 1, 10)

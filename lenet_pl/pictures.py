@@ -40,7 +40,7 @@ def draw_samples(images: Tensor, titles: Sequence[str], heading: str, columns: i
     """Draw images in a grid, each under a line of text.
 
     Args:
-        images: uint8 (N, C, H, W).
+        images: uint8 (N, C, H, W); the picture of no images says so.
         titles: one for each image.
         heading: above all.
         columns: images in a row.
@@ -54,6 +54,8 @@ def draw_samples(images: Tensor, titles: Sequence[str], heading: str, columns: i
     axis = figure.subplots()
     axis.set(xlim=(0, columns * width), ylim=(rows * height, 0), aspect="equal")
     axis.set_axis_off()
+    if not len(images):
+        axis.text(columns * width / 2, height / 2, "none", ha="center", va="center")
     for place, (image, title) in enumerate(zip(images, titles, strict=False)):
         row, column = divmod(place, columns)
         left, bottom = column * width + (width - 1) / 2, (row + 1) * height

@@ -25,6 +25,9 @@ def explain(error: BaseException, name: str) -> str:
     text = " ".join(str(error).split())
     if wrong := re.match(r"Could not (?:override|delete from config)[. ].*?'([^']+)'", text):
         keys = known_keys(name)
+        if wrong[1] in keys and f"full_key: {wrong[1]}\n" in str(error.__cause__):
+            group = wrong[1].rpartition(".")[0]
+            return f"{wrong[1]}: unknown setting of the {group} that is chosen; another {group} has it"
         if wrong[1] in keys:
             return f"{wrong[1]}: has no such part; one is added with +{wrong[1]}.<key>=..."
         return f"{wrong[1]}: unknown setting; {nearest_key(wrong[1], keys) or 'see --help for what there is'}"

@@ -122,3 +122,4 @@ class AugmentSettings(Settings):
     brightness: Probability  # ± share
     contrast: Probability  # ± share
     saturation: Probability  # ± share; colour images only
+    erasing: Annotated[float, Field(ge=0, le=1)]  # probability of a rectangle painted over, in one random colour

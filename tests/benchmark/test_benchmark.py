@@ -31,7 +31,7 @@ from lenet_pl.settings.benchmark import BenchmarkSettings
 
 STILL = AugmentSettings(
     rotation=0, translation=0, scale=0, squeeze=0, shear=0, crop_padding=0, flip=0, brightness=0, contrast=0,
-    saturation=0,
+    saturation=0, erasing=0,
 )  # fmt: skip
 
 

@@ -7,7 +7,7 @@ import torch
 from conftest import Compose
 from sklearn.datasets import load_digits
 from torch import Tensor
-from torchvision.transforms import InterpolationMode
+from torchvision.transforms import InterpolationMode, RandomErasing
 from torchvision.transforms.v2 import functional as tv
 
 from lenet_pl.composition import conf_dir
@@ -19,6 +19,7 @@ CHOICES = sorted(path.stem for path in (conf_dir() / "augment").glob("*.yaml"))
 STRENGTHS = {
     "rotation": 30, "translation": 0.3, "scale": 0.4, "squeeze": 0.4, "shear": 30, "crop_padding": 5, "flip": 0.5,
     "brightness": 0.5, "contrast": 0.5, "saturation": 0.9,
+    "erasing": 0.9,
 }  # fmt: skip
 
 
@@ -181,6 +182,44 @@ def test_colour_strengths_stay_within_their_bounds(name: str) -> None:
         "saturation": lambda: (result[:, 0, 0, 0] - result[:, 1, 0, 0]) / 0.1,
     }[name]()
     assert_fills(factors, 0.7, 1.3)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_erasing_paints_one_rectangle_within_the_bounds_of_torchvision(channels: int) -> None:
+    images = torch.full((4000, channels, 40, 30), 2.0)  # no colour is that bright
+    erased = augment(erasing=1)(images, seeded())
+    painted = (erased < 2).all(1)
+    assert torch.equal(painted, (erased < 2).any(1))
+    high, wide = painted.any(2).sum(1), painted.any(1).sum(1)
+    assert torch.equal(painted.sum((1, 2)), high * wide)  # one rectangle, whole
+    for colours in erased.flatten(2).unbind(1):
+        assert all(len(set(row[row < 2].tolist())) == 1 for row in colours)
+    assert 0.015 <= (high * wide / 1200).min() < 0.025
+    assert 0.32 < (high * wide / 1200).max() <= 0.345
+    assert (high / wide).min() < 0.35
+    assert (high / wide).max() > 1 / 0.35  # a round-off beyond 1/0.3 for the smallest
+    assert painted.any(0).all()  # everywhere
+    theirs = [RandomErasing.get_params(torch.empty(1, 40, 30), (0.02, 0.33), (0.3, 1 / 0.3)) for _ in range(2000)]
+    means = torch.tensor([(h * w, h, w) for _, _, h, w, _ in theirs]).double().mean(0)
+    ours = torch.stack([high * wide, high, wide]).double().mean(1)
+    torch.testing.assert_close(ours, means, rtol=0.06, atol=0)
+
+
+@pytest.mark.parametrize("erasing", [0.25, 1.0])
+def test_erasing_happens_as_often_as_asked_and_touches_nothing_else(erasing: float) -> None:
+    images = pictures(4000, 1, 12, 12) + 1
+    erased = augment(erasing=erasing)(images, seeded())
+    changed = (erased != images).flatten(1)
+    assert abs(changed.any(1).double().mean() - erasing) <= 4 * math.sqrt(erasing * (1 - erasing) / 4000)
+    assert (erased[changed.view(images.shape)] < 1).all()
+
+
+def test_other_transforms_are_the_same_with_erasing() -> None:
+    images = pictures(64)
+    strengths = {name: value for name, value in STRENGTHS.items() if name != "erasing"}
+    moved, both = augment(**strengths)(images, seeded()), augment(**STRENGTHS)(images, seeded())
+    kept = (moved == both).all(1).flatten(1).double().mean(1)
+    assert kept.min() > 0.6  # but for what was painted over
 
 
 def test_parameters_are_drawn_independently() -> None:

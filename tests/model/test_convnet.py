@@ -62,6 +62,9 @@ def test_every_model_learns_from_one_step(name: str, image_size: int, compose: C
         # 32 → 16 → 8 → 4 px
         ("cnn3_bn", 32 * (1 * 9 + 1) + 2 * 32 + 64 * (32 * 9 + 1) + 2 * 64 + 128 * (64 * 9 + 1) + 2 * 128
          + 512 * (128 * 4 * 4 + 1) + 10 * (512 + 1)),
+        # 28 → 14 → 7 → 3 px
+        ("cnn5_bn", 32 * (1 * 9 + 1) + 64 * (32 * 9 + 1) + 64 * (64 * 9 + 1) + 128 * (64 * 9 + 1) + 128 * (128 * 9 + 1)
+         + 2 * (32 + 64 + 64 + 128 + 128) + 10 * (128 * 3 * 3 + 1)),
     ],
 )  # fmt: skip
 def test_models_have_as_many_parameters_as_the_formula_says(name: str, parameters: int, compose: Compose) -> None:

@@ -59,7 +59,7 @@ def test_every_space_is_one_that_training_takes(name: str) -> None:
         ("loader.batch_size", {"choices": []}, "search.space.loader.batch_size: choices=[]; accepted is a list"),
         ("loader.batch_size", {"choices": [8, 8]}, "search.space.loader.batch_size: choices=[8, 8]; accepted is each"),
         ("loader.batch_size", {"choices": [8, "x"]}, "search.space.loader.batch_size: got 'x'; accepted is an integer"),
-        ("model", {"choices": ["lenet5", "lenet"]}, "search.space.model: got 'lenet'; accepted is cnn3_bn, cnn_plain,"),
+        ("model", {"choices": ["lenet5", "lenet"]}, "search.space.model: got 'lenet'; accepted is cnn3_bn, cnn5_bn,"),
         ("seed", {"low": 0, "high": 9}, "search.space.seed: not searched"),
         ("data", {"choices": ["mnist", "digits"]}, "search.space.data: not searched"),
         ("data.split.validation", {"low": 0.1, "high": 0.3}, "search.space.data.split.validation: not searched"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import importlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -123,7 +124,8 @@ def write(name: str, run: Any, description: dict[str, Any], folder: Path, opset:
     if name == "safetensors":
         exporters.write_safetensors(run.model, path, description)
         return torch.inference_mode()(load_safetensors(path))
-    classifier = build_classifier(run.model, description)
+    model = copy.deepcopy(run.model).to(memory_format=torch.contiguous_format)  # torch.export warns of any other
+    classifier = build_classifier(model, description)
     example = torch.zeros(2, run.channels, run.side, run.side, dtype=torch.uint8)
     if name == "onnx":
         exporters.write_onnx(classifier, example, path, opset, description)

@@ -232,9 +232,9 @@ class ImageClassifier(lightning.LightningModule):
             self._schedule["scheduler"].step(*metric)
 
     def _evaluation_step(self, batch: Batch) -> Tensor:
-        logits: Tensor = self(batch.images)
-        loss = functional.cross_entropy(logits, batch.labels)
-        self._steps.append((loss, logits.argmax(1), batch.labels))
+        with torch.autocast(self.device.type, enabled=False):  # in full precision, as every verb will ask it
+            logits: Tensor = self(batch.images)
+        self._steps.append((functional.cross_entropy(logits, batch.labels), logits.argmax(1), batch.labels))
         return logits
 
     def _score(self, part: str) -> None:

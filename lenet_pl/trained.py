@@ -17,7 +17,7 @@ from lenet_pl.errors import DataError, SettingError
 from lenet_pl.settings import AugmentSettings, DataSettings, validate
 from lenet_pl.settings.trained import RecordedSettings, TrainedSettings
 
-BLOCK = 1000  # images that pass through the network at once
+BLOCK = 128  # images that pass through the network at once; what the layers make of more leaves the cache
 AVERAGE = "average.module."  # begins the names of averaged weights, which come before those of the last step
 NO_AUGMENT = {name: 0 if name == "crop_padding" else 0.0 for name in AugmentSettings.model_fields}
 
@@ -149,7 +149,8 @@ def load_run(checkpoint: Path) -> TrainedRun:
     if odd := next((name for name, value in model.state_dict().items() if not value.isfinite().all()), None):
         raise DataError(f"{checkpoint}: {odd} holds numbers that are not finite; accepted is a sound network")
     folder = checkpoint.parent.parent if checkpoint.parent.name == "checkpoints" else checkpoint.parent
-    return TrainedRun(folder, checkpoint, settings, model.eval(), to_input, classes, side)
+    model.eval().to(memory_format=torch.channels_last)  # as it was trained, and in half the time
+    return TrainedRun(folder, checkpoint, settings, model, to_input, classes, side)
 
 
 def output_folder(settings: TrainedSettings, run: TrainedRun, verb: str) -> Path:

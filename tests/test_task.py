@@ -188,13 +188,25 @@ def test_every_precision_of_the_cpu_trains(precision: str, clip: str, compose: C
     assert all(0 < row["train/loss"] < 10 for row in rows(tmp_path))
 
 
+def test_what_learned_in_mixed_precision_is_judged_in_full(compose: Compose, tmp_path: Path) -> None:
+    task, data, trainer = fit(compose(*FAKE, "trainer.precision=bf16-mixed", "trainer.max_epochs=1"), tmp_path)
+    trainer.test(task, data, verbose=False)
+    full, _ = logits_of(task, data, "test")
+    assert task.test_logits is not None
+    torch.testing.assert_close(task.test_logits, full, rtol=0, atol=1e-5)
+    with torch.autocast("cpu", torch.bfloat16):
+        mixed, _ = logits_of(task, data, "test")
+    assert (mixed - full).abs().max() > 1e-4  # so that the comparison can fail
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile on a CPU needs a C++ compiler")
 def test_a_compiled_model_learns_the_same(compose: Compose, tmp_path: Path) -> None:
     losses = []
     for mode in ("null", "default"):
         (tmp_path / mode).mkdir()
-        task, _, _ = fit(compose(*FAKE, f"trainer.compile={mode}", "trainer.max_epochs=2"), tmp_path / mode)
+        overrides = (f"trainer.compile={mode}", "trainer.max_epochs=2", "trainer.precision=32-true")
+        task, _, _ = fit(compose(*FAKE, *overrides), tmp_path / mode)
         losses.append([row["val/loss"] for row in rows(tmp_path / mode)])
         assert not [name for name in task.state_dict() if "orig_mod" in name]
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)
@@ -280,6 +292,7 @@ LEARNING = ("scheduler=onecycle", "trainer.max_epochs=2", "loader.batch_size=8",
 
 def test_training_is_bit_for_bit_the_loop_that_one_would_write_by_hand(compose: Compose, tmp_path: Path) -> None:
     overrides = ("callbacks=all_epochs", "trainer.log_every_n_steps=1", "trainer.ema_decay=0.9", "logger=csv")
+    overrides += ("trainer.precision=32-true",)
     settings = compose(*FAKE, *LEARNING, *overrides)
     task, data, trainer = fit(settings, tmp_path)
     lightning.seed_everything(settings.seed, verbose=False)

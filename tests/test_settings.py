@@ -66,6 +66,8 @@ def test_what_was_dumped_validates_to_the_same(plain: dict[str, Any]) -> None:
         ("optimizer.weight_decay", -0.1, ["-0.1", "greater than or equal to 0"]),
         ("augment.rotation", 181, ["181", "180"]),
         ("augment.flip", 1.5, ["1.5", "1"]),
+        ("augment.erasing", 1.5, ["1.5", "1"]),
+        ("augment.erasing", -0.1, ["-0.1", "0"]),
         ("loss.label_smoothing", 1, ["1", "less than 1"]),
         ("trainer.max_epochs", 0, ["0", "1"]),
         ("loader.batch_size", 0, ["0", "1"]),

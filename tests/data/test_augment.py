@@ -18,8 +18,7 @@ NONE = dict.fromkeys(AugmentSettings.model_fields, 0)
 CHOICES = sorted(path.stem for path in (conf_dir() / "augment").glob("*.yaml"))
 STRENGTHS = {
     "rotation": 30, "translation": 0.3, "scale": 0.4, "squeeze": 0.4, "shear": 30, "crop_padding": 5, "flip": 0.5,
-    "brightness": 0.5, "contrast": 0.5, "saturation": 0.9,
-    "erasing": 0.9,
+    "brightness": 0.5, "contrast": 0.5, "saturation": 0.9, "erasing": 0.9,
 }  # fmt: skip
 
 
@@ -197,7 +196,9 @@ def test_erasing_paints_one_rectangle_within_the_bounds_of_torchvision(channels:
     assert 0.015 <= (high * wide / 1200).min() < 0.025
     assert 0.32 < (high * wide / 1200).max() <= 0.345
     assert (high / wide).min() < 0.35
-    assert (high / wide).max() > 1 / 0.35  # a round-off beyond 1/0.3 for the smallest
+    assert (high / wide).max() > 1 / 0.35
+    assert ((high + 0.5) / (wide - 0.5)).min() >= 0.3  # sides are rounded to px
+    assert ((high - 0.5) / (wide + 0.5)).max() <= 1 / 0.3
     assert painted.any(0).all()  # everywhere
     theirs = [RandomErasing.get_params(torch.empty(1, 40, 30), (0.02, 0.33), (0.3, 1 / 0.3)) for _ in range(2000)]
     means = torch.tensor([(h * w, h, w) for _, _, h, w, _ in theirs]).double().mean(0)

@@ -7,9 +7,10 @@ from hydra.errors import HydraException, MissingConfigException, OverrideParseEx
 from omegaconf.errors import OmegaConfBaseException
 
 from lenet_pl import slurm
-from lenet_pl.composition import known_keys
+from lenet_pl.composition import conf_dir, known_keys
 from lenet_pl.errors import SettingError, UserError, did_you_mean
 from lenet_pl.settings import nearest_key
+from lenet_pl.settings.help_page import choices_of
 
 
 def explain(error: BaseException, name: str) -> str:
@@ -20,8 +21,12 @@ def explain(error: BaseException, name: str) -> str:
         return line
     if isinstance(error, MissingConfigException) and error.options is not None:
         group, _, choice = str(error.missing_cfg_file).rpartition("/")
-        near = did_you_mean(choice, error.options)
-        return f"{group}={choice}: no such {group}; {near + ' ' if near else ''}accepted: {', '.join(error.options)}"
+        options = error.options
+        if not group.startswith("hydra"):  # a choice of ours may lie in a folder below its group's
+            group, _, choice = str(error.missing_cfg_file).partition("/")
+            options = choices_of(conf_dir() / group)
+        near = did_you_mean(choice, options)
+        return f"{group}={choice}: no such {group}; {near + ' ' if near else ''}accepted: {', '.join(options)}"
     text = " ".join(str(error).split())
     if wrong := re.match(r"Could not (?:override|delete from config)[. ].*?'([^']+)'", text):
         keys = known_keys(name)

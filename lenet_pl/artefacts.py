@@ -31,6 +31,7 @@ from lenet_pl.scores import Scores
 from lenet_pl.settings import TrainSettings
 from lenet_pl.summary import print_summary
 from lenet_pl.task import ImageClassifier
+from lenet_pl.threads import LoadMeter
 
 SAMPLES = 32  # images in a picture of samples or mistakes
 
@@ -59,7 +60,7 @@ class RunFolder:
     ) -> None:
         self.path, self.settings, self.data, self.task, self.trainer = path, settings, data, task, trainer
         self.recorder = next(c for c in trainer.callbacks if isinstance(c, EpochRecorder))  # type: ignore[attr-defined]
-        self._start = time.perf_counter()
+        self._start, self._load = time.perf_counter(), LoadMeter()
 
     def begin(self) -> None:
         """Show the layers, and write config.yaml, from which the run can be repeated and continued."""
@@ -149,6 +150,7 @@ class RunFolder:
             "images_per_second": round(sum(r["seconds"] * r["images/s"] for r in epochs) / seconds, 1)
             if epochs
             else None,
+            "cores_of_others": None if (others := self._load.cores_of_others()) is None else round(others, 2),
             **describe_environment(self.trainer.strategy.root_device),
         }
 
@@ -235,6 +237,8 @@ class RunFolder:
             ("images per second", f"{results['images_per_second'] or 0:,.0f} in training"),
             ("everything is in", str(place)),
         ]
+        if busy := self._load.describe(results["threads"]):
+            rows.append(("machine", f"{busy}; it would train faster on an idle one"))
         if self._tensorboard():
             rows.append(("look at it with", f"tensorboard --logdir {place}"))
         for row in rows:

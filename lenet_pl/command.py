@@ -29,6 +29,7 @@ from lenet_pl.settings.help_page import choices_of
 from lenet_pl.settings.trained import TrainedSettings
 from lenet_pl.slurm import check_launcher
 from lenet_pl.sweep import RECORD, begin_sweep, close_sweep, do_job
+from lenet_pl.threads import prepare_openmp
 
 AnySettings = TypeVar("AnySettings", bound=Settings)
 OPTIONAL_GROUPS = ("experiment", "debug")
@@ -51,6 +52,7 @@ def run_command(
         prepare: receives settings, run folder, overrides of the command line and whether it is a job of a sweep;
             returns the settings to work with, or None where nothing is left to do. By default a used folder is refused.
     """
+    prepare_openmp()
     failures: list[int] = []  # exit codes; a failed job of a sweep does not stop the others
     started = False
 

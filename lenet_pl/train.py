@@ -1,5 +1,6 @@
 """Train a classifier and test it once: `python -m lenet_pl.train model=lenet_bn data=fashion`."""
 
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 from lenet_pl.command import run_command
 from lenet_pl.resume import begin_or_resume
 from lenet_pl.settings import TrainSettings
+from lenet_pl.threads import LoadMeter, choose_threads, prepare_openmp, restored_threads
 
 
 def train(settings: TrainSettings, folder: Path, callbacks: Sequence[Any] = ()) -> dict[str, Any]:
@@ -24,6 +26,7 @@ def train(settings: TrainSettings, folder: Path, callbacks: Sequence[Any] = ()) 
         UserError: settings, files or devices that cannot be used; before the training begins.
         Interruption: a signal came; the run can be continued.
     """
+    prepare_openmp()
     # torch and Lightning take seconds to import; mistakes in the settings are answered before
     from lenet_pl.atomic import used_by_one
     from lenet_pl.interruption import Interruptible
@@ -31,7 +34,7 @@ def train(settings: TrainSettings, folder: Path, callbacks: Sequence[Any] = ()) 
     from lenet_pl.slurm import back_into_the_queue
     from lenet_pl.trainer import quiet_lightning
 
-    with back_into_the_queue(), Interruptible() as interruptible, used_by_one(folder):
+    with back_into_the_queue(), Interruptible() as interruptible, used_by_one(folder), restored_threads():
         quiet_lightning()
         keep_freed_memory()
         if settings.seeds is None:
@@ -60,7 +63,9 @@ def train_one(
     Returns:
         What results.json holds.
     """
+    load = LoadMeter()
     import lightning
+    import torch
 
     from lenet_pl.artefacts import RunFolder
     from lenet_pl.build import build_parts
@@ -68,6 +73,10 @@ def train_one(
 
     lightning.seed_everything(settings.seed, verbose=False)
     datamodule, task = (parts or build_parts)(settings, interruptible)
+    threads = settings.trainer.threads or choose_threads(task.model, datamodule.example(), settings.loader.batch_size)
+    torch.set_num_threads(threads)
+    if parts is None and (busy := load.describe(threads)):
+        print(f"note: {busy}, so that this training takes longer than on an idle machine", file=sys.stderr)
     trainer = build_trainer(settings, folder, callbacks, interruptible)
     run = RunFolder(folder, settings, datamodule, task, trainer)
     run.begin()

@@ -46,8 +46,6 @@ def build_trainer(
     """
     given = settings.trainer
     check_device(given)
-    if given.threads:
-        torch.set_num_threads(given.threads)
     return lightning.Trainer(
         accelerator=given.accelerator,
         devices=given.devices,

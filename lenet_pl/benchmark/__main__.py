@@ -33,6 +33,7 @@ def _measure(settings: BenchmarkSettings, folder: Path) -> None:
     from lenet_pl.benchmark import commands, compare_loops, results
     from lenet_pl.benchmark.jobs import measure_jobs
     from lenet_pl.benchmark.seeds import measure_seeds
+    from lenet_pl.benchmark.side_by_side import measure_side_by_side
     from lenet_pl.benchmark.time_to_accuracy import time_to_accuracy
     from lenet_pl.environment import describe_environment
     from lenet_pl.errors import DataError
@@ -56,6 +57,7 @@ def _measure(settings: BenchmarkSettings, folder: Path) -> None:
             "data_sizes": lambda: commands.measure_data_sizes(settings, scratch, data),
             "memory_mapped": lambda: commands.measure_memory_mapped(settings, scratch, data),
             "jobs": lambda: measure_jobs(settings, scratch),
+            "side_by_side": lambda: measure_side_by_side(settings, scratch, data),
             "seeds": lambda: measure_seeds(settings, data),
             "mnist_99": lambda: time_to_accuracy(settings),
         }

@@ -10,13 +10,14 @@ from typing import Any
 import torch
 
 from lenet_pl.benchmark.loops import OWN, PLAIN, TUNED, TUTORIAL
-from lenet_pl.benchmark.machine import gather_rate, multiply_rate, training_operations
+from lenet_pl.benchmark.machine import gather_rate, multiply_rate
 from lenet_pl.benchmark.worker import Workers, own_rate, prepare, rate
 from lenet_pl.build import build_datamodule, build_task
 from lenet_pl.composition import compose
 from lenet_pl.errors import DataError
 from lenet_pl.settings import TrainSettings
 from lenet_pl.settings.benchmark import BenchmarkSettings
+from lenet_pl.threads import training_operations
 
 
 def describe_machine(settings: BenchmarkSettings, data: str) -> dict[str, float]:
@@ -146,7 +147,7 @@ def train_settings(
         "trainer.accelerator=cpu",
         "test=false",
         *(["data.images=20000"] if data == "fake" else ["data.download=false"] if data != "digits" else []),
-        *([f"trainer.threads={settings.threads}"] if settings.threads else []),
+        f"trainer.threads={settings.threads or torch.get_num_threads()}",  # as many as the other loops
     ]
     return compose("train", TrainSettings, ["run=unused", *overrides])
 

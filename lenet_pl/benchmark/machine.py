@@ -4,8 +4,6 @@ import time
 from collections.abc import Callable
 
 import torch
-from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from lenet_pl.data.image_set import ImageSet
 
@@ -22,16 +20,6 @@ def gather_rate(images: ImageSet, batch_size: int) -> float:
     """Measure how many bytes of random images per second become a batch."""
     index = torch.randperm(len(images))[:batch_size]
     return images[index].images.numel() / _best(lambda: images[index].images)
-
-
-def training_operations(model: nn.Module, example: Tensor) -> float:
-    """Count floating-point operations that training needs for one image, forward and backward, by torch's counter."""
-    batch = example.expand(2, *example.shape[1:])
-    counter = FlopCounterMode(display=False)
-    with counter:
-        model(batch).sum().backward()
-    model.zero_grad()
-    return float(counter.get_total_flops() / 2)
 
 
 def _best(work: Callable[[], object], seconds: float = 0.5) -> float:

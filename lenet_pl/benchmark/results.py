@@ -110,6 +110,23 @@ def _jobs(found: dict[str, Any]) -> str:
     return "\n\n".join([_table(lines), *reasons])
 
 
+def _side_by_side(found: dict[str, Any]) -> str:
+    lines: Lines = [("model", "threads", "at once", "images/s together", "of one after another", "of one that spins")]
+    lines += [
+        (
+            row["model"],
+            row["way"],
+            str(row["at_once"]),
+            f"{row['images_per_second']:,.0f}",
+            f"{row['to_one_after_another']:.2f}",
+            f"{row['to_spinning_alone']:.2f}",
+        )
+        for row in found["rows"]
+    ]
+    evaluate = found["evaluate"]
+    return _table(lines) + f"\n\n`evaluate` takes {evaluate['alone']} s, beside a training {evaluate['beside']} s."
+
+
 def _seeds(rows: list[dict[str, Any]]) -> str:
     lines: Lines = [
         ("networks", "batch", "images/s one after another", "images/s at once", "ratio", "smallest–largest ratio")
@@ -167,6 +184,7 @@ TABLES: dict[str, Callable[[Any], str]] = {
     "data_sizes": _data_sizes,
     "memory_mapped": _memory_mapped,
     "jobs": _jobs,
+    "side_by_side": _side_by_side,
     "seeds": _seeds,
     "mnist_99": _mnist_99,
 }

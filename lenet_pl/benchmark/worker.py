@@ -19,6 +19,7 @@ from lenet_pl.benchmark.loops import OWN, PLAIN, TUNED, TUTORIAL, Run, plain_loo
 from lenet_pl.build import build_datamodule, build_task
 from lenet_pl.memory import keep_freed_memory
 from lenet_pl.settings import TrainSettings
+from lenet_pl.threads import default_waiting
 from lenet_pl.train import train
 
 KINDS: dict[str, Callable[..., Run]] = {TUTORIAL: tutorial_loop, PLAIN: plain_loop, TUNED: tuned_loop}
@@ -43,8 +44,9 @@ class Workers:
             for keep in (False, True)
         )
         with _ctrl_c_ignored():
-            for pool in (self._ordinary, self._tuned):
-                pool.submit(os.getpid)  # starts the process
+            with default_waiting():
+                self._ordinary.submit(os.getpid)  # starts the process
+            self._tuned.submit(os.getpid)
         self._processes = set(active_children()) - others
 
     def __enter__(self) -> "Workers":

@@ -24,6 +24,7 @@ from lenet_pl.seeds.choice import Choice, choose
 from lenet_pl.seeds.lockstep import OneOfMany, Relayed, Training, train_together
 from lenet_pl.settings import TrainSettings
 from lenet_pl.task import ImageClassifier
+from lenet_pl.threads import choose_threads
 from lenet_pl.trainer import check_device, device_kind
 
 Train = Callable[..., dict[str, Any]]
@@ -53,12 +54,12 @@ def train_seeds(
             f"trainer.devices: got {settings.trainer.devices} with seeds; accepted is 1, or seed= in place of seeds="
         )
     check_device(settings.trainer)
-    if settings.trainer.threads:
-        torch.set_num_threads(settings.trainer.threads)
     session = Seeds(settings, folder, interruptible, train_one, build_datamodule(settings))
+    # What is wrong with the network is said before anything is measured or written
+    network, example = build_task(settings, session.data).model, session.data.example()
+    torch.set_num_threads(settings.trainer.threads or choose_threads(network, example, settings.loader.batch_size))
     missing = session.missing()
     choice = choose(settings, session.data, len(missing)) if missing else Choice(False, "all are finished")
-    build_task(settings, session.data)  # what is wrong with the network is said before anything is written
     sweep_parts(folder)
     text = yaml.safe_dump(settings.model_dump() | AS_BEGUN, sort_keys=False, allow_unicode=True)
     write_text(folder / "config.yaml", text)

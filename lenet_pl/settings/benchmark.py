@@ -10,7 +10,9 @@ Names = Annotated[list[str], Field(min_length=1)]
 Counts = Annotated[list[Count], Field(min_length=1)]
 # Sets that are there without a path of the user's
 DataSet = Literal["cifar10", "digits", "emnist", "fake", "fashion", "kmnist", "mnist", "qmnist", "usps"]
-Part = Literal["loops", "batch_sizes", "start", "data_sizes", "memory_mapped", "jobs", "seeds", "mnist_99"]
+Part = Literal[
+    "loops", "batch_sizes", "start", "data_sizes", "memory_mapped", "jobs", "side_by_side", "seeds", "mnist_99"
+]
 
 
 class BenchmarkSettings(Settings):

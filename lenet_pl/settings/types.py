@@ -22,7 +22,7 @@ NotNegative = Annotated[float, Field(ge=0)]
 Probability = Annotated[float, Field(ge=0, lt=1)]
 Share = Annotated[float, Field(gt=0, lt=1)]
 Count = Annotated[int, Field(ge=1)]
-Threads = Annotated[Count | None, AfterValidator(_at_most_cores)]  # intra-op; null: as many as torch finds
+Threads = Annotated[Count | None, AfterValidator(_at_most_cores)]  # intra-op; null: as the command says
 Width = Annotated[int, Field(ge=1, le=4096)]
 Side = Annotated[int, Field(ge=4, le=512)]  # px
 Degrees = Annotated[float, Field(ge=0, le=180)]

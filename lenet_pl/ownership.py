@@ -16,7 +16,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from lenet_pl.atomic import write_text
+from lenet_pl.atomic import PART, write_text
 from lenet_pl.errors import SettingError
 from lenet_pl.processes import ALONE, Process, meeting_point, own_variables
 from lenet_pl.slurm import JOB
@@ -82,7 +82,8 @@ def used_by_one(folder: Path, process: Process = ALONE) -> Iterator[None]:
 def refuse_used_folder(folder: Path, process: Process = ALONE) -> None:
     """Raise SettingError if anything is in the folder already that the first process of this run has not put there."""
     refuse_run(folder, process)
-    if {path.name for path in folder.iterdir() if not path.match(ANSWER.format("*"))} - NO_RUN:
+    names = {path.name.removesuffix(PART) for path in folder.iterdir()}
+    if any(name not in NO_RUN and not name.startswith(ANSWER.format("")) for name in names):
         _unless_owned(folder, process, f"run: {folder} is not empty; accepted is a new or an empty folder")
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import lightning
 import torch
-from lightning.fabric.plugins.environments import LightningEnvironment
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
@@ -161,12 +161,12 @@ def check_device(settings: TrainerSettings) -> None:
 @contextmanager
 def ranked(rank: int) -> Iterator[None]:
     """Let Lightning's loggers and messages be those of this rank; when imported it believed the environment."""
-    before = rank_zero_only.rank
-    rank_zero_only.rank = rank
+    place: Any = rank_zero_only  # a function that carries the rank
+    before, place.rank = place.rank, rank
     try:
         yield
     finally:
-        rank_zero_only.rank = before
+        place.rank = before
 
 
 @contextmanager

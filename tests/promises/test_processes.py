@@ -128,6 +128,9 @@ def fake_training(settings: TrainSettings, folder: Path, *_: Any) -> dict[str, A
     if rank_zero_only.rank == 0:
         (folder / "config.yaml").write_text("begun")
     (folder / f"said_{this_rank(settings)}.json").write_text(json.dumps(said))
+    end = time.monotonic() + 60
+    while os.environ.get("LOCAL_RANK") == "0" and not (folder / "said_1.json").exists() and time.monotonic() < end:
+        time.sleep(0.01)  # as each step would
     if rank_zero_only.rank == 0:
         (folder / "results.json").write_text(f"{os.getpid()}")
     return said
@@ -433,19 +436,55 @@ QUIET = (
     "trainer.accelerator=cpu",
     "trainer.threads=1",
 )
-REAL = (*QUIET, "data=fake", "data.images=96", "data.test_images=24", "loader.batch_size=24", "trainer.max_epochs=1", "logger=both",
-        "trainer.precision=32-true")  # fmt: skip
+REAL = (
+    *QUIET,
+    "data=fake",
+    "data.images=96",
+    "data.test_images=24",
+    "loader.batch_size=24",
+    "trainer.max_epochs=1",
+    "logger=both",
+    "trainer.precision=32-true",
+)
 
 
 @pytest.mark.parametrize("style", STYLES.values(), ids=STYLES)
+@case("situations", "two tasks of srun, torchrun or MPI with two devices: one run, the others that come are refused")
+def test_two_processes_of_a_launch_have_one_folder(
+    style: Callable[[int, int], Environment], tmp_path: Path, commands: Callable[..., Command]
+) -> None:
+    pair = [commands(style(rank, 2), "run=two", "trainer=ddp", fake=True) for rank in (1, 0)]
+    for command in pair:
+        assert command.wait() == 0, command.said()
+        assert command.errors() == []
+    said = [json.loads(Path(f"two/said_{rank}.json").read_text()) for rank in (0, 1)]
+    assert [one["rank"] for one in said] == [0, 1]
+    assert [one["pid"] for one in said] == [pair[1].process.pid, pair[0].process.pid]
+    assert said[0]["MASTER_PORT"] == said[1]["MASTER_PORT"]
+    assert content(Path("two")).keys() - {".slurm_job"} == {
+        "config.yaml",
+        "results.json",
+        "said_0.json",
+        "said_1.json",
+    }
+    old = content(Path("two"))
+    late = [commands(style(rank, 2), "run=two", "trainer=ddp", fake=True) for rank in (0, 1)]
+    for command in late:
+        assert command.wait() == 2
+        assert command.errors() == ["error: " + HOLDS.format(tmp_path / "two")]
+    assert content(Path("two")) == old
+
+
+# One that starts its tasks without a port in their environment, and one with; the others differ in names alone
+@pytest.mark.parametrize("style", [mpiexec, pytest.param(srun, marks=pytest.mark.slow)])
 @case("situations", "two tasks of srun, torchrun or MPI with two devices: one training, equal to that of one process")
 def test_two_processes_of_a_launch_train_together(
     style: Callable[[int, int], Environment], tmp_path: Path, commands: Callable[..., Command]
 ) -> None:
     one = commands({}, "run=one", *REAL)
     assert one.wait() == 0, one.said()
-    environments = style(0, 2), style(1, 2)
-    pair = [commands(one, "run=two", *REAL, "trainer.devices=2", "trainer.strategy=ddp") for one in environments]
+    together = ("trainer.devices=2", "trainer.strategy=ddp")
+    pair = [commands(style(rank, 2), "run=two", *REAL, *together) for rank in (0, 1)]
     for command in pair:
         assert command.wait() == 0, command.said()
         assert command.errors() == []
@@ -457,11 +496,6 @@ def test_two_processes_of_a_launch_train_together(
         assert both["metrics"][name] == pytest.approx(value, abs=1e-3), name
     with Path("two/metrics.csv").open() as stream:
         assert len(list(csv.reader(stream))) == 2
-    old = content(Path("two"))
-    late = commands(environments[1], "run=two", *REAL, "trainer.devices=2", "trainer.strategy=ddp")
-    assert late.wait() == 2
-    assert late.errors() == ["error: " + HOLDS.format(tmp_path / "two")]
-    assert content(Path("two")) == old
 
 
 @pytest.mark.parametrize(
@@ -520,8 +554,9 @@ def test_the_owners_children_are_known_by_what_it_hands_down(tmp_path: Path, com
     assert late.errors() == ["error: " + HOLDS.format(folder)]
 
 
-def test_an_owner_that_was_killed_keeps_nobody_out(tmp_path: Path, place: Callable[[Environment], None], given: Given,
-                                                   faked: None) -> None:  # fmt: skip
+def test_an_owner_that_was_killed_keeps_nobody_out(
+    tmp_path: Path, place: Callable[[Environment], None], given: Given, faked: None
+) -> None:
     (tmp_path / ".lock").touch()
     (tmp_path / ".owner").write_text(json.dumps({"launch": "srun 41 0 ", "address": "127.0.0.1", "port": 1}))
     place(srun(1, 2))

@@ -1,5 +1,6 @@
 """The run folder: what a run leaves, and the table that closes it."""
 
+import contextlib
 import itertools
 import json
 import math
@@ -72,6 +73,13 @@ class RunFolder:
                 (self.path / "checkpoints").mkdir(exist_ok=True)
             text = yaml.safe_dump(self.settings.model_dump() | AS_BEGUN, sort_keys=False, allow_unicode=True)
             write_text(self.path / "config.yaml", text)
+
+    def withdraw(self) -> None:
+        """Remove what `begin` has written, where nothing came of it; of a run that is continued nothing."""
+        if self.trainer.is_global_zero and not self.settings.resume:
+            (self.path / "config.yaml").unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # not there, or not empty
+                (self.path / "checkpoints").rmdir()
 
     def last(self) -> Path | None:
         """Find the checkpoint from which the run goes on; None where it begins."""

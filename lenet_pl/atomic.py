@@ -1,14 +1,10 @@
-"""Files that appear whole or not at all, in folders that one process uses at a time."""
+"""Files that appear whole or not at all."""
 
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
-
-from filelock import FileLock, Timeout
-
-from lenet_pl.errors import SettingError
 
 PART = ".part"  # ending of a file that is being written
 
@@ -48,27 +44,3 @@ def sweep_parts(folder: Path) -> None:
     """Remove what killed writers have left in a folder and those below it."""
     for part in folder.rglob(f"*{PART}"):
         part.unlink(missing_ok=True)
-
-
-@contextmanager
-def used_by_one(folder: Path) -> Iterator[None]:
-    """Keep a run folder for this process, and those that it or a cluster has started for the same run.
-
-    The lock ends with the process, however that ends; its file is removed by who ends well.
-
-    Raises:
-        SettingError: another process works in the folder.
-    """
-    if {os.environ.get(rank, "0") for rank in ("LOCAL_RANK", "SLURM_PROCID")} != {"0"}:
-        yield
-        return
-    lock = FileLock(folder / ".lock", timeout=0)
-    try:
-        lock.acquire()
-    except Timeout:
-        raise SettingError(f"run: another process works in {folder}; accepted is a folder that none uses") from None
-    try:
-        yield
-    finally:
-        (folder / ".lock").unlink(missing_ok=True)
-        lock.release()

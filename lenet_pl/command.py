@@ -24,11 +24,13 @@ from lenet_pl.composition import conf_dir, to_settings
 from lenet_pl.error_lines import exit_code, explain
 from lenet_pl.errors import SettingError, printable
 from lenet_pl.interruption import Interruption
-from lenet_pl.settings import Settings
+from lenet_pl.ownership import refuse_used_folder
+from lenet_pl.processes import this_process
+from lenet_pl.settings import Settings, TrainSettings
 from lenet_pl.settings.help_page import choices_of
 from lenet_pl.settings.trained import TrainedSettings
 from lenet_pl.slurm import check_launcher
-from lenet_pl.sweep import RECORD, begin_sweep, close_sweep, do_job
+from lenet_pl.sweep import begin_sweep, close_sweep, do_job
 from lenet_pl.threads import prepare_openmp
 
 AnySettings = TypeVar("AnySettings", bound=Settings)
@@ -54,7 +56,7 @@ def run_command(
     """
     prepare_openmp()
     failures: list[int] = []  # exit codes; a failed job of a sweep does not stop the others
-    started = False
+    started, rank = False, 0
 
     def job(config: DictConfig) -> None:
         nonlocal started
@@ -63,7 +65,10 @@ def run_command(
         folder, sweep, overrides = Path(given.runtime.output_dir), given.mode == RunMode.MULTIRUN, given.overrides.task
 
         def settle() -> AnySettings | None:
+            nonlocal rank
             settings = to_settings(kind, config)
+            if isinstance(settings, TrainSettings):
+                rank = this_process(settings.trainer.devices).rank
             if prepare:
                 return prepare(settings, folder, overrides, sweep)
             if not issubclass(kind, TrainedSettings):  # those verbs make their folder later, beside the run
@@ -93,7 +98,7 @@ def run_command(
             jobs = begin_sweep(sys.argv)
         hydra.main(config_path=str(conf_dir()), config_name=name, version_base="1.3")(job)()
     except (KeyboardInterrupt, SystemExit, Interruption) as stop:
-        failures.append(_interrupted(stop, name))
+        failures.append(_interrupted(stop, name, rank))
     except Exception as error:
         failures.append(_complain(error, name, started))
     if jobs:
@@ -151,18 +156,11 @@ def _choices_named(override: str, choices: list[str]) -> str:
     return given if all(isinstance(one, str | list | QuotedString) for one in getattr(value, "list", [value])) else ""
 
 
-def refuse_used_folder(folder: Path) -> None:
-    """Raise SettingError if anything is in the folder already."""
-    if {os.environ.get(rank, "0") for rank in ("LOCAL_RANK", "SLURM_PROCID")} != {"0"}:
-        return  # one of several processes of a run that the first one has begun
-    if (folder / "config.yaml").exists():
-        raise SettingError(f"run: {folder} holds a run already; accepted is a new or an empty folder")
-    if {path.name for path in folder.iterdir()} - {RECORD, ".lock"}:
-        raise SettingError(f"run: {folder} is not empty; accepted is a new or an empty folder")
+def _interrupted(stop: BaseException, name: str, rank: int) -> int:
+    """Say that a signal ended the work, the first process for all of a run; return 128 + its number, as shells do.
 
-
-def _interrupted(stop: BaseException, name: str) -> int:
-    """Say that a signal ended the work; return 128 + its number, as shells do. Another exit is passed on."""
+    Another exit is passed on.
+    """
     if isinstance(stop, Interruption):
         code = stop.exit_code
     elif isinstance(stop, KeyboardInterrupt) or isinstance(stop.__context__, KeyboardInterrupt):
@@ -172,7 +170,7 @@ def _interrupted(stop: BaseException, name: str) -> int:
     else:
         raise stop
     more = "; run=<its folder> resume=true goes on" if name == "train" else ""
-    if os.environ.get("LOCAL_RANK", "0") == "0":
+    if rank == 0:
         print(f"error: interrupted; {name} is not finished{more}", file=sys.stderr)
     return code
 

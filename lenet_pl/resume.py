@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from lenet_pl.command import refuse_used_folder
 from lenet_pl.composition import compose
 from lenet_pl.errors import DataError, SettingError
+from lenet_pl.ownership import refuse_used_folder
+from lenet_pl.processes import Process, this_process
 from lenet_pl.settings import TrainSettings, validate
 from lenet_pl.settings.recorded import NOT_OWN, read_settings
 from lenet_pl.slurm import restarted
-from lenet_pl.sweep import refuse_devices
 
 ABSENT = object()
 NOT_OF_THE_RUN = {"run", "resume", "traceback", "vectorise"}  # the command's own
@@ -36,19 +36,20 @@ def begin_or_resume(
         SettingError: the folder is in use, there is nothing to resume, or a setting is not that of the run.
         DataError: the folder's config.yaml is damaged or another program's.
     """
-    if sweep:
-        refuse_devices(settings.trainer)
+    process = this_process(settings.trainer.devices)
+    if not sweep:
+        refuse_folders_of_their_own(process, overrides)
     refuse_seed_beside_seeds(settings, overrides)
-    if restarted() and not settings.resume:  # by a cluster; what is in the folder is this job's own
+    if restarted(folder) and not settings.resume:  # by a cluster; what is in the folder is this job's own
         settings = settings.model_copy(update={"resume": "auto"})
     if not settings.resume:
-        refuse_used_folder(folder)
+        refuse_used_folder(folder, process)
         return settings
     begun, last = (folder / "config.yaml").exists(), folder / "checkpoints" / "last.ckpt"
     if not begun and settings.resume is True and not sweep:
         raise SettingError(f"resume: {folder} holds no run; accepted is the folder of one, or resume=auto to begin it")
     if not begun:
-        refuse_used_folder(folder)
+        refuse_used_folder(folder, process)
         return settings
     recorded = recorded_settings(folder, settings)
     refuse_changes(settings, recorded, overrides)
@@ -65,6 +66,16 @@ def begin_or_resume(
     trainer = recorded.trainer.model_copy(update={"max_epochs": settings.trainer.max_epochs})
     longer = any(override.startswith("trainer.max_epochs=") for override in overrides)
     return recorded.model_copy(update=same | ({"trainer": trainer} if longer else {}))
+
+
+def refuse_folders_of_their_own(process: Process, overrides: Sequence[str]) -> None:
+    """Raise SettingError for processes of one run that would each name their folder after the moment they start at."""
+    named = [word for word in overrides if word.startswith("run=") and "${" not in word]
+    if process.launcher and not named:
+        raise SettingError(
+            f"run: {process.size} processes that {process.launcher} has started need one folder; must be named, as in "
+            "run=runs/mine"
+        )
 
 
 def refuse_seed_beside_seeds(settings: TrainSettings, overrides: Sequence[str]) -> None:

@@ -2,11 +2,12 @@
 
 Three take an interest in the same signals. SLURM announces the end of the time by USR2 (asked for by submitit) and a
 preemption by TERM; submitit answers USR2 by putting the job back into the queue, at once, in the midst of a step; and
-Lightning would put it back as well, with a checkpoint of its own that knows nothing of steps inside an epoch. Here:
+Lightning would put it back as well, with a checkpoint of its own that knows nothing of steps inside an epoch, were it
+told of SLURM (it never is, `lenet_pl.processes`). Here:
 
 1. `Interruptible` hears all of them while training, and the run ends after the step with checkpoints/last.ckpt written.
-2. Then one puts the job back: submitit where it listened before, else this module; Lightning never (`job_environment`).
-   A job that was cancelled, or that SLURM has put back itself, is left alone.
+2. Then one puts the job back: submitit where it listened before, else this module. A job that was cancelled, or that
+   SLURM has put back itself, is left alone.
 3. When SLURM starts it again, `restarted` says so, and the run goes on in its folder.
 """
 
@@ -18,13 +19,15 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from types import FrameType
-from typing import Any
 
+from lenet_pl.atomic import write_text
 from lenet_pl.errors import SettingError
 from lenet_pl.interruption import ANNOUNCING, Interruption
 
 LAUNCHER = "hydra/launcher=slurm"
+JOB = ".slurm_job"  # in a run folder: the job that has begun the run
 COMMANDS = ("sbatch", "srun", "scontrol", "sinfo")
 ANSWERS_WITHIN = 60  # s that the controller is given
 TRIES = 3
@@ -77,28 +80,39 @@ def in_job() -> bool:
     return "SLURM_JOB_ID" in os.environ and "SLURM_PROCID" in os.environ
 
 
-def restarted() -> bool:
-    """Whether SLURM has started this job before: what is in its folder is then its own."""
-    return in_job() and os.environ.get("SLURM_RESTART_COUNT", "0") not in ("", "0")
+def restarted(folder: Path) -> bool:
+    """Whether SLURM has started this job before, and it was this job that has begun the run in the folder."""
+    if not in_job() or os.environ.get("SLURM_RESTART_COUNT", "0") in ("", "0"):
+        return False
+    try:
+        return (folder / JOB).read_text(encoding="utf-8") == os.environ["SLURM_JOB_ID"]
+    except OSError:
+        return False
 
 
-def job_environment() -> list[Any]:
-    """Make the plugin of Lightning's Trainer for a job: it learns of the processes and leaves the queue alone."""
-    from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
-    from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
-
-    if not in_job() or TorchElasticEnvironment.detect() or not SLURMEnvironment.detect():
-        return []
-    return [SLURMEnvironment(auto_requeue=False)]
+def note_job(folder: Path) -> None:
+    """Leave in a run folder which job has begun the run; outside jobs nothing."""
+    if in_job():
+        write_text(folder / JOB, os.environ["SLURM_JOB_ID"])
 
 
 @contextlib.contextmanager
-def back_into_the_queue() -> Iterator[None]:
+def back_into_the_queue(*, first: bool = True) -> Iterator[None]:
     """Put an interrupted job back into the queue if it is to go on; enter it before the Interruptible.
 
     Outside SLURM it does nothing. In a job that submitit did not start, USR1 and USR2 (as `sbatch --signal=USR1@90`
     asks for) put it back too; else Python would die of them.
+
+    Args:
+        first: whether this is the first process of a run; it acts for all of them.
     """
+
+    def answer(number: int, frame: FrameType | None) -> None:
+        if first:
+            requeue()
+        if frame is not None:  # no training was there to end by itself
+            raise Interruption(number)
+
     if not in_job():
         yield
         return
@@ -106,22 +120,16 @@ def back_into_the_queue() -> Iterator[None]:
     if "SUBMITIT_EXECUTOR" in os.environ:
         mine = []
     for number in mine:
-        signal.signal(number, _answer)
+        signal.signal(number, answer)
     try:
         yield
     except Interruption as interruption:
-        if interruption.exit_code == 128 + signal.SIGTERM and preempted():
+        if first and interruption.exit_code == 128 + signal.SIGTERM and preempted():
             requeue()
         raise
     finally:
         for number in mine:
             signal.signal(number, signal.SIG_DFL)
-
-
-def _answer(number: int, frame: FrameType | None) -> None:
-    requeue()
-    if frame is not None:  # no training was there to end by itself
-        raise Interruption(number)
 
 
 def preempted() -> bool:
@@ -135,9 +143,7 @@ def preempted() -> bool:
 
 
 def requeue() -> None:
-    """Put this job back into the queue, once for all its processes."""
-    if os.environ.get("SLURM_PROCID", "0") != "0":
-        return
+    """Put this job back into the queue."""
     try:
         _ask("scontrol", "requeue", os.environ["SLURM_JOB_ID"])
         _say("back in the queue")

@@ -16,13 +16,14 @@ from lenet_pl.error_lines import exit_code, explain
 from lenet_pl.errors import SettingError
 from lenet_pl.interruption import Interruption
 from lenet_pl.isolation import COMMAND, run_alone
+from lenet_pl.processes import started_as
 from lenet_pl.settings import TrainerSettings
-from lenet_pl.slurm import in_job
 
 RECORD = "job.json"  # in a job's folder: what it was given and how it ended
 SWEEP = "LENET_PL_SWEEP"  # variable that tells the jobs which sweep they belong to
 ENDS_WITHIN = 30  # s that an interrupted training is given for its last step
 BASIC = "basic"
+HERE = (BASIC, "joblib")  # launchers of Hydra that do the jobs on this machine; others let a cluster start them
 GOOD = ("finished", "kept")
 
 
@@ -51,9 +52,8 @@ class Job:
     pid: int | None = None
 
     def write(self, folder: Path) -> None:
-        """Leave it in the job's folder, one of several processes that a cluster has started for all."""
-        if os.environ.get("SLURM_PROCID", "0") == "0":
-            write_text(folder / RECORD, json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n")
+        """Leave it in the job's folder."""
+        write_text(folder / RECORD, json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n")
 
 
 def begin_sweep(arguments: list[str]) -> Path | None:
@@ -90,7 +90,10 @@ def do_job(
         launcher: Hydra's, which has called this: basic, one job after the other; joblib; or a cluster's.
     """
     job = Job(os.environ.get(SWEEP, ""), number, list(overrides))
-    job.write(folder)
+    task = None if launcher in HERE else started_as("srun")
+    notes = task is None or task.rank == 0  # one of the tasks that a cluster has started for this job
+    if notes:
+        job.write(folder)
     start = time.perf_counter()
     try:
         alone_again = [word for word in overrides if not word.startswith(("run=", "resume="))]
@@ -102,7 +105,8 @@ def do_job(
         raise
     finally:
         job.seconds = round(time.perf_counter() - start, 2)
-        job.write(folder)
+        if notes:
+            job.write(folder)
         if job.reason:
             print(f"error: job {number} ({' '.join(overrides)}): {job.reason}", file=sys.stderr)
         elif launcher != BASIC:
@@ -118,8 +122,9 @@ def _outcome(
         settings = settle()
         if settings is None:
             return "kept", None, 0
+        refuse_devices(settings.trainer, launcher)
         state = "failed"
-        if launcher not in (BASIC, "joblib"):
+        if launcher not in HERE:
             os.environ[COMMAND] = command
             work(settings, folder)
             return "finished", None, 0
@@ -138,15 +143,25 @@ def _outcome(
     return "killed" if code < 0 else "failed", reason, 1 if code < 0 else code
 
 
-def refuse_devices(settings: TrainerSettings) -> None:
-    """Raise SettingError for several processes in a job of a sweep: each would repeat the whole sweep.
+def refuse_devices(settings: TrainerSettings, launcher: str) -> None:
+    """Raise SettingError where a job of a sweep would have fewer or more processes than devices.
 
-    In a cluster's job the cluster has started them all.
+    Here a process that starts others would have each repeat the whole sweep. For a job of a cluster the cluster has
+    started them all.
     """
-    if settings.devices > 1 and not in_job():
+    if launcher in HERE:
+        if settings.devices > 1:
+            raise SettingError(
+                f"trainer.devices: {settings.devices} start the command again in each process and would repeat the "
+                "whole --multirun; accepted is one command per run, trainer.devices=1, or hydra/launcher=slurm"
+            )
+        return
+    task = started_as("srun")  # what else is set may be from where the job was submitted
+    tasks = task.size if task else 1
+    if tasks != settings.devices:
         raise SettingError(
-            f"trainer.devices: {settings.devices} start the command again in each process and would repeat the whole "
-            "--multirun; accepted is one command per run, trainer.devices=1, or hydra/launcher=slurm"
+            f"trainer.devices: got {settings.devices} in a job of {tasks} tasks; must be equal, "
+            f"hydra.launcher.tasks_per_node={settings.devices} gives as many"
         )
 
 

@@ -28,20 +28,29 @@ def train(settings: TrainSettings, folder: Path, callbacks: Sequence[Any] = ()) 
     """
     prepare_openmp()
     # torch and Lightning take seconds to import; mistakes in the settings are answered before
-    from lenet_pl.atomic import used_by_one
     from lenet_pl.interruption import Interruptible
-    from lenet_pl.memory import keep_freed_memory
-    from lenet_pl.slurm import back_into_the_queue
-    from lenet_pl.trainer import quiet_lightning
+    from lenet_pl.ownership import refuse_run, used_by_one
+    from lenet_pl.processes import this_process
+    from lenet_pl.slurm import back_into_the_queue, note_job
 
-    with back_into_the_queue(), Interruptible() as interruptible, used_by_one(folder), restored_threads():
+    process = this_process(settings.trainer.devices)
+    first = process.rank == 0
+    with back_into_the_queue(first=first), Interruptible() as interruptible, used_by_one(folder, process):
+        if not settings.resume:
+            refuse_run(folder, process)  # one that was begun since the command looked
+        if first:
+            note_job(folder)
+        from lenet_pl.memory import keep_freed_memory
+        from lenet_pl.trainer import quiet_lightning, ranked
+
         quiet_lightning()
         keep_freed_memory()
-        if settings.seeds is None:
-            return train_one(settings, folder, interruptible, callbacks)
-        from lenet_pl.seeds.session import train_seeds
+        with ranked(process.rank), restored_threads():
+            if settings.seeds is None:
+                return train_one(settings, folder, interruptible, callbacks)
+            from lenet_pl.seeds.session import train_seeds
 
-        return train_seeds(settings, folder, interruptible, train_one)
+            return train_seeds(settings, folder, interruptible, train_one)
 
 
 def train_one(
@@ -69,7 +78,7 @@ def train_one(
 
     from lenet_pl.artefacts import RunFolder
     from lenet_pl.build import build_parts
-    from lenet_pl.trainer import build_trainer
+    from lenet_pl.trainer import MeetingError, build_trainer, meeting_others
 
     lightning.seed_everything(settings.seed, verbose=False)
     datamodule, task = (parts or build_parts)(settings, interruptible)
@@ -81,7 +90,12 @@ def train_one(
     run = RunFolder(folder, settings, datamodule, task, trainer)
     run.begin()
     if settings.train:
-        trainer.fit(task, datamodule, ckpt_path=run.last(), weights_only=True)
+        try:
+            with meeting_others():
+                trainer.fit(task, datamodule, ckpt_path=run.last(), weights_only=True)
+        except MeetingError:
+            run.withdraw()
+            raise
         run.load_best()
     if settings.test:
         trainer.test(task, datamodule, verbose=False)

@@ -1,13 +1,17 @@
 """Lightning's Trainer from settings: device, callbacks and loggers, checked before anything long happens."""
 
 import logging
+import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import lightning
 import torch
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
+from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 
@@ -20,11 +24,14 @@ from lenet_pl.callbacks import (
     ResumableStopping,
 )
 from lenet_pl.checkpoint import AtomicCheckpointIO
-from lenet_pl.errors import SettingError
+from lenet_pl.errors import SettingError, UserError
 from lenet_pl.interruption import Interruptible
 from lenet_pl.optimizers import best_is
 from lenet_pl.settings import SdlmSettings, TrainerSettings, TrainSettings
-from lenet_pl.slurm import job_environment
+
+
+class MeetingError(UserError):
+    """Processes of one run that do not find each other."""
 
 
 def build_trainer(
@@ -49,7 +56,7 @@ def build_trainer(
     return lightning.Trainer(
         accelerator=given.accelerator,
         devices=given.devices,
-        strategy=given.strategy,
+        strategy=given.strategy if given.devices > 1 else "auto",  # one process has nobody to meet
         precision=choose_precision(given),
         deterministic=given.deterministic,
         max_epochs=given.max_epochs,
@@ -59,7 +66,8 @@ def build_trainer(
         profiler=given.profiler,
         callbacks=[*callbacks, *build_callbacks(settings, folder, interruptible or Interruptible())],
         logger=build_loggers(settings, folder),
-        plugins=[AtomicCheckpointIO(), *job_environment()],
+        # Named, so that Lightning looks for no other; this one reads what `own_variables` has set
+        plugins=[AtomicCheckpointIO(), LightningEnvironment()],
         default_root_dir=folder,
         enable_progress_bar=settings.callbacks.progress_bar,
         enable_model_summary=False,  # the run folder prints a clearer one
@@ -146,6 +154,34 @@ def check_device(settings: TrainerSettings) -> None:
         raise SettingError(f"trainer.devices: {settings.devices} asked for, this machine has {', '.join(there)}")
     if settings.precision == "16-mixed" and kind == "cpu":
         raise SettingError("trainer.precision: 16-mixed needs a gpu; accepted on cpu are 32-true, bf16-mixed, 64-true")
+
+
+@contextmanager
+def ranked(rank: int) -> Iterator[None]:
+    """Let Lightning's loggers and messages be those of this rank; when imported it believed the environment."""
+    place: Any = rank_zero_only  # a function that carries the rank
+    before, place.rank = place.rank, rank
+    try:
+        yield
+    finally:
+        place.rank = before
+
+
+@contextmanager
+def meeting_others() -> Iterator[None]:
+    """Say in one line that the processes of a run could not meet.
+
+    Raises:
+        MeetingError: the port that was free was taken meanwhile, or one of them does not answer.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if torch.distributed.is_initialized() or not isinstance(error, torch.distributed.DistError):
+            raise
+        place = f"{os.environ.get('MASTER_ADDR')}, port {os.environ.get('MASTER_PORT')}"
+        why = next(iter(str(error).splitlines()), "")
+        raise MeetingError(f"trainer.devices: the processes cannot meet at {place}; try again ({why})") from error
 
 
 def quiet_lightning() -> None:

@@ -18,9 +18,9 @@ from conftest import Compose
 from promise import case
 from whole_checkpoint import checkpoint, difference
 
-from lenet_pl.atomic import used_by_one
 from lenet_pl.errors import DataError, SettingError, UserError
 from lenet_pl.interruption import Interruption
+from lenet_pl.ownership import used_by_one
 from lenet_pl.resume import begin_or_resume
 from lenet_pl.settings import TrainSettings
 from lenet_pl.train import train

@@ -195,7 +195,13 @@ def test_several_devices_are_refused_in_a_sweep(compose: Compose, monkeypatch: p
 
     given = compose("trainer=ddp").trainer
     with pytest.raises(SettingError, match=r"^trainer\.devices: 2 .*--multirun; accepted is .*trainer\.devices=1"):
-        refuse_devices(given)
+        refuse_devices(given, "basic")
     monkeypatch.setenv("SLURM_JOB_ID", "1")
     monkeypatch.setenv("SLURM_PROCID", "0")
-    refuse_devices(given)  # the cluster starts the processes
+    with pytest.raises(SettingError, match=r"^trainer\.devices: got 2 in a job of 1 tasks; .*tasks_per_node=2"):
+        refuse_devices(given, "slurm")
+    monkeypatch.setenv("SLURM_STEP_ID", "0")
+    monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "2")
+    refuse_devices(given, "slurm")  # the cluster has started the processes
+    with pytest.raises(SettingError, match=r"^trainer\.devices: got 1 in a job of 2 tasks"):  # two in one folder
+        refuse_devices(given.model_copy(update={"devices": 1}), "slurm")

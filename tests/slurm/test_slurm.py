@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,12 +11,16 @@ from typing import Any
 import pytest
 import torch
 from cluster import ABRUPT, LOW, URGENT, Cluster, ClusterError, running_cluster, wait_until, why_not
+from conftest import Compose
+from lightning.fabric.plugins.environments import LightningEnvironment
 from promise import case
 
 from lenet_pl import slurm
 from lenet_pl.checkpoint import load_checkpoint
 from lenet_pl.errors import SettingError
 from lenet_pl.interruption import Interruptible, Interruption
+from lenet_pl.resume import begin_or_resume
+from lenet_pl.trainer import build_trainer
 
 needs_launcher = pytest.mark.skipif(not slurm.has_launcher(), reason="needs hydra-submitit-launcher")
 QUIET = ("logger=none", "callbacks.progress_bar=false", "trainer.accelerator=cpu", "trainer.threads=1")
@@ -277,34 +282,68 @@ def test_only_a_job_that_is_to_go_on_is_put_back(
 def test_only_the_first_of_several_processes_puts_the_job_back(
     scontrol: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked = scontrol("")
-    monkeypatch.setenv("SLURM_PROCID", "1")
-    slurm.requeue()
+    asked = scontrol("JobState=RUNNING PreemptTime=2026-01-01T00:00:00")
+    for number in (signal.SIGTERM, signal.SIGUSR1):
+        with pytest.raises(Interruption), slurm.back_into_the_queue(first=False), Interruptible():
+            signal.raise_signal(number)
     assert not asked.exists()
 
 
-def test_outside_slurm_signals_and_lightning_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+@case("situations", "two trainings of one device each in one SLURM job, USR1: whichever still trains puts the job back")
+def test_every_run_of_a_job_puts_it_back(scontrol: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = scontrol("")
+    monkeypatch.setenv("SLURM_PROCID", "1")
+    with pytest.raises(Interruption), slurm.back_into_the_queue(), Interruptible():
+        signal.raise_signal(signal.SIGUSR1)
+    assert asked.read_text().splitlines() == ["requeue 12"]
+
+
+def test_outside_slurm_signals_and_folders_are_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SLURM_JOB_ID", raising=False)
     before = signal.getsignal(signal.SIGUSR1)
     with slurm.back_into_the_queue():
         assert signal.getsignal(signal.SIGUSR1) == before
-    assert slurm.job_environment() == []
-    assert not slurm.restarted()
+    slurm.note_job(tmp_path)
+    assert not slurm.restarted(tmp_path)
+    assert list(tmp_path.iterdir()) == []
 
 
-def test_in_a_job_lightning_leaves_the_queue_alone(scontrol: object, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SLURM_NTASKS", "1")
+@pytest.mark.parametrize("devices", [1, 2])
+def test_in_a_job_lightning_learns_nothing_of_it(
+    devices: int, scontrol: object, compose: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SLURM_NTASKS", "2")
     monkeypatch.delenv("SLURM_JOB_NAME", raising=False)
-    (environment,) = slurm.job_environment()
-    assert not environment.auto_requeue
+    settings = compose(*QUIET[:-1], f"trainer.devices={devices}", "trainer.strategy=ddp")
+    trainer = build_trainer(settings, tmp_path)
+    environment = trainer._accelerator_connector.cluster_environment
+    assert type(environment) is LightningEnvironment
+    assert (trainer.world_size, trainer.global_rank) == (devices, 0)
 
 
 @pytest.mark.parametrize(("count", "restarted"), [("", False), ("0", False), ("2", True)])
 def test_a_job_knows_that_it_was_begun_before(
-    count: str, restarted: bool, scontrol: object, monkeypatch: pytest.MonkeyPatch
+    count: str, restarted: bool, scontrol: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    slurm.note_job(tmp_path)
     monkeypatch.setenv("SLURM_RESTART_COUNT", count)
-    assert slurm.restarted() == restarted
+    assert slurm.restarted(tmp_path) == restarted
+
+
+@case("situations", "a notebook in a job that was requeued, in the folder of another run: refused, not continued")
+def test_a_restarted_job_continues_no_run_but_its_own(
+    scontrol: object, digits_run: Path, compose: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
+    folder = tmp_path / "run"
+    shutil.copytree(digits_run, folder)
+    for job in (None, "11"):  # begun outside SLURM, and by another job
+        if job:
+            (folder / slurm.JOB).write_text(job)
+        with pytest.raises(SettingError, match=r"^run: .* holds a run already"):
+            begin_or_resume(compose(f"run={folder}"), folder, [], False)
+    (folder / slurm.JOB).write_text("12")
+    assert begin_or_resume(compose(f"run={folder}", "trainer.max_epochs=8"), folder, [], False) is None  # finished
 
 
 def test_without_slurm_the_launcher_is_refused_in_one_line(tmp_path: Path) -> None:
@@ -337,3 +376,38 @@ def test_sbatchs_refusal_is_one_line(cluster: Cluster, tmp_path: Path) -> None:
         .splitlines()[-1]
         .startswith("error: hydra.launcher: sbatch does not take the job: invalid partition specified: nowhere")
     )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("devices", [1, 2])
+@case(
+    "situations", "a real `srun -n 2`: with two devices one training, with one device each one trains, one is refused"
+)
+def test_two_tasks_of_srun_leave_one_run(devices: int, cluster: Cluster, tmp_path: Path) -> None:
+    given = (*QUIET, "data=fake", "data.images=96", "loader.batch_size=24", "trainer.max_epochs=1", "run=both")
+    command = ["srun", "-n2", "--mem-per-cpu=500", sys.executable, "-m", "lenet_pl.train", *given]
+    environment = {**cluster.environment, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [*command, f"trainer.devices={devices}", "trainer.strategy=ddp"],
+        cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=PATIENCE,
+    )  # fmt: skip
+    errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert (done.returncode, len(errors)) == ((0, 0) if devices == 2 else (2, 1)), done.stderr
+    assert all(line.startswith(("error: run: another process works in ", "error: run: /")) for line in errors)
+    results = json.loads((tmp_path / "both" / "results.json").read_text())
+    assert results["images"]["train"] + results["images"]["validation"] == 96
+    assert len((tmp_path / "both" / "metrics.csv").read_text().splitlines()) == 2
+
+
+@pytest.mark.slow
+def test_a_batch_script_with_several_tasks_trains_with_one_device(cluster: Cluster, tmp_path: Path) -> None:
+    given = " ".join((*QUIET, "data=fake", "data.images=96", "loader.batch_size=24", "trainer.max_epochs=1", "run=one"))
+    script = f"cd {tmp_path} && env > variables; {sys.executable} -m lenet_pl.train {given}"
+    job = cluster.ask(
+        "sbatch", "--parsable", "--ntasks=2", "--mem-per-cpu=500", f"--output={tmp_path}/said", f"--wrap={script}"
+    )
+    wait_until(lambda: job not in cluster.ask("squeue", "--noheader", "--format=%A"), PATIENCE, "the end")
+    assert (tmp_path / "one" / "results.json").exists(), (tmp_path / "said").read_text()
+    variables = (tmp_path / "variables").read_text()
+    assert "SLURM_NTASKS=2\n" in variables  # what Lightning takes for two processes
+    assert "SLURM_STEP_ID=" not in variables

@@ -202,7 +202,7 @@ def test_a_traceback_can_be_asked_for(run: Run) -> None:
 
 
 def test_a_part_that_a_group_does_not_have_is_named(run: Run) -> None:
-    unknown = "error: model.channels: unknown setting of the model that is chosen; another model has it"
+    unknown = "error: model.channels: not a setting of the model that is chosen; model=lenet5 has it"
     assert run("model=lenet1", "model.channels=[[6]]") == (2, [unknown])
     assert run("loader={nokey:1}") == (2, ["error: loader: has no such part; one is added with +loader.<key>=..."])
 
@@ -310,7 +310,7 @@ def test_the_default_of_a_group_without_choice_can_be_written_out(group: str, ru
     [
         (["data=mnist", "-m", "seed=0,1"], "stand before all settings"),
         (["=3"], "no setting named"),
-        (["data=folder", "data.path=a b (1)"], "data.path='...'"),
+        (["data=folder", "data.path=a b (1)"], "\"data.path='a b (1)'\""),
         (["--config-dir=."], "--config-dir"),
     ],
 )

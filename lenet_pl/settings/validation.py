@@ -73,7 +73,14 @@ def _line(key: str, problems: list[Any], values: dict[str, Any]) -> str:
     came = first["ctx"]["tag"] if first["type"] == "union_tag_invalid" else first["input"]
     accepted = " or ".join(dict.fromkeys(_accepted(problem) for problem in problems))
     near = did_you_mean(str(came), re.findall("'([^']+)'", accepted))
-    return f"{key}: got {came!r}; accepted is {accepted}" + (f"; {near}" if near else "")
+    return f"{key}: got {as_written(came)}; accepted is {accepted}" + (f"; {near}" if near else "")
+
+
+def as_written(value: Any) -> str:
+    """Show a value as it is written on the command line; texts in quotes."""
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    return repr(value)
 
 
 def _accepted(problem: Any) -> str:

@@ -1,0 +1,98 @@
+"""Signals from a command's first import to its end: one line, and the exit code of shells, 128 + the signal's number.
+
+While modules are imported an exception could be swallowed or turned into another one, so the process ends at once.
+While the command works the signal is raised, so that whoever works can tidy up; trainings listen themselves
+(`interruption`). When all is done, a signal comes too late to change the outcome.
+"""
+
+import os
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+from lenet_pl.interruption import ENDING, Interruption
+
+SCRIPTS = ("lenet", "lenet.exe")  # installed beside Python
+STARTING, WORKING, DONE = "starting", "working", "done"
+
+
+class _State:
+    """What this process knows of its command.
+
+    Attributes:
+        name: of the command, for the line.
+        stage: STARTING, WORKING or DONE.
+        heard: the signal that was raised as an exception.
+    """
+
+    name = ""
+    stage = STARTING
+    heard: int | None = None
+
+
+def command_of(argv: Sequence[str], original: Sequence[str]) -> str:
+    """Tell which command this process was started as, while its first module is being imported; empty if it is none.
+
+    Args:
+        argv: sys.argv, which begins with "-m" while Python looks for the module.
+        original: sys.orig_argv.
+    """
+    if argv and os.path.basename(argv[0]) in SCRIPTS:  # noqa: PTH119 - pathlib takes time to import
+        return argv[1] if len(argv) > 1 and argv[1].isidentifier() else "lenet"
+    if list(argv[:1]) != ["-m"] or "-m" not in original[:-1]:
+        return ""
+    package, _, module = original[list(original).index("-m") + 1].partition(".")
+    return (module or package) if package == "lenet_pl" and "." not in module else ""
+
+
+def listen(name: str) -> None:
+    """Answer the signals that end a command from now on; one that was ignored, as under nohup, still is."""
+    _State.name = name
+    for number in ENDING:
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, _answer)
+    sys.unraisablehook = _unraisable
+
+
+@contextmanager
+def working(name: str) -> Iterator[None]:
+    """Raise signals as exceptions inside, and ignore them after it."""
+    _State.name, _State.stage, _State.heard = name, WORKING, None
+    try:
+        yield
+    finally:
+        _State.stage = DONE
+
+
+def heard() -> int | None:
+    """Number of the signal that was raised, which a library may have turned into another exception."""
+    return _State.heard
+
+
+def _answer(number: int, frame: FrameType | None) -> None:
+    if _State.stage == DONE:
+        if _State.heard is not None:  # only what others read is not finished, who may have stopped reading
+            os._exit(128 + number)
+        _State.heard = number
+        return
+    if _State.stage == STARTING or _State.heard is not None:  # a second one ends it at once
+        _leave(number)
+    _State.heard = number
+    raise KeyboardInterrupt if number == signal.SIGINT else Interruption(number)
+
+
+def _unraisable(lost: Any) -> None:
+    """End the process where a signal's exception cannot be raised, as in a destructor."""
+    if _State.heard is not None and isinstance(lost.exc_value, KeyboardInterrupt | Interruption):
+        _leave(_State.heard)
+    sys.__unraisablehook__(lost)
+
+
+def _leave(number: int) -> None:
+    what = "has not begun" if _State.stage == STARTING else "is not finished"
+    if os.environ.get("LOCAL_RANK", "0") == "0":
+        os.write(2, f"error: interrupted; {_State.name} {what}\n".encode())
+    os._exit(128 + number)

@@ -27,7 +27,7 @@ def refuse_spaces(overrides: Sequence[str]) -> None:
         else:
             continue
         if key and value and "=" not in key + value:
-            raise SettingError(f"{printable(key)}: got spaces beside =; must be {printable(key)}={quoted(value)}")
+            raise SettingError(f"{printable(key)}: got spaces around =; must be {printable(key)}={quoted(value)}")
 
 
 def meant_by_option(command: str, word: str) -> str:
@@ -38,7 +38,7 @@ def meant_by_option(command: str, word: str) -> str:
         return SEE_HELP
     if key in known_keys(command) or key in groups_of(conf_dir(), command):
         return f"settings are written without dashes, {key}={quoted(value) if equals else '<value>'}"
-    return f"{SEE_HELP}{_also(command, key, value)}"
+    return f"{SEE_HELP}{_also(command, key, value) if value else ''}"
 
 
 def hint(command: str, word: str, overrides: Sequence[str]) -> str:

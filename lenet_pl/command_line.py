@@ -14,9 +14,10 @@ from hydra.errors import HydraException
 
 import lenet_pl
 from lenet_pl.bare_words import hint, meant_by_option, refuse_spaces
-from lenet_pl.composition import conf_dir
+from lenet_pl.composition import conf_dir, known_keys
+from lenet_pl.error_lines import OPEN, unknown_setting
 from lenet_pl.errors import SettingError, printable
-from lenet_pl.settings.help_page import choices_of, parents_of
+from lenet_pl.settings.help_page import choices_of, choices_with, groups_of, parents_of
 
 OPTIONAL_GROUPS = ("experiment", "debug")
 NOT_TAKEN = ("config_path", "config_dir", "config_name", "experimental_rerun")  # the last unpickles a file
@@ -24,6 +25,8 @@ ELSEWHERE = {  # keys of Hydra's that would move what is done, or do something e
     "hydra.job.chdir": "paths are meant from where the command is started; leave it out",
     "hydra.mode": "-m before the settings runs every combination",
 }
+OF_CHILDREN = ("hydra.run.dir", "hydra.job.name", "hydra.output_subdir")  # Lightning appends them for further processes
+LAUNCHERS = ("joblib", "submitit_local", "submitit_slurm")  # those of plugins, which a single run would not start
 NO_FOLDER = ("hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir")
 
 
@@ -57,12 +60,15 @@ def refuse_arguments(name: str) -> bool:
             raise SettingError(
                 f"{key}: got {printable(value)}; must be one =, as in {key}={printable(value.lstrip('='))}"
             )
-        if (plain := key.lstrip("+")) in given:
+        plain = key.lstrip("+")
+        if given.get(plain, override) != override and plain not in OF_CHILDREN:  # the same again drops nothing
             raise SettingError(f"{plain}: given twice, {given[plain]} and {override}; must be given once")
         given[plain] = override
-        _refuse_hydras(name, plain, value)
+        _refuse_hydras(name, plain, value, bool(known.multirun))
         if equals:
-            _settle_choice(override)
+            _settle_choice(name, override)
+        if key.startswith("+"):
+            _refuse_unknown(name, plain)
     return bool(known.multirun)
 
 
@@ -98,10 +104,20 @@ def _options_with_values() -> tuple[str, ...]:
     return ("--cfg", "--package", "--info", *(f"--{option.replace('_', '-')}" for option in NOT_TAKEN))
 
 
-def _refuse_hydras(name: str, key: str, value: str) -> None:
+def _refuse_unknown(name: str, key: str) -> None:
+    """Refuse to add what no choice of a group has; Hydra would, and the settings' classes cannot say what was meant."""
+    group, _, part = key.partition(".")
+    known = key in known_keys(name) or key.startswith(OPEN) or (conf_dir() / key).is_dir()
+    if not known and not ((conf_dir() / group).is_dir() and choices_with(conf_dir() / group, part)):
+        raise SettingError(unknown_setting(name, key, key))
+
+
+def _refuse_hydras(name: str, key: str, value: str, multirun: bool) -> None:
     """Refuse keys of Hydra's by which a command would do something else than it says."""
     if instead := ELSEWHERE.get(key):
         raise SettingError(f"{key}: got {printable(value)}; {instead}")
+    if key == "hydra/launcher" and value in LAUNCHERS and not multirun:
+        raise SettingError(f"{key}: got {printable(value)}, which only sweeps use; write -m before the settings")
     if key in NO_FOLDER and "trained" in parents_of(conf_dir(), name):
         raise SettingError(f"{key}: got {printable(value)}, where this command writes nothing; write out=<folder>")
     if (
@@ -118,7 +134,7 @@ def _is_hidden_name(name: str) -> bool:
     return name.startswith(".") and bool(name.strip(".")) and not {"/", "\\"} & set(name) and name != ".lock"
 
 
-def _settle_choice(override: str) -> None:
+def _settle_choice(command: str, override: str) -> None:
     """Check the choice of a group; spell globs out, and drop the null that Hydra takes only as a default."""
     group, _, choice = override.partition("=")
     name = group.lstrip("+~")
@@ -129,6 +145,8 @@ def _settle_choice(override: str) -> None:
         wanted = _choices_named(override, choices) if choice else ""
         if not wanted:
             raise SettingError(f"{name}: got {printable(choice) or repr(choice)}; accepted is {', '.join(choices)}")
+        if group.startswith("+") and name in groups_of(conf_dir(), command):
+            raise SettingError(f"{group}: exists already; write {name}={choice} without the +")
         sys.argv[sys.argv.index(override)] = f"{group}={wanted}"
 
 

@@ -31,6 +31,8 @@ def explain(error: BaseException, name: str) -> str:
     if isinstance(error, HydraException | OmegaConfBaseException):
         return _of_hydra(error, name)
     text = " ".join(str(error).split())
+    if folder := _folder_of_choices(error, text):
+        return f"hydra.searchpath: {folder} does not exist; must be folders that do, as in [file://<folder>]"
     if isinstance(error, yaml.YAMLError):
         return f"configuration file: {text}"
     if isinstance(error, OSError):
@@ -43,14 +45,23 @@ def exit_code(error: Exception) -> int:
     for cause in _causes(error):
         if isinstance(cause, UserError):
             return cause.exit_code
-    return SettingError.exit_code if isinstance(error, HydraException | OmegaConfBaseException | yaml.YAMLError) else 1
+    mistake = isinstance(error, HydraException | OmegaConfBaseException | yaml.YAMLError)
+    return SettingError.exit_code if mistake or _folder_of_choices(error, str(error)) else 1
+
+
+def _folder_of_choices(error: BaseException, text: str) -> str:
+    """Name the folder of hydra.searchpath that does not exist, of which Hydra only warns."""
+    missing = re.match(r"provider=hydra\.searchpath.*?, path=(.*) is not available", text)
+    return missing[1] if missing and isinstance(error, UserWarning) else ""
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
     """The error, and what Hydra and OmegaConf raised it from; an error of ours has said all there is to say."""
     while error is not None:
         yield error
-        error = error.__cause__ if isinstance(error, HydraException | OmegaConfBaseException) else None
+        # OmegaConf takes the cause away and leaves the context
+        foreign = isinstance(error, HydraException | OmegaConfBaseException)
+        error = (error.__cause__ or error.__context__) if foreign else None
 
 
 def _no_such_choice(missing: str, options: list[str]) -> str:
@@ -77,16 +88,19 @@ def _of_hydra(error: HydraException | OmegaConfBaseException, name: str) -> str:
     for cause in _causes(error):
         if isinstance(cause, InterpolationResolutionError):
             return _unresolved(cause)
+    if other := re.match(r"Could not delete from config\. The value of '(.+?)' is (.*) and not (.*)\.$", text):
+        return f"~{other[1]}={other[3]}: the value is {other[2]}; settings are not deleted, write {other[1]}={other[3]}"
+    if absent := re.match(r"Could not delete '([^']+)'\. No match", text):
+        return f"~{absent[1]}: is not chosen; must be the choice of another group, or be left out"
+    if path := re.match(r"hydra\.searchpath must be a list of strings\. Got: (.*)", text):
+        return f"hydra.searchpath: got {path[1]}; must be a list of folders, as in [file://<folder>]"
     if wrong := re.match(r"Could not (?:override|delete from config)[. ].*?'([^']+)'", text):
         cause = getattr(error.__cause__, "full_key", None) or wrong[1]
-        return _unknown(name, wrong[1], cause if str(cause).startswith(wrong[1]) else wrong[1])
-    if several := re.match(
-        r"(?:Ambiguous value for argument|Sweep parameters) '([^=]+)=(.*?)' ?(?:requires|1\.)", text
-    ):
-        return (
-            f"{several[1]}: got {several[2]}, several values; must be one, or -m (--multirun) before the settings to "
-            f"run each; a list is written [...], a comma within a value \"{several[1]}='...'\""
-        )
+        return unknown_setting(name, wrong[1], cause if str(cause).startswith(wrong[1]) else wrong[1])
+    if several := re.match(r"(?:Ambiguous value for argument|Sweep parameters) '([^=]+)=(.*?)' (?:requires|1\.)", text):
+        key, values = several[1].lstrip("+"), several[2]
+        line = f"{key}: got {values}, several values; must be one; -m (--multirun) before the settings runs each"
+        return line if (conf_dir() / key).is_dir() else f"{line}, [{values}] is a list, \"{key}='{values}'\" a text"
     if merged := re.match(r"Error merging override (\S+)", text):
         key, _, value = merged[1].partition("=")
         return f"{key.lstrip('+~')}: got {value or 'nothing'}, which does not fit there; see --help for what is there"
@@ -108,7 +122,7 @@ def _unresolved(error: InterpolationResolutionError) -> str:
     return f"{error.full_key}: got {came}; {instead}"
 
 
-def _unknown(command: str, key: str, deepest: str) -> str:
+def unknown_setting(command: str, key: str, deepest: str) -> str:
     """Say what is wrong with a key that the configuration does not have.
 
     Args:
@@ -121,6 +135,9 @@ def _unknown(command: str, key: str, deepest: str) -> str:
         return f"{key}: has no such part; one is added with +{key}.<key>=..."
     if deepest == key and part and (conf_dir() / group).is_dir() and (having := choices_with(conf_dir() / group, part)):
         return f"{key}: not a setting of the {group} that is chosen; {group}={' or '.join(having)} has it"
-    keys = known_keys(command)
+    keys, parent = known_keys(command), deepest.rpartition(".")[0]
     meant = known_elsewhere(command, deepest) or nearest_key(deepest, keys)
+    inside = [one for one in keys if one.startswith(f"{parent}.") and "." not in one.removeprefix(f"{parent}.")]
+    if inside and meant in ("", f"did you mean {parent}?"):
+        meant = f"must be one of {', '.join(inside)}"
     return f"{deepest}: unknown setting; {meant or 'see --help for what there is'}"

@@ -204,7 +204,8 @@ def test_a_traceback_can_be_asked_for(run: Run) -> None:
 def test_a_part_that_a_group_does_not_have_is_named(run: Run) -> None:
     unknown = "error: model.channels: not a setting of the model that is chosen; model=lenet5 has it"
     assert run("model=lenet1", "model.channels=[[6]]") == (2, [unknown])
-    assert run("loader={nokey:1}") == (2, ["error: loader: has no such part; one is added with +loader.<key>=..."])
+    inside = "loader.batch_size, loader.eval_batch_size, loader.shuffle, loader.drop_last"
+    assert run("loader={nokey:1}") == (2, [f"error: loader.nokey: unknown setting; must be one of {inside}"])
 
 
 @pytest.mark.parametrize(

@@ -64,8 +64,14 @@ def choices_of(folder: Path) -> list[str]:
 def choices_with(folder: Path, key: str) -> list[str]:
     """List the choices of a group that have a setting, less those that have it from another one."""
     own = {name: yaml.safe_load((folder / f"{name}.yaml").read_text(encoding="utf-8")) for name in choices_of(folder)}
-    having = {name for name, values in own.items() if key.partition(".")[0] in values}
+    having = {name for name, values in own.items() if _holds(values, key)}
     return sorted(name for name in having if not having & set(own[name].get("defaults", ())))
+
+
+def _holds(values: Any, key: str) -> bool:
+    """Whether nested values have a dotted key."""
+    name, _, rest = key.partition(".")
+    return isinstance(values, dict) and name in values and (not rest or _holds(values[name], rest))
 
 
 def _read(conf: Path, name: str) -> str:

@@ -3,6 +3,31 @@
 Each row: names, then what to write; `key=<...>` is a setting that exists, `group=choice` a choice of `conf/`.
 """
 
+import re
+
+VALUES = {  # of settings with a choice
+    "cuda gpus": "gpu",
+    "metal apple": "mps",
+    "avg mean avgpool": "average",
+    "maxpool": "max",
+    "swish": "silu",
+    "lrelu leakyrelu": "leaky_relu",
+    "ce crossentropy crossentropyloss softmax xent": "cross_entropy",
+    "bn batchnorm batch_norm": "batch",
+    "fp16 half float16 16": "16-mixed",
+    "bf16 bfloat16": "bf16-mixed",
+    "fp32 float32 float 32": "32-true",
+    "fp64 float64 double 64": "64-true",
+    "val valid": "validation",
+    "val_loss loss": "val/loss",
+    "val_acc val_accuracy acc accuracy": "val/accuracy",
+    "ig": "integrated_gradients",
+    "gradcam": "grad_cam",
+    "torchscript pt2": "torch_export",
+    "gray grayscale": "grey",
+    "color": "rgb",
+}
+
 TRAINING = {
     # length, device, precision
     "epochs num_epochs n_epochs nb_epochs nepochs max_epoch epoch num_train_epochs": "trainer.max_epochs=<number>",
@@ -86,7 +111,7 @@ TRAINING = {
     "color_jitter colour_jitter jitter": (
         "write augment.brightness=<share> augment.contrast=<share> augment.saturation=<share>"
     ),
-    "mixup cutmix mixup_alpha cutmix_alpha": "images are not mixed; there are augment=<choice> and loss.label_smoothing=<number>",
+    "mixup cutmix mixup_alpha cutmix_alpha": "images are not mixed; loss.label_smoothing=<number> softens labels",
     "mean std normalize normalise": "taken from the training images; input_range=[<black>,<white>] sets levels instead",
     # model
     "arch architecture_name net network backbone model_name model_type": "write model=<choice>",
@@ -223,5 +248,10 @@ def known_elsewhere(command: str, key: str) -> str:
     """
     name = key.rpartition(".")[2].lower().replace("-", "_")
     advice = next((text for names, text in OF_COMMAND.get(command, {}).items() if name in names.split()), "")
-    single = advice.partition("=")[0]
-    return f"did you mean {single}?" if advice.count("=") == 1 and " " not in single else advice
+    single = re.fullmatch(r"([\w.]+)=(<.*>|\[.*\]|true|false)", advice)
+    return f"did you mean {single[1]}?" if single else advice
+
+
+def same_value(value: str) -> str:
+    """Name the choice that is called `value` in other programs; empty if there is none."""
+    return next((ours for theirs, ours in VALUES.items() if value.lower() in theirs.split()), "")

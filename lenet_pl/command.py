@@ -8,7 +8,7 @@ import os
 import sys
 import traceback
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -51,13 +51,12 @@ def run_command(
             returns the settings to work with, or None where nothing is left to do. By default a used folder is refused.
     """
     failures: list[int] = []  # exit codes; a failed job of a sweep does not stop the others
-    started = False
+    begun: list[Path] = []  # run folders
 
     def job(config: DictConfig) -> None:
-        nonlocal started
-        started = True
         given = HydraConfig.get()
         folder, sweep, overrides = Path(given.runtime.output_dir), given.mode == RunMode.MULTIRUN, given.overrides.task
+        begun.append(folder)
 
         def settle() -> AnySettings | None:
             settings = to_settings(kind, config)
@@ -72,17 +71,16 @@ def run_command(
             do_job(name, given.job.num, overrides, folder, settle, work, launcher)
             return
         try:
-            if (settings := settle()) is not None:
-                work(settings, folder)
+            with _signals_first():
+                if (settings := settle()) is not None:
+                    work(settings, folder)
         except (KeyboardInterrupt, Interruption):
             remove_empty(folder)
             raise
         except Exception as error:
-            if number := startup.heard():  # a library has made another error of it
-                raise Interruption(number) from error
             if sweep:
                 error.add_note(f"job {given.job.num} ({' '.join(overrides)})")
-            failures.append(_complain(error, name, started))
+            failures.append(_complain(error, name, started=True))
             remove_empty(folder)
 
     def compose_and_work() -> None:
@@ -100,17 +98,29 @@ def run_command(
     warnings.filterwarnings("error", r"provider=hydra\.searchpath", UserWarning)  # of a folder that does not exist
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then hands over its errors in place of printing several lines
     jobs: Path | None = None
-    with own_streams() as stdout, startup.working(name):
+    with own_streams() as stdout, startup.Working(name):
         for part in (compose_and_work, close):
             try:
-                part()
+                with _signals_first():
+                    part()
             except (KeyboardInterrupt, SystemExit, Interruption) as stop:
-                failures.append(_interrupted(stop, name))
+                resumable = jobs is not None or any(folder.exists() for folder in begun)
+                failures.append(_interrupted(stop, name, resumable=resumable))
             except Exception as error:
-                number = startup.heard()
-                failures.append(_interrupted(Interruption(number), name) if number else _complain(error, name, started))
-    if code := settle(max(failures, default=0), stdout, worked=started or jobs is not None):
+                failures.append(_complain(error, name, started=bool(begun)))
+    if code := settle(max(failures, default=0), stdout, worked=bool(begun or jobs)):
         sys.exit(code)
+
+
+@contextlib.contextmanager
+def _signals_first() -> Iterator[None]:
+    """Raise Interruption for a signal of which a library has made another error."""
+    try:
+        yield
+    except Exception as error:
+        if number := startup.heard():
+            raise Interruption(number) from error
+        raise
 
 
 def remove_empty(folder: Path) -> None:
@@ -143,7 +153,7 @@ def written_by_hydra() -> set[str]:
     return logs | ({str(given.output_subdir)} if given.output_subdir else set())
 
 
-def _interrupted(stop: BaseException, name: str) -> int:
+def _interrupted(stop: BaseException, name: str, *, resumable: bool) -> int:
     """Say that a signal ended the work; return 128 + its number, as shells do. Another exit is passed on."""
     if isinstance(stop, Interruption):
         code = stop.exit_code
@@ -153,7 +163,7 @@ def _interrupted(stop: BaseException, name: str) -> int:
         code = 143
     else:
         return _exit_code_of(stop)
-    more = "; run=<its folder> resume=true goes on" if name == "train" else ""
+    more = "; run=<its folder> resume=true goes on" if name == "train" and resumable else ""
     if os.environ.get("LOCAL_RANK", "0") == "0":
         print(f"error: interrupted; {name} is not finished{more}", file=sys.stderr)
     return code
@@ -165,7 +175,7 @@ def _exit_code_of(stop: BaseException) -> int:
     return code if isinstance(code, int) else int(code is not None)
 
 
-def _complain(error: Exception, name: str, started: bool) -> int:
+def _complain(error: Exception, name: str, *, started: bool) -> int:
     """Print one line, or all there is if `traceback=true` was asked for; return the exit code."""
     if "traceback=true" in (argument.lower() for argument in sys.argv):
         traceback.print_exception(error)

@@ -3,20 +3,29 @@
 While modules are imported an exception could be swallowed or turned into another one, so the process ends at once.
 While the command works the signal is raised, so that whoever works can tidy up; trainings listen themselves
 (`interruption`). When all is done, a signal comes too late to change the outcome.
+
+Imports only what Python has loaded by itself: what comes before `listen` is answered with a traceback.
 """
 
-import os
-import signal
-import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from types import FrameType
-from typing import Any
+from __future__ import annotations
 
-from lenet_pl.interruption import ENDING, Interruption
+import _signal  # type: ignore[import-not-found]  # signal itself imports enum, which takes as long as Python to start
+import os
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import FrameType
+    from typing import Any
 
 SCRIPTS = ("lenet", "lenet.exe")  # installed beside Python
+ENDING = tuple(getattr(_signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(_signal, name))
 STARTING, WORKING, DONE = "starting", "working", "done"
+
+
+class Interrupt(KeyboardInterrupt):
+    """Ctrl-C; no plain KeyboardInterrupt, after which Python kills itself at the end, whatever the exit code is."""
 
 
 class _State:
@@ -52,18 +61,25 @@ def listen(name: str) -> None:
     """Answer the signals that end a command from now on; one that was ignored, as under nohup, still is."""
     _State.name = name
     for number in ENDING:
-        if signal.getsignal(number) != signal.SIG_IGN:
-            signal.signal(number, _answer)
+        if _signal.getsignal(number) != _signal.SIG_IGN:
+            _signal.signal(number, _answer)
     sys.unraisablehook = _unraisable
 
 
-@contextmanager
-def working(name: str) -> Iterator[None]:
-    """Raise signals as exceptions inside, and ignore them after it."""
-    _State.name, _State.stage, _State.heard = name, WORKING, None
-    try:
-        yield
-    finally:
+class Working:
+    """Raise signals as exceptions inside, and ignore the first one after it.
+
+    Args:
+        name: of the command.
+    """
+
+    def __init__(self, name: str) -> None:
+        _State.name, _State.stage, _State.heard = name, WORKING, None
+
+    def __enter__(self) -> None:
+        """Nothing is left to do."""
+
+    def __exit__(self, *_: object) -> None:
         _State.stage = DONE
 
 
@@ -73,26 +89,30 @@ def heard() -> int | None:
 
 
 def _answer(number: int, frame: FrameType | None) -> None:
-    if _State.stage == DONE:
-        if _State.heard is not None:  # only what others read is not finished, who may have stopped reading
-            os._exit(128 + number)
+    if _State.stage == DONE and _State.heard is None:
         _State.heard = number
         return
-    if _State.stage == STARTING or _State.heard is not None:  # a second one ends it at once
+    if _State.stage != WORKING or _State.heard is not None:  # a second one ends it at once
         _leave(number)
     _State.heard = number
-    raise KeyboardInterrupt if number == signal.SIGINT else Interruption(number)
+    raise _exception(number)
+
+
+def _exception(number: int) -> BaseException:
+    from lenet_pl.interruption import Interruption
+
+    return Interrupt() if number == _signal.SIGINT else Interruption(number)
 
 
 def _unraisable(lost: Any) -> None:
     """End the process where a signal's exception cannot be raised, as in a destructor."""
-    if _State.heard is not None and isinstance(lost.exc_value, KeyboardInterrupt | Interruption):
+    if _State.heard is not None and lost.exc_value is not None and not isinstance(lost.exc_value, Exception):
         _leave(_State.heard)
     sys.__unraisablehook__(lost)
 
 
 def _leave(number: int) -> None:
-    what = "has not begun" if _State.stage == STARTING else "is not finished"
-    if os.environ.get("LOCAL_RANK", "0") == "0":
+    if _State.stage != DONE and os.environ.get("LOCAL_RANK", "0") == "0":
+        what = "has not begun" if _State.stage == STARTING else "is not finished"
         os.write(2, f"error: interrupted; {_State.name} {what}\n".encode())
     os._exit(128 + number)

@@ -8,3 +8,5 @@ __version__ = "0.1.0"
 
 if name := startup.command_of(sys.argv, sys.orig_argv):  # elsewhere the importing program keeps its signal handlers
     startup.listen(name)
+    if "-m" in sys.argv[:1] and not startup.is_command(name):
+        startup.refuse(name)

@@ -55,10 +55,10 @@ def _answer(words: Sequence[str], known: dict[str, str]) -> int:
     from lenet_pl.errors import did_you_mean, printable
 
     near = did_you_mean(words[0], known)
-    print(
-        f"error: {printable(words[0])}: no such command; {near + ' ' if near else ''}must be one of {', '.join(known)}",
-        file=sys.stderr,
-    )
+    if "=" in words[0]:
+        near = f"settings stand behind it, as in python -m lenet_pl train {printable(words[0])};"
+    must = f"{near + ' ' if near else ''}must be one of {', '.join(known)}"
+    print(f"error: {printable(words[0])}: no such command; {must}", file=sys.stderr)
     return 2
 
 

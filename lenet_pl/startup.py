@@ -57,6 +57,26 @@ def command_of(argv: Sequence[str], original: Sequence[str]) -> str:
     return (module or package) if package == "lenet_pl" and "." not in module else ""
 
 
+def is_command(name: str) -> bool:
+    """Whether a module of this package is a command; others would be imported, and end with 0 and nothing done."""
+    here = os.path.dirname(__file__)  # noqa: PTH120
+    for file in (f"{here}/{name}.py", f"{here}/{name}/__main__.py"):
+        if os.path.isfile(file):  # noqa: PTH113
+            with open(file, encoding="utf-8") as stream:  # noqa: PTH123
+                return '__name__ == "__main__":\n    run_' in stream.read()
+    return name == "lenet_pl"
+
+
+def refuse(name: str) -> None:
+    """End the process, as `name` is no command."""
+    from lenet_pl.errors import did_you_mean
+
+    modules = {entry.removesuffix(".py") for entry in os.listdir(os.path.dirname(__file__))}  # noqa: PTH120, PTH208
+    near = did_you_mean(name, [module for module in sorted(modules) if is_command(module)])
+    print(f"error: {name}: no such command; {near + ' ' if near else ''}python -m lenet_pl lists them", file=sys.stderr)
+    sys.exit(2)
+
+
 def listen(name: str) -> None:
     """Answer the signals that end a command from now on; one that was ignored, as under nohup, still is."""
     _State.name = name

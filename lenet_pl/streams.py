@@ -63,8 +63,8 @@ def settle(code: int, stdout: Descriptor | None, *, worked: bool) -> int:
         return code
     if isinstance(stdout.lost, BrokenPipeError):
         return code or (0 if worked else PIPE_CLOSED)
-    kept = ", its files are as they should be" if worked and not code else ""
-    print(f"error: stdout: {stdout.lost.strerror}; what the command shows is lost{kept}", file=sys.stderr)
+    kept = ", the files are written" if worked and not code else ""
+    print(f"error: stdout: {stdout.lost.strerror}; the output is lost{kept}", file=sys.stderr)
     return code or 1
 
 

@@ -183,14 +183,26 @@ def test_a_setting_that_proves_wrong_later_leaves_no_empty_folder(run: Run, tmp_
         (OSError(28, "No space left on device"), 1, "error: No space left on device"),
         (RuntimeError("one\n  two"), 1, "error: unexpected RuntimeError: one two; traceback=true shows where it arose"),
         (MemoryError(), 1, "error: unexpected MemoryError: no message; traceback=true shows where it arose"),
-        (KeyboardInterrupt(), 130, "error: interrupted; train is not finished; run=<its folder> resume=true goes on"),
-        (Interruption(1), 129, "error: interrupted; train is not finished; run=<its folder> resume=true goes on"),
+        (KeyboardInterrupt(), 130, "error: interrupted; train is not finished"),
+        (Interruption(1), 129, "error: interrupted; train is not finished"),
     ],
 )
 def test_what_goes_wrong_in_the_work_is_one_line_and_an_exit_code(
     error: BaseException, code: int, line: str, run: Run
 ) -> None:
     assert run(work=fail(error)) == (code, [line])
+
+
+@pytest.mark.parametrize(("error", "code"), [(KeyboardInterrupt(), 130), (Interruption(1), 129)])
+def test_an_interrupted_run_that_has_written_something_can_be_continued(
+    error: BaseException, code: int, run: Run
+) -> None:
+    def work(settings: TrainSettings, folder: Path) -> None:
+        (folder / "config.yaml").touch()
+        raise error
+
+    line = "error: interrupted; train is not finished; run=<its folder> resume=true goes on"
+    assert run(work=work) == (code, [line])
 
 
 def test_a_traceback_can_be_asked_for(run: Run) -> None:

@@ -7,34 +7,32 @@ import contextlib
 import os
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import hydra
-from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Glob, QuotedString
 from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
+from lenet_pl import startup
+from lenet_pl.command_line import refuse_arguments
 from lenet_pl.composition import conf_dir, to_settings
 from lenet_pl.error_lines import exit_code, explain
-from lenet_pl.errors import SettingError, printable
 from lenet_pl.interruption import Interruption
 from lenet_pl.ownership import refuse_used_folder
 from lenet_pl.processes import this_process
 from lenet_pl.settings import Settings, TrainSettings
-from lenet_pl.settings.help_page import choices_of
 from lenet_pl.settings.trained import TrainedSettings
 from lenet_pl.slurm import check_launcher
+from lenet_pl.streams import own_streams, settle
 from lenet_pl.sweep import begin_sweep, close_sweep, do_job
 from lenet_pl.threads import prepare_openmp
 
 AnySettings = TypeVar("AnySettings", bound=Settings)
-OPTIONAL_GROUPS = ("experiment", "debug")
 
 
 def run_command(
@@ -45,7 +43,7 @@ def run_command(
 ) -> None:
     """Compose `conf/<name>.yaml` with the command line, check it, and do the work; ends the process on an error.
 
-    Exit codes: 2 for settings, 1 for the rest, 128 + its number after a signal.
+    Exit codes: 2 for settings, 1 for the rest, 128 + its number after a signal; 1 if the output could not be shown.
 
     Args:
         name: of the verb and of its configuration file.
@@ -56,13 +54,13 @@ def run_command(
     """
     prepare_openmp()
     failures: list[int] = []  # exit codes; a failed job of a sweep does not stop the others
-    started, rank = False, 0
+    begun: list[Path] = []  # run folders
+    rank = 0  # of this process among those of its run
 
     def job(config: DictConfig) -> None:
-        nonlocal started
-        started = True
         given = HydraConfig.get()
         folder, sweep, overrides = Path(given.runtime.output_dir), given.mode == RunMode.MULTIRUN, given.overrides.task
+        begun.append(folder)
 
         def settle() -> AnySettings | None:
             nonlocal rank
@@ -80,83 +78,69 @@ def run_command(
             do_job(name, given.job.num, overrides, folder, settle, work, launcher)
             return
         try:
-            if (settings := settle()) is not None:
-                work(settings, folder)
+            with _signals_first():
+                if (settings := settle()) is not None:
+                    work(settings, folder)
+        except (KeyboardInterrupt, Interruption):
+            remove_empty(folder)
+            raise
         except Exception as error:
             if sweep:
                 error.add_note(f"job {given.job.num} ({' '.join(overrides)})")
-            failures.append(_complain(error, name, started))
-            if folder.resolve() != Path.cwd():
-                remove_empty(folder)
+            failures.append(_complain(error, name, started=True))
+            remove_empty(folder)
 
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then hands over its errors in place of printing several lines
-    jobs: Path | None = None
-    try:
-        multirun = refuse_arguments()
+    def compose_and_work() -> None:
+        nonlocal jobs
+        multirun = refuse_arguments(name)
         check_launcher(sys.argv, multirun)
         if multirun and prepare:
             jobs = begin_sweep(sys.argv)
         hydra.main(config_path=str(conf_dir()), config_name=name, version_base="1.3")(job)()
-    except (KeyboardInterrupt, SystemExit, Interruption) as stop:
-        failures.append(_interrupted(stop, name, rank))
+
+    def close() -> None:
+        if jobs:
+            failures.append(close_sweep(jobs))
+
+    warnings.filterwarnings("error", r"provider=hydra\.searchpath", UserWarning)  # of a folder that does not exist
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then hands over its errors in place of printing several lines
+    jobs: Path | None = None
+    with own_streams() as stdout, startup.Working(name):
+        for part in (compose_and_work, close):
+            try:
+                with _signals_first():
+                    part()
+            except (KeyboardInterrupt, SystemExit, Interruption) as stop:
+                resumable = jobs is not None or any(folder.exists() for folder in begun)
+                failures.append(_interrupted(stop, name, rank, resumable=resumable))
+            except Exception as error:
+                failures.append(_complain(error, name, started=bool(begun)))
+    if code := settle(max(failures, default=0), stdout, worked=bool(begun or jobs)):
+        sys.exit(code)
+
+
+@contextlib.contextmanager
+def _signals_first() -> Iterator[None]:
+    """Raise Interruption for a signal of which a library has made another error."""
+    try:
+        yield
     except Exception as error:
-        failures.append(_complain(error, name, started))
-    if jobs:
-        failures.append(close_sweep(jobs))
-    if any(failures):
-        sys.exit(max(failures))
+        if number := startup.heard():
+            raise Interruption(number) from error
+        raise
 
 
 def remove_empty(folder: Path) -> None:
     """Remove the folder that Hydra made for a refused run, and empty ones above it; what holds files stays."""
     with contextlib.suppress(OSError, ValueError):  # ValueError: the folder is not below this one
+        if folder.samefile(Path.cwd()):
+            return
         folder.rmdir()
         for parent in folder.relative_to(Path.cwd()).parents[:-1]:
             parent.rmdir()
 
 
-def refuse_arguments() -> bool:
-    """Raise SettingError for command lines that make Hydra print more than a line, or train something else.
-
-    Returns:
-        Whether a sweep is asked for.
-    """
-    known, unknown = get_args_parser().parse_known_args()
-    if unknown and unknown[0].startswith("-"):
-        raise SettingError(f"{unknown[0]}: no such option; settings are written key=value, see --help")
-    if unknown:
-        raise SettingError(f"{unknown[0]}: out of place; options such as -m stand before all settings")
-    for option in ("config_path", "config_dir", "config_name"):
-        if value := getattr(known, option):
-            raise SettingError(f"--{option.replace('_', '-')}: got {value}; not taken, settings are written key=value")
-    for override in known.overrides:
-        group, _, choice = override.partition("=")
-        if not group:
-            raise SettingError(f"{override}: no setting named; settings are written key=value, see --help")
-        if choice == "null" and group in OPTIONAL_GROUPS:
-            sys.argv.remove(override)  # it is the default, which Hydra does not take as a choice
-        elif choice and (conf_dir() / (name := group.lstrip("+~"))).is_dir():
-            choices = choices_of(conf_dir() / name)
-            wanted = _choices_named(override, choices)
-            if not wanted:
-                raise SettingError(f"{name}: got {printable(choice)}; accepted is {', '.join(choices)}")
-            sys.argv[sys.argv.index(override)] = f"{group}={wanted}"
-    return bool(known.multirun)
-
-
-def _choices_named(override: str, choices: list[str]) -> str:
-    """Write what stands for a group as Hydra takes it, with a glob spelt out; empty if it can be no choice's name."""
-    given = override.partition("=")[2]
-    try:
-        value = OverridesParser.create().parse_override(override).value()
-    except HydraException:
-        return given  # what cannot be read, Hydra tells
-    if isinstance(value, Glob):  # Hydra's own finds none in folders below the group's, and takes none for nothing to do
-        return ",".join(str(choice) for choice in value.filter(choices))
-    return given if all(isinstance(one, str | list | QuotedString) for one in getattr(value, "list", [value])) else ""
-
-
-def _interrupted(stop: BaseException, name: str, rank: int) -> int:
+def _interrupted(stop: BaseException, name: str, rank: int, *, resumable: bool) -> int:
     """Say that a signal ended the work, the first process for all of a run; return 128 + its number, as shells do.
 
     Another exit is passed on.
@@ -168,14 +152,20 @@ def _interrupted(stop: BaseException, name: str, rank: int) -> int:
     elif type(stop).__name__ == "SIGTERMException":  # Lightning's, an exit without a code, which would count as success
         code = 143
     else:
-        raise stop
-    more = "; run=<its folder> resume=true goes on" if name == "train" else ""
+        return _exit_code_of(stop)
+    more = "; run=<its folder> resume=true goes on" if name == "train" and resumable else ""
     if rank == 0:
         print(f"error: interrupted; {name} is not finished{more}", file=sys.stderr)
     return code
 
 
-def _complain(error: Exception, name: str, started: bool) -> int:
+def _exit_code_of(stop: BaseException) -> int:
+    """Read the exit code of a SystemExit, which may be nothing or a text."""
+    code = getattr(stop, "code", 1)
+    return code if isinstance(code, int) else int(code is not None)
+
+
+def _complain(error: Exception, name: str, *, started: bool) -> int:
     """Print one line, or all there is if `traceback=true` was asked for; return the exit code."""
     if "traceback=true" in (argument.lower() for argument in sys.argv):
         traceback.print_exception(error)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import hydra
 from hydra.core.global_hydra import GlobalHydra
@@ -10,6 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from lenet_pl.errors import SettingError
 from lenet_pl.settings import Settings, setting_keys, validate
+from lenet_pl.settings.types import expand_home
 
 AnySettings = TypeVar("AnySettings", bound=Settings)
 
@@ -49,6 +50,25 @@ def _compose(name: str, overrides: Sequence[str]) -> DictConfig:
         return hydra.compose(name, list(overrides))
     with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
         return hydra.compose(name, list(overrides))
+
+
+def _local_path(key: str, *, _root_: Any) -> str:
+    """Resolve `${local_path:key}`: the folder that a setting names, for directories that Hydra makes itself.
+
+    Raises:
+        SettingError: there is no value, or the home directory of no user.
+    """
+    if OmegaConf.is_missing(_root_, key):
+        raise SettingError(f"{key}: no value given; a value is required, as in {key}=...")
+    if (value := OmegaConf.select(_root_, key)) is None:
+        raise SettingError(f"{key}: got null; must be the path of a folder")
+    try:
+        return expand_home(str(value))
+    except ValueError as error:
+        raise SettingError(f"{key}: {error}") from None
+
+
+OmegaConf.register_new_resolver("local_path", _local_path, replace=True)
 
 
 def known_keys(name: str) -> list[str]:

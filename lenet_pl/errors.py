@@ -33,8 +33,9 @@ DIVERGED = (
 
 def did_you_mean(name: str, accepted: Iterable[str]) -> str:
     """Return "did you mean X?" for the nearest accepted name, or an empty string."""
-    near = difflib.get_close_matches(name, list(accepted), n=1, cutoff=0.6)
-    return f"did you mean {near[0]}?" if near else ""
+    spellings = {one.lower(): one for one in accepted}
+    near = difflib.get_close_matches(name.lower(), list(spellings), n=1, cutoff=0.6)
+    return f"did you mean {spellings[near[0]]}?" if near else ""
 
 
 def from_here(path: Path) -> str:

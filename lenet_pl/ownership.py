@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from filelock import FileLock, Timeout
+from hydra.core.hydra_config import HydraConfig
 
 from lenet_pl.atomic import PART, write_text
 from lenet_pl.errors import SettingError
@@ -83,8 +84,19 @@ def refuse_used_folder(folder: Path, process: Process = ALONE) -> None:
     """Raise SettingError if anything is in the folder already that the first process of this run has not put there."""
     refuse_run(folder, process)
     names = {path.name.removesuffix(PART) for path in folder.iterdir()}
-    if any(name not in NO_RUN and not name.startswith(ANSWER.format("")) for name in names):
+    no_run = NO_RUN | _written_by_hydra()
+    if any(name not in no_run and not name.startswith(ANSWER.format("")) for name in names):
         _unless_owned(folder, process, f"run: {folder} is not empty; accepted is a new or an empty folder")
+
+
+def _written_by_hydra() -> set[str]:
+    """Name what Hydra puts into the run folder before the work begins: its settings and its log, where asked for."""
+    if not HydraConfig.initialized():
+        return set()
+    given = HydraConfig.get()
+    handlers = (given.job_logging or {}).get("handlers") or {}
+    logs = {Path(str(handler["filename"])).name for handler in handlers.values() if handler.get("filename")}
+    return logs | ({str(given.output_subdir)} if given.output_subdir else set())
 
 
 def refuse_run(folder: Path, process: Process = ALONE) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from commands import KINDS
 from promise import PromiseTable
 
 from lenet_pl import composition
@@ -48,15 +49,17 @@ def _one_thread_per_worker() -> None:
 
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Run:
-    """Run the command in this process, in an empty folder and with other work than training."""
+    """Run a command, `train` unless told otherwise, in this process, in an empty folder and with other work."""
     (tmp_path / "cwd").mkdir()
     monkeypatch.chdir(tmp_path / "cwd")
     monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
 
-    def _run(*arguments: str, work: Work = lambda settings, folder: None) -> tuple[int, list[str]]:
-        monkeypatch.setattr(sys, "argv", ["train", *arguments])
+    def _run(
+        *arguments: str, work: Work = lambda settings, folder: None, command: str = "train"
+    ) -> tuple[int, list[str]]:
+        monkeypatch.setattr(sys, "argv", [command, *arguments])
         try:
-            run_command("train", TrainSettings, work)
+            run_command(command, KINDS[command], work)
             code = 0
         except SystemExit as end:
             code = int(end.code or 0)

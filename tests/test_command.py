@@ -183,14 +183,26 @@ def test_a_setting_that_proves_wrong_later_leaves_no_empty_folder(run: Run, tmp_
         (OSError(28, "No space left on device"), 1, "error: No space left on device"),
         (RuntimeError("one\n  two"), 1, "error: unexpected RuntimeError: one two; traceback=true shows where it arose"),
         (MemoryError(), 1, "error: unexpected MemoryError: no message; traceback=true shows where it arose"),
-        (KeyboardInterrupt(), 130, "error: interrupted; train is not finished; run=<its folder> resume=true goes on"),
-        (Interruption(1), 129, "error: interrupted; train is not finished; run=<its folder> resume=true goes on"),
+        (KeyboardInterrupt(), 130, "error: interrupted; train is not finished"),
+        (Interruption(1), 129, "error: interrupted; train is not finished"),
     ],
 )
 def test_what_goes_wrong_in_the_work_is_one_line_and_an_exit_code(
     error: BaseException, code: int, line: str, run: Run
 ) -> None:
     assert run(work=fail(error)) == (code, [line])
+
+
+@pytest.mark.parametrize(("error", "code"), [(KeyboardInterrupt(), 130), (Interruption(1), 129)])
+def test_an_interrupted_run_that_has_written_something_can_be_continued(
+    error: BaseException, code: int, run: Run
+) -> None:
+    def work(settings: TrainSettings, folder: Path) -> None:
+        (folder / "config.yaml").touch()
+        raise error
+
+    line = "error: interrupted; train is not finished; run=<its folder> resume=true goes on"
+    assert run(work=work) == (code, [line])
 
 
 def test_a_traceback_can_be_asked_for(run: Run) -> None:
@@ -202,9 +214,10 @@ def test_a_traceback_can_be_asked_for(run: Run) -> None:
 
 
 def test_a_part_that_a_group_does_not_have_is_named(run: Run) -> None:
-    unknown = "error: model.channels: unknown setting of the model that is chosen; another model has it"
+    unknown = "error: model.channels: not a setting of the model that is chosen; model=lenet5 has it"
     assert run("model=lenet1", "model.channels=[[6]]") == (2, [unknown])
-    assert run("loader={nokey:1}") == (2, ["error: loader: has no such part; one is added with +loader.<key>=..."])
+    inside = "loader.batch_size, loader.eval_batch_size, loader.shuffle, loader.drop_last"
+    assert run("loader={nokey:1}") == (2, [f"error: loader.nokey: unknown setting; must be one of {inside}"])
 
 
 @pytest.mark.parametrize(
@@ -310,7 +323,7 @@ def test_the_default_of_a_group_without_choice_can_be_written_out(group: str, ru
     [
         (["data=mnist", "-m", "seed=0,1"], "stand before all settings"),
         (["=3"], "no setting named"),
-        (["data=folder", "data.path=a b (1)"], "data.path='...'"),
+        (["data=folder", "data.path=a b (1)"], "\"data.path='a b (1)'\""),
         (["--config-dir=."], "--config-dir"),
     ],
 )

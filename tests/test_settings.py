@@ -50,8 +50,8 @@ def test_what_was_dumped_validates_to_the_same(plain: dict[str, Any]) -> None:
         # type
         ("optimizer.lr", "abc", ["'abc'", "number"]),
         ("optimizer.lr", "0.1", ["'0.1'", "number"]),
-        ("optimizer.lr", True, ["True", "number"]),
-        ("optimizer.lr", None, ["None", "number"]),
+        ("optimizer.lr", True, ["true", "number"]),
+        ("optimizer.lr", None, ["null", "number"]),
         ("loader.batch_size", 3.7, ["3.7", "integer"]),
         ("loader.batch_size", 3.0, ["3.0", "integer"]),
         ("loader.shuffle", 1, ["1", "boolean"]),
@@ -99,7 +99,7 @@ def test_what_was_dumped_validates_to_the_same(plain: dict[str, Any]) -> None:
         ("loss.class_weights", [1], ["[1]", "balanced", "2"]),
         # groups
         ("loader", 3, ["3"]),
-        ("callbacks.checkpoint", None, ["None"]),
+        ("callbacks.checkpoint", None, ["null"]),
         ("callbacks.early_stopping", 3, ["3"]),
     ],
 )

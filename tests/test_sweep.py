@@ -128,7 +128,7 @@ def test_a_grid_with_three_bad_jobs_has_nine_results_and_three_reasons(
 def test_a_job_of_a_sweep_equals_the_run_alone_and_an_interrupted_sweep_goes_on(
     start: Start, tmp_path: Path, command_environment: dict[str, str]
 ) -> None:
-    settings = [*SHORT, "data=digits", "model=lenet_avg_dropout", "augment=affine", "trainer.max_epochs=40"]
+    settings = [*SHORT[1:], "data=digits", "model=lenet_avg_dropout", "augment=affine", "trainer.max_epochs=40"]
     command = [*TRAIN, "-m", f"run={tmp_path / 'sweep'}", "seed=3,4", *settings]
     sweep = start(command, command_environment)
     while not (tmp_path / "sweep" / "0" / "metrics.csv").exists():
@@ -157,7 +157,7 @@ def test_a_job_of_a_sweep_equals_the_run_alone_and_an_interrupted_sweep_goes_on(
 def test_jobs_do_not_outlive_a_sweep_that_is_killed(
     start: Start, tmp_path: Path, command_environment: dict[str, str]
 ) -> None:
-    settings = [*SHORT, "data=digits", "trainer.max_epochs=1000", "callbacks.early_stopping=null"]
+    settings = [*SHORT[1:], "data=digits", "trainer.max_epochs=1000", "callbacks.early_stopping=null"]
     sweep = start([*TRAIN, "-m", f"run={tmp_path / 'sweep'}", "seed=0,1", *settings], command_environment)
     folder = tmp_path / "sweep" / "0"
     while not (folder / "checkpoints" / "last.ckpt").exists():

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from lenet_pl.settings.types import Count, Positive, Settings, Threads
+from lenet_pl.settings.types import Count, LocalPath, Positive, Settings, Threads
 
 Names = Annotated[list[str], Field(min_length=1)]
 Counts = Annotated[list[Count], Field(min_length=1)]
@@ -18,11 +18,11 @@ Part = Literal[
 class BenchmarkSettings(Settings):
     """What is compared, and for how long."""
 
-    run: Annotated[str, Field(min_length=1)]  # folder that receives the results
+    run: LocalPath  # folder that receives the results
     traceback: bool
     parts: Annotated[list[Part], Field(min_length=1)]  # what is measured
     data_sets: Annotated[list[DataSet], Field(min_length=1)]  # the first that is there is used
-    data_root: str
+    data_root: LocalPath
     models: Names  # choices of the group `model`
     augments: Names  # choices of the group `augment`
     batch_sizes: Counts  # images per step

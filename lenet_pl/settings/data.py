@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from lenet_pl.settings.types import Count, Degrees, Probability, Settings, Share, Side
+from lenet_pl.settings.types import Count, Degrees, LocalPath, Probability, Settings, Share, Side
 
 
 def _images_or_share(validation: int | float) -> int | float:
@@ -34,7 +34,7 @@ class NamedDataSettings(DataSettings):
     """A published data set that comes as files."""
 
     name: Literal["mnist", "fashion", "kmnist", "qmnist", "usps", "cifar10"]  # keys of catalogue.PUBLISHED
-    root: str  # folder in which data sets are looked for and downloaded to
+    root: LocalPath  # folder in which data sets are looked for and downloaded to
     download: bool
 
 
@@ -43,7 +43,7 @@ class EmnistDataSettings(DataSettings):
 
     name: Literal["emnist"]
     variant: Literal["balanced", "byclass", "bymerge", "letters", "digits", "mnist"]
-    root: str
+    root: LocalPath
     download: bool
 
 
@@ -58,8 +58,8 @@ class FolderDataSettings(DataSettings):
 
     name: Literal["folder"]
     title: Annotated[str, Field(min_length=1)]  # what results and pictures call the set
-    path: str  # directories of classes, or `train` and `test` with directories of classes
-    test_path: str | None  # null: `path`/test, else a share of `path`
+    path: LocalPath  # directories of classes, or `train` and `test` with directories of classes
+    test_path: LocalPath | None  # null: `path`/test, else a share of `path`
     test_fraction: Share  # share of each class that becomes the test part where there is no test directory
     image_size: Side | None  # px to which images are brought on reading; null: what the model wants
     colour: Literal["auto", "grey", "rgb"]
@@ -72,7 +72,7 @@ class ArraysDataSettings(DataSettings):
 
     name: Literal["arrays"]
     title: Annotated[str, Field(min_length=1)]  # what results and pictures call the set
-    path: str  # folder of train_images.npy, train_labels.npy and the same for test
+    path: LocalPath  # folder of train_images.npy, train_labels.npy and the same for test
     in_memory: bool  # read all at once, or memory-map the images
     background: Annotated[int, Field(ge=0, le=255)]  # grey level around the object
 

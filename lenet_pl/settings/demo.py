@@ -5,13 +5,14 @@ from typing import Annotated
 from pydantic import Field
 
 from lenet_pl.settings.predict import PhotoSettings
-from lenet_pl.settings.trained import Place, TrainedSettings
+from lenet_pl.settings.trained import TrainedSettings
+from lenet_pl.settings.types import LocalPath
 
 
 class DemoSettings(TrainedSettings):
     """Which networks are shown, and where the page is served."""
 
-    run: Place | Annotated[list[Place], Field(min_length=1)] | None  # type: ignore[assignment]  # one folder or several
-    host: Place  # address that the server listens on
+    run: LocalPath | Annotated[list[LocalPath], Field(min_length=1)] | None  # type: ignore[assignment]  # one folder or several
+    host: Annotated[str, Field(min_length=1)]  # address that the server listens on
     port: Annotated[int, Field(ge=0, le=65535)]  # 0: any free one
     photo: PhotoSettings

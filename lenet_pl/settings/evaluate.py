@@ -5,8 +5,8 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from lenet_pl.settings.data import AnyDataSettings
-from lenet_pl.settings.trained import Place, TrainedSettings
-from lenet_pl.settings.types import Settings
+from lenet_pl.settings.trained import TrainedSettings
+from lenet_pl.settings.types import LocalPath, Settings
 
 
 class ViewSettings(Settings):
@@ -19,8 +19,8 @@ class ViewSettings(Settings):
 class EvaluateSettings(TrainedSettings):
     """What the network is tested on."""
 
-    run: Place | Annotated[list[Place], Field(min_length=1)] | None  # type: ignore[assignment]  # several: an ensemble
+    run: LocalPath | Annotated[list[LocalPath], Field(min_length=1)] | None  # type: ignore[assignment]  # several: an ensemble
     views: ViewSettings
-    data_root: str
+    data_root: LocalPath
     data: AnyDataSettings | None  # null: the data that it was trained on
     part: Literal["test", "validation"]

@@ -5,8 +5,8 @@ from typing import Annotated, Literal
 from pydantic import Field, ValidationInfo, field_validator
 
 from lenet_pl.settings.predict import PhotoSettings
-from lenet_pl.settings.trained import Place, TrainedSettings
-from lenet_pl.settings.types import Count
+from lenet_pl.settings.trained import TrainedSettings
+from lenet_pl.settings.types import Count, LocalPath
 
 Method = Literal["filters", "feature_maps", "grad_cam", "integrated_gradients", "occlusion"]
 MOST = 60  # images; a picture of more could not be looked at
@@ -15,7 +15,9 @@ MOST = 60  # images; a picture of more could not be looked at
 class ExplainSettings(TrainedSettings):
     """Which images are explained, and how."""
 
-    images: Place | Annotated[list[Place], Field(min_length=1, max_length=MOST)] | None  # file, directory or glob
+    images: (
+        LocalPath | Annotated[list[LocalPath], Field(min_length=1, max_length=MOST)] | None
+    )  # file, directory or glob
     photo: PhotoSettings
     indices: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1, max_length=MOST)] | None  # of test images
     count: Annotated[int, Field(ge=1, le=MOST)]  # at most so many test images are chosen where none are named

@@ -23,21 +23,27 @@ def purpose(conf: Path, name: str) -> str:
 
 def choices(conf: Path, name: str) -> str:
     """List the groups that a verb takes, a line each with the choices; those of `hydra` are not its own."""
-    lines: set[str] = set()
-    for entry in yaml.safe_load(_read(conf, name))["defaults"]:
-        if isinstance(entry, dict):
-            lines |= {f"{group}: {', '.join(choices_of(conf / group))}" for group in entry if (conf / group).is_dir()}
-        elif entry != "_self_":  # another verb's file, on which this one builds
-            lines |= set(choices(conf, entry).splitlines())
-    return "\n".join(sorted(lines))
+    return "\n".join(f"{group}: {', '.join(choices_of(conf / group))}" for group in groups_of(conf, name))
+
+
+def groups_of(conf: Path, name: str) -> list[str]:
+    """List the groups of a verb in the order of the alphabet, those of the file it builds on included."""
+    entries = yaml.safe_load(_read(conf, name))["defaults"]
+    own = {group for entry in entries if isinstance(entry, dict) for group in entry if (conf / group).is_dir()}
+    return sorted(own.union(*(groups_of(conf, other) for other in parents_of(conf, name))))
+
+
+def parents_of(conf: Path, name: str) -> list[str]:
+    """List the other verbs' files on which a verb's file builds."""
+    entries = yaml.safe_load(_read(conf, name))["defaults"]
+    return [entry for entry in entries if isinstance(entry, str) and entry != "_self_"]
 
 
 def settings(conf: Path, name: str) -> str:
     """Copy the settings of a verb with their defaults and comments, those of the file it builds on included."""
     own = _blocks(conf, name)
-    for entry in yaml.safe_load(_read(conf, name))["defaults"]:
-        if isinstance(entry, str) and entry != "_self_":
-            own = {key: block for key, block in _blocks(conf, entry).items() if key not in own} | own
+    for parent in parents_of(conf, name):
+        own = {key: block for key, block in _blocks(conf, parent).items() if key not in own} | own
     return "".join(own.values()).rstrip()
 
 
@@ -53,6 +59,19 @@ def _blocks(conf: Path, name: str) -> dict[str, str]:
 def choices_of(folder: Path) -> list[str]:
     """List the choices of a group, those in folders of its own as `folder/name`."""
     return sorted(file.relative_to(folder).with_suffix("").as_posix() for file in folder.rglob("*.yaml"))
+
+
+def choices_with(folder: Path, key: str) -> list[str]:
+    """List the choices of a group that have a setting, less those that have it from another one."""
+    own = {name: yaml.safe_load((folder / f"{name}.yaml").read_text(encoding="utf-8")) for name in choices_of(folder)}
+    having = {name for name, values in own.items() if _holds(values, key)}
+    return sorted(name for name in having if not having & set(own[name].get("defaults", ())))
+
+
+def _holds(values: Any, key: str) -> bool:
+    """Whether nested values have a dotted key."""
+    name, _, rest = key.partition(".")
+    return isinstance(values, dict) and name in values and (not rest or _holds(values[name], rest))
 
 
 def _read(conf: Path, name: str) -> str:

@@ -4,8 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from lenet_pl.settings.trained import Place, TrainedSettings
-from lenet_pl.settings.types import Settings
+from lenet_pl.settings.trained import TrainedSettings
+from lenet_pl.settings.types import LocalPath, Settings
 
 Choice = Literal["auto"] | bool
 
@@ -21,5 +21,5 @@ class PhotoSettings(Settings):
 class PredictSettings(TrainedSettings):
     """Which photos, by which network."""
 
-    images: Place | Annotated[list[Place], Field(min_length=1)]  # file, directory or glob, or several
+    images: LocalPath | Annotated[list[LocalPath], Field(min_length=1)]  # file, directory or glob, or several
     photo: PhotoSettings

@@ -8,7 +8,7 @@ from pydantic import Field, ValidationInfo, field_validator
 from lenet_pl.settings.data import AnyDataSettings, AugmentSettings, LoaderSettings
 from lenet_pl.settings.learning import AnyOptimizerSettings, AnySchedulerSettings, LossSettings, SdlmSettings
 from lenet_pl.settings.model import AnyModelSettings, ConvNetSettings, LeNet1Settings
-from lenet_pl.settings.types import Count, Metric, NotNegative, Positive, Settings, Threads, cores
+from lenet_pl.settings.types import Count, LocalPath, Metric, NotNegative, Positive, Settings, Threads, cores
 
 
 class TrainerSettings(Settings):
@@ -76,7 +76,7 @@ Seed = Annotated[int, Field(ge=0, lt=2**32)]
 class TrainSettings(Settings):
     """Everything that `python -m lenet_pl.train` takes."""
 
-    run: Annotated[str, Field(min_length=1)]  # folder that receives everything
+    run: LocalPath  # folder that receives everything
     resume: bool | Literal["auto"]  # continue the run that is in the folder; auto: or begin it
     seed: Seed
     seeds: Annotated[list[Seed], Field(min_length=1)] | None  # train once with each of them, in one process
@@ -84,7 +84,7 @@ class TrainSettings(Settings):
     train: bool
     test: bool
     traceback: bool  # show Python's traceback with an error
-    data_root: str
+    data_root: LocalPath
     data: AnyDataSettings
     loader: LoaderSettings
     augment: AugmentSettings

@@ -1,22 +1,18 @@
 """Settings that every verb takes which works on a trained run, and those that a checkpoint hands on to it."""
 
-from typing import Annotated
-
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict
 
 from lenet_pl.settings.data import AnyDataSettings, LoaderSettings
 from lenet_pl.settings.model import AnyModelSettings
-from lenet_pl.settings.types import Settings
-
-Place = Annotated[str, Field(min_length=1)]
+from lenet_pl.settings.types import LocalPath, Settings
 
 
 class TrainedSettings(Settings):
     """Which network, and where the verb's files go."""
 
-    run: Place | None  # folder of a run; its best checkpoint is taken
-    ckpt: Place | None  # or one checkpoint file
-    out: Place | None  # folder that receives the files; null: <run>/<verb>/<date>_<time>
+    run: LocalPath | None  # folder of a run; its best checkpoint is taken
+    ckpt: LocalPath | None  # or one checkpoint file
+    out: LocalPath | None  # folder that receives the files; null: <run>/<verb>/<date>_<time>
     traceback: bool
 
 

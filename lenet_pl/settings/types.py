@@ -17,6 +17,20 @@ def _at_most_cores(threads: int | None) -> int | None:
     return threads
 
 
+def expand_home(path: str) -> str:
+    """Replace a leading ~ or ~user by that user's home directory.
+
+    Raises:
+        ValueError: there is no such user.
+    """
+    expanded = os.path.expanduser(path)  # noqa: PTH111 - Path.expanduser drops a trailing slash and a leading ./
+    if path.startswith("~") and expanded == path:
+        user = path.partition("/")[0]
+        raise ValueError(f"got {path!r}; must be a path, and there is no user {user[1:] or 'with a home directory'}")
+    return expanded
+
+
+LocalPath = Annotated[str, Field(min_length=1), AfterValidator(expand_home)]  # ~ is the home directory
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
 Probability = Annotated[float, Field(ge=0, lt=1)]

@@ -1,11 +1,13 @@
 """From plain values to settings, or to one line that says what is wrong."""
 
+import copy
 import re
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
 from lenet_pl.errors import SettingError, did_you_mean
+from lenet_pl.settings.other_names import same_value
 from lenet_pl.settings.types import Settings
 
 AnySettings = TypeVar("AnySettings", bound=Settings)
@@ -26,7 +28,9 @@ def validate(kind: type[AnySettings], values: dict[str, Any]) -> AnySettings:
     # A value that fits no branch of a union has a problem for each branch; the one that is deepest says most.
     wrong = [key for key in found if not any(other.startswith(f"{key}.") for other in found)]
     more = f" (and {len(wrong) - 1} more wrong)" if len(wrong) > 1 else ""
-    raise SettingError(_line(wrong[0], found[wrong[0]], values) + more)
+    key = wrong[0]
+    accepted = " or null" if found[key][0]["input"] is not None and _takes_null(kind, values, key) else ""
+    raise SettingError(_line(key, found[key], values, accepted) + more)
 
 
 def setting_keys(values: dict[str, Any], prefix: str = "") -> list[str]:
@@ -45,6 +49,23 @@ def nearest_key(key: str, keys: list[str]) -> str:
     return f"did you mean {same[0]}?" if same else did_you_mean(key, keys)
 
 
+def _takes_null(kind: type[Settings], values: dict[str, Any], key: str) -> bool:
+    """Whether a setting would be right if it were null; entries of lists are not asked."""
+    changed = copy.deepcopy(values)
+    here: Any = changed
+    *groups, last = key.split(".")
+    for group in groups:
+        here = here.get(group) if isinstance(here, dict) else None
+    if not isinstance(here, dict):
+        return False
+    here[last] = None
+    try:
+        kind.model_validate(changed)
+    except ValidationError as error:
+        return all(_key(problem, changed) != key for problem in error.errors(include_url=False))
+    return True
+
+
 def _key(problem: Any, values: Any) -> str:
     """Dotted key of pydantic's location, less the names of union branches, which are not keys."""
     parts, here, loc = [], values, problem["loc"]
@@ -61,19 +82,28 @@ def _key(problem: Any, values: Any) -> str:
     return ".".join([*parts, *tag])
 
 
-def _line(key: str, problems: list[Any], values: dict[str, Any]) -> str:
+def _line(key: str, problems: list[Any], values: dict[str, Any], or_null: str) -> str:
     first = problems[0]
     if first["type"] == "extra_forbidden":
         others = [k for k in setting_keys(values) if k != key and not k.startswith(f"{key}.")]
         return f"{key}: unknown setting; {nearest_key(key, others) or 'see --help for what there is'}"
     if first["type"] == "missing":
-        return f"{key}: no value given; a value is required"
+        return f"{key}: no value given; a value{or_null} is required"
     if first["type"] == "value_error":
         return f"{key}: {first['msg'].removeprefix('Value error, ')}"
     came = first["ctx"]["tag"] if first["type"] == "union_tag_invalid" else first["input"]
     accepted = " or ".join(dict.fromkeys(_accepted(problem) for problem in problems))
-    near = did_you_mean(str(came), re.findall("'([^']+)'", accepted))
-    return f"{key}: got {came!r}; accepted is {accepted}" + (f"; {near}" if near else "")
+    choices = re.findall("'([^']+)'", accepted)
+    same = same_value(str(came))
+    near = f"did you mean {same}?" if same in choices else did_you_mean(str(came), choices)
+    return f"{key}: got {as_written(came)}; accepted is {accepted}{or_null}" + (f"; {near}" if near else "")
+
+
+def as_written(value: Any) -> str:
+    """Show a value as it is written on the command line; texts in quotes."""
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    return repr(value)
 
 
 def _accepted(problem: Any) -> str:

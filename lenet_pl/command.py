@@ -29,6 +29,7 @@ from lenet_pl.settings.help_page import choices_of
 from lenet_pl.settings.trained import TrainedSettings
 from lenet_pl.slurm import check_launcher
 from lenet_pl.sweep import RECORD, begin_sweep, close_sweep, do_job
+from lenet_pl.text import prepare_output
 
 AnySettings = TypeVar("AnySettings", bound=Settings)
 OPTIONAL_GROUPS = ("experiment", "debug")
@@ -82,6 +83,7 @@ def run_command(
             if folder.resolve() != Path.cwd():
                 remove_empty(folder)
 
+    prepare_output()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then hands over its errors in place of printing several lines
     jobs: Path | None = None
     try:
@@ -183,5 +185,5 @@ def _complain(error: Exception, name: str, started: bool) -> int:
     if isinstance(error, OSError) and not isinstance(error, HydraException) and not started:
         line = f"run: {line}; accepted is a folder that can be written"
     where = "".join(f"{note}: " for note in getattr(error, "__notes__", []))
-    print(f"error: {where}{line}", file=sys.stderr)
+    print(f"error: {printable(where + line)}", file=sys.stderr)
     return exit_code(error)

@@ -41,16 +41,17 @@ def write_report(folder: Path, results: dict[str, Any], settings: dict[str, Any]
         settings: what config.yaml holds.
     """
     metrics = results["metrics"]
-    figures: dict[str, str] = {name: f"{value:.4f}" for name, value in metrics.items()}
+    # Names and values as HTML
+    figures: dict[str, str] = {as_html(name): f"{value:.4f}" for name, value in metrics.items()}
     for name in ("parameters", "epochs", "best_epoch", "training_seconds", "images_per_second"):
         figures[name.replace("_", " ")] = f"{results[name]:,}" if results[name] is not None else "–"
     for part, count in results["images"].items():
         figures[f"{part} images"] = f"{count:,}"
     if pair := results["most_confused"]:
-        figures["most confused"] = f"{' and '.join(map(printable, pair['classes']))}, {pair['count']} times"
+        figures["most confused"] = f"{' and '.join(map(as_bdi, pair['classes']))}, {pair['count']} times"
     for name, value in (results["per_class_accuracy"] or {}).items():
-        figures[f"test/accuracy of {printable(name)}"] = "–" if value is None else f"{value:.4f}"
-    rows = "".join(f"<tr><td>{as_bdi(k)}<td>{as_bdi(v)}" for k, v in figures.items())
+        figures[f"test/accuracy of {as_bdi(name)}"] = "–" if value is None else f"{value:.4f}"
+    rows = "".join(f"<tr><td>{k}<td>{v}" for k, v in figures.items())
     pictures = "".join(
         f'<h2>{name.replace("_", " ").capitalize()}</h2><img alt="{name}" src="{_embed(folder / f"{name}.png")}">\n'
         for name in PICTURES

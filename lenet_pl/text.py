@@ -94,9 +94,9 @@ def as_html(text: object) -> str:
     return html.escape(lines(str(text)))
 
 
-def as_bdi(text: object) -> str:
-    """Write text for HTML so that its direction leaves what stands beside it alone."""
-    return f"<bdi>{as_html(text)}</bdi>"
+def as_bdi(name: str) -> str:
+    """Write a name for HTML, on one line, so that its direction leaves what stands beside it alone."""
+    return f"<bdi>{as_html(printable(name))}</bdi>"
 
 
 def as_markdown(text: str) -> str:
@@ -106,7 +106,8 @@ def as_markdown(text: str) -> str:
 
 def as_file_name(name: str, longest: int = NAME) -> str:
     """Write a name as part of a file's name, and of a picture's in TensorBoard."""
-    return label(name, longest).replace("/", "_").replace("\\", "_")
+    plain = label(name, longest).replace("/", "_").replace("\\", "_")
+    return plain.encode(sys.getfilesystemencoding(), SPELL).decode(sys.getfilesystemencoding())
 
 
 def prepare_output() -> None:

@@ -76,6 +76,7 @@ def tell_lacking(figures: Iterable[matplotlib.figure.Figure]) -> None:
     some = " ".join(sorted(lacking)[:NAMED]) + (f" and {len(lacking) - NAMED} more" if len(lacking) > NAMED else "")
     print(
         f"note: no font of this machine has {some}; the pictures show boxes there, all other files have them; a font "
-        "that has them, such as Debian's fonts-noto-cjk for Chinese, Japanese and Korean, is used once it is installed",
+        "that has them is used once it is installed, as Debian's fonts-noto-core, or fonts-noto-cjk for Chinese, "
+        "Japanese and Korean",
         flush=True,
     )

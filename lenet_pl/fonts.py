@@ -1,6 +1,7 @@
 """Fonts of the system for characters that matplotlib's own lacks."""
 
 import contextlib
+import logging
 import unicodedata
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
@@ -64,6 +65,9 @@ class SystemFonts:
 
 
 FONTS = SystemFonts()
+logging.getLogger("matplotlib.font_manager").addFilter(  # that a font has one weight only is no reason for a message
+    lambda record: "Failed to find font weight" not in record.getMessage()
+)
 
 
 def _preference(entry: FontEntry) -> tuple[bool, str, bool, int]:

@@ -38,7 +38,7 @@ def draw_parameters(axis: Axes, groups: Sequence[Group], metric: str) -> None:
     for some in [[group] for group in groups] if named else [groups]:
         parameters = [group.average("parameters") or 0 for group in some]
         spread = [group.sd or 0 for group in some]
-        label = name_of(some[0].label, LONGEST) if named else None
+        label = _entry(some[0]) if named else None
         axis.errorbar(parameters, [group.mean for group in some], spread, fmt="o", capsize=3, label=label)
     axis.set(xscale="log", xlabel="parameters", ylabel=metric)
     axis.margins(x=0.15)
@@ -49,7 +49,7 @@ def draw_validation(axis: Axes, groups: Sequence[Group], metric: str, most: int)
     """Draw the validation accuracy of each run against the epoch, for the best groups."""
     longest = 1
     for place, group in enumerate(groups[:most]):
-        label: str | None = name_of(group.label, LONGEST)
+        label: str | None = _entry(group)
         for run in group.runs[:MOST_LINES]:
             try:
                 values = run.epochs("val/accuracy")
@@ -93,3 +93,9 @@ def _panels(comparison: Comparison, draw: Callable[[Axes, Sequence[Group], str],
 def _legend(axis: Axes) -> None:
     if axis.get_legend_handles_labels()[0]:
         axis.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.01, 0.5))
+
+
+def _entry(group: Group) -> str:
+    """Name a group in a legend, from which matplotlib leaves out what begins with an underscore."""
+    name = name_of(group.label, LONGEST)
+    return f" {name}" if name.startswith("_") else name

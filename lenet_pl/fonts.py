@@ -73,8 +73,8 @@ logging.getLogger("matplotlib.font_manager").addFilter(  # that a font has one w
 def _preference(entry: FontEntry) -> tuple[bool, str, bool, int]:
     """Order fonts for text among figures: without serifs first, upright and of ordinary weight in each family."""
     plain = any(word in entry.name.lower() for word in ("sans", "gothic", "hei"))
-    weight = font_manager.weight_dict.get(entry.weight, entry.weight)
-    return not plain, entry.name, entry.style != "normal", abs(int(weight) - PLAIN)
+    weight = font_manager.weight_dict.get(entry.weight, PLAIN) if isinstance(entry.weight, str) else entry.weight
+    return not plain, entry.name, entry.style != "normal", abs(weight - PLAIN)
 
 
 @lru_cache(8)

@@ -36,10 +36,8 @@ def draw_study(study: optuna.Study, folder: Path, metric: str) -> list[str]:
             warnings.filterwarnings("ignore", r".*[Tt]ight.layout")
             warnings.filterwarnings("ignore", "Attempting to set identical low and high")  # an axis with one value
             warnings.filterwarnings("ignore", r"Glyph \d+ .* missing from")
-            mpl.rcParams["text.parse_math"] = False  # Optuna lays out what it has drawn at once
             axes = getattr(drawn, f"plot_{name}")(study, target=None, **_titles(name, metric))
             figure = axes.figure
-            mpl.rcParams["text.parse_math"] = True  # for powers of ten
             prepare(figure)
             figure.set_size_inches(WIDTH, HEIGHT)
             part = folder / f".{name}.{os.getpid()}.part.png"

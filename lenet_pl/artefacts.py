@@ -2,8 +2,8 @@
 
 import contextlib
 import itertools
-import json
 import math
+import shlex
 import time
 import warnings
 from datetime import UTC, datetime
@@ -14,24 +14,26 @@ import lightning
 import torch
 import yaml
 from lightning.pytorch.loggers import TensorBoardLogger
-from matplotlib.figure import Figure
-from rich.console import Console
 from rich.table import Table
 
 from lenet_pl.atomic import sweep_parts, write_text
 from lenet_pl.build import AS_BEGUN
 from lenet_pl.callbacks import EpochRecorder, ResumableStopping
 from lenet_pl.checkpoint import load_checkpoint
+from lenet_pl.console import Console
 from lenet_pl.data.datamodule import ImageDataModule
 from lenet_pl.environment import describe_environment
+from lenet_pl.errors import from_here, printable
 from lenet_pl.explanation.layers import draw_layers
+from lenet_pl.figure import Figure, save_figures
 from lenet_pl.memory import forget_traces, peak_memory
-from lenet_pl.pictures import draw_confusion, draw_curves, draw_samples
+from lenet_pl.pictures import describe_mistakes, draw_confusion, draw_curves, draw_samples
 from lenet_pl.report import write_report
 from lenet_pl.scores import Scores
 from lenet_pl.settings import TrainSettings
 from lenet_pl.summary import print_summary
 from lenet_pl.task import ImageClassifier
+from lenet_pl.text import as_json, label
 from lenet_pl.threads import LoadMeter
 
 SAMPLES = 32  # images in a picture of samples or mistakes
@@ -90,7 +92,8 @@ class RunFolder:
         threads = checkpoint.get("threads")
         if self.settings.trainer.threads is None and isinstance(threads, int):
             torch.set_num_threads(threads)  # another number would round otherwise
-        print(f"continues {self.path} in epoch {checkpoint['epoch'] + 1} after {checkpoint['global_step']} steps")
+        epoch, steps = checkpoint["epoch"] + 1, checkpoint["global_step"]
+        print(f"continues {from_here(self.path)} in epoch {epoch} after {steps} steps")
         return last
 
     def load_best(self) -> None:
@@ -105,14 +108,15 @@ class RunFolder:
         if not self.trainer.is_global_zero:
             return results
         scores = self._scores()
-        for name, figure in self._figures(scores).items():
-            figure.savefig(self.path / f"{name}.png", dpi=110)
+        figures = self._figures(scores)
+        save_figures(self.path, figures)
+        for name, figure in figures.items():
             self._log_figure(name, figure)
         self._log_graph_and_hyperparameters(results)
         results["total_seconds"] = round(time.perf_counter() - self._start, 2)
-        text = json.dumps(results, indent=2, ensure_ascii=False, allow_nan=False)
         write_report(self.path, results, self.settings.model_dump() | AS_BEGUN)
-        write_text(self.path / "results.json", text + "\n")  # last, as it says that the run is finished
+        # Last, as it says that the run is finished
+        write_text(self.path / "results.json", as_json(results, allow_nan=False))
         if show:
             self._print(results)
         return results
@@ -182,7 +186,7 @@ class RunFolder:
         some = torch.randperm(len(self.data.train_set), generator=torch.Generator().manual_seed(0))[:SAMPLES]
         shown = self.data.train_set[some]  # a folder's images are sorted by class; some of each are wanted
         figures = {
-            "samples": draw_samples(shown.images, [names[k] for k in shown.labels.tolist()], "training images"),
+            "samples": draw_samples(shown.images, [label(names[k]) for k in shown.labels.tolist()], "training images"),
         }
         figures |= draw_layers(self.task.model, self.data.to_input, shown.images[0], self.settings.model.name)
         if self.recorder.epochs:
@@ -190,7 +194,7 @@ class RunFolder:
         if scores:
             mistakes = scores.mistakes(SAMPLES)
             images = self.data.test_set[torch.tensor([m.index for m in mistakes], dtype=torch.int64)].images
-            titles = [f"{names[m.predicted]} {m.probability:.0%}\nis {names[m.true]}" for m in mistakes]
+            titles = describe_mistakes(mistakes, names)
             figures["confusion_matrix"] = draw_confusion(scores.confusion, names)
             figures["misclassified"] = draw_samples(images, titles, "test images, most confident mistakes")
         return figures
@@ -217,10 +221,11 @@ class RunFolder:
 
     def _print(self, results: dict[str, Any]) -> None:
         console = Console()
-        table = Table(title=f"{results['model']} on {results['data']}, seed {results['seed']}", show_header=False)
+        table = Table(
+            title=f"{results['model']} on {label(results['data'])}, seed {results['seed']}", show_header=False
+        )
         table.add_column()
         table.add_column(overflow="fold")  # a path is never cut off
-        place = self.path.relative_to(Path.cwd()) if self.path.is_relative_to(Path.cwd()) else self.path
         metrics = results["metrics"]
         rows = [("parameters", f"{results['parameters']:,}")]
         if results["epochs"]:
@@ -233,22 +238,22 @@ class RunFolder:
                 ("validation accuracy", f"{metrics['best/val/accuracy']:.4f}"),
             ]
         if "test/accuracy" in metrics:
-            each = [f"{k} {v:.3f}" for k, v in results["per_class_accuracy"].items() if v is not None]
+            each = [f"{label(k)} {v:.3f}" for k, v in results["per_class_accuracy"].items() if v is not None]
             rows += [
                 ("test accuracy", f"{metrics['test/accuracy']:.4f} of {results['images']['test']:,} images"),
                 ("by class", ", ".join(each)),
             ]
             if pair := results["most_confused"]:
-                rows.append(("most confused", f"{' and '.join(pair['classes'])}, {pair['count']} images"))
+                rows.append(("most confused", f"{' and '.join(map(label, pair['classes']))}, {pair['count']} images"))
         rows += [
             ("seconds", f"{results['total_seconds']:.1f}, of which training {results['training_seconds']:.1f}"),
             ("images per second", f"{results['images_per_second'] or 0:,.0f} in training"),
-            ("everything is in", str(place)),
+            ("everything is in", from_here(self.path)),
         ]
         if busy := self._load.describe(results["threads"]):
             rows.append(("machine", f"{busy}; it would train faster on an idle one"))
         if self._tensorboard():
-            rows.append(("look at it with", f"tensorboard --logdir {place}"))
+            rows.append(("look at it with", f"tensorboard --logdir {shlex.quote(from_here(self.path))}"))
         for row in rows:
             table.add_row(*row)
         console.print(table)
@@ -260,5 +265,5 @@ def _flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
         if isinstance(value, dict):
             flat |= _flatten(value, f"{prefix}{key}.")
         else:
-            flat[f"{prefix}{key}"] = value if isinstance(value, int | float | bool) else str(value)
+            flat[f"{prefix}{key}"] = value if isinstance(value, int | float | bool) else printable(str(value))
     return flat

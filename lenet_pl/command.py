@@ -22,6 +22,7 @@ from lenet_pl import startup
 from lenet_pl.command_line import refuse_arguments
 from lenet_pl.composition import conf_dir, to_settings
 from lenet_pl.error_lines import exit_code, explain
+from lenet_pl.errors import printable
 from lenet_pl.interruption import Interruption
 from lenet_pl.ownership import refuse_used_folder
 from lenet_pl.processes import this_process
@@ -30,6 +31,7 @@ from lenet_pl.settings.trained import TrainedSettings
 from lenet_pl.slurm import check_launcher
 from lenet_pl.streams import own_streams, settle
 from lenet_pl.sweep import begin_sweep, close_sweep, do_job
+from lenet_pl.text import prepare_output
 from lenet_pl.threads import prepare_openmp
 
 AnySettings = TypeVar("AnySettings", bound=Settings)
@@ -102,6 +104,7 @@ def run_command(
         if jobs:
             failures.append(close_sweep(jobs))
 
+    prepare_output()
     warnings.filterwarnings("error", r"provider=hydra\.searchpath", UserWarning)  # of a folder that does not exist
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then hands over its errors in place of printing several lines
     jobs: Path | None = None
@@ -173,5 +176,5 @@ def _complain(error: Exception, name: str, *, started: bool) -> int:
     if isinstance(error, OSError) and not isinstance(error, HydraException) and not started:
         line = f"run: {line}; accepted is a folder that can be written"
     where = "".join(f"{note}: " for note in getattr(error, "__notes__", []))
-    print(f"error: {where}{line}", file=sys.stderr)
+    print(f"error: {printable(where + line)}", file=sys.stderr)
     return exit_code(error)

@@ -16,12 +16,11 @@ def compare(settings: CompareSettings, folder: Path) -> None:
     Raises:
         UserError: there are no finished runs, or a key, metric or value that none of them has.
     """
-    from rich.console import Console
-
     from lenet_pl.comparison.evaluations import KEYS, with_evaluations
     from lenet_pl.comparison.groups import compare_runs, parse_where
     from lenet_pl.comparison.report import print_comparison, write_comparison
     from lenet_pl.comparison.run_index import find_runs
+    from lenet_pl.console import Console
     from lenet_pl.errors import DataError, from_here
 
     where = parse_where(settings.where)
@@ -41,11 +40,12 @@ def compare(settings: CompareSettings, folder: Path) -> None:
     write_comparison(folder, comparison)
     print_comparison(comparison, settings.rows)
 
-    from lenet_pl.comparison.pictures import draw_comparison  # takes a second, which the table need not wait for
+    # matplotlib takes a second, which the table need not wait for
+    from lenet_pl.comparison.pictures import draw_comparison
+    from lenet_pl.figure import save_figures
 
-    for name, figure in draw_comparison(comparison, settings.curves).items():
-        figure.savefig(folder / f"{name}.png", dpi=110)
-    Console().print(f"everything is in {from_here(folder)}", highlight=False, markup=False)
+    save_figures(folder, draw_comparison(comparison, settings.curves))
+    Console().print(f"everything is in {from_here(folder)}")
 
 
 if __name__ == "__main__":

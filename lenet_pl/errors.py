@@ -1,6 +1,7 @@
 """What can go wrong by the user's side. One line each: the setting or file, what came, what is accepted."""
 
 import difflib
+import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -25,6 +26,7 @@ class DivergenceError(UserError):
     """A loss, or a gradient, that is no longer a finite number."""
 
 
+JOINERS = "\u200c\u200d"  # seen only by what they do to their neighbors, in emoji, Persian and Indic scripts
 DIVERGED = (
     "the training diverged; checkpoints, if there are any, are from before; a smaller optimizer.lr or a "
     "trainer.gradient_clip_norm may help"
@@ -47,4 +49,9 @@ def printable(name: str | Path) -> str:
     """Write a name so that it stays on one line and can be encoded, whatever is in it."""
     if str(name).isprintable():
         return str(name)
-    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in str(name))
+    return "".join(c if _harmless(c) else c.encode("unicode_escape", "surrogatepass").decode() for c in str(name))
+
+
+def _harmless(character: str) -> bool:
+    """Whether a character is seen, joins others, or is a space of any width."""
+    return character.isprintable() or character in JOINERS or unicodedata.category(character) == "Zs"

@@ -1,17 +1,19 @@
 """What `lenet_pl.evaluate` says about a network: figures, pictures and tables."""
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
-from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from lenet_pl.pictures import draw_confusion, draw_reliability, draw_samples
+from lenet_pl.console import Console
+from lenet_pl.errors import from_here
+from lenet_pl.figure import save_figures
+from lenet_pl.pictures import describe_mistakes, draw_confusion, draw_reliability, draw_samples
 from lenet_pl.scores import Scores, calibration_error
+from lenet_pl.text import as_json, label
 
 MISTAKES = 32  # images in the picture
 TOP = 3  # likeliest classes
@@ -44,12 +46,11 @@ def write_evaluation(folder: Path, results: dict[str, Any], scores: Scores, imag
         scores: of the images.
         images: uint8 (N, C, h, w), those that were scored.
     """
-    text = json.dumps(results, indent=2, ensure_ascii=False, allow_nan=False)
-    (folder / "results.json").write_text(text + "\n", encoding="utf-8")
-    names, what = scores.classes, f"{results['part']} images of {results['data']}"
+    (folder / "results.json").write_text(as_json(results, allow_nan=False), encoding="utf-8")
+    names, what = scores.classes, f"{results['part']} images of {label(results['data'])}"
     mistakes = scores.mistakes(MISTAKES)
     shown = images[torch.tensor([m.index for m in mistakes], dtype=torch.int64)]
-    titles = [f"{names[m.predicted]} {m.probability:.0%}\nis {names[m.true]}" for m in mistakes]
+    titles = describe_mistakes(mistakes, names)
     confusion = draw_confusion(scores.confusion, names)
     confusion.axes[0].set_title(f"confusion matrix, {what}")
     error = results["metrics"]["calibration_error"]
@@ -58,19 +59,20 @@ def write_evaluation(folder: Path, results: dict[str, Any], scores: Scores, imag
         "misclassified": draw_samples(shown, titles, f"{what}, most confident mistakes"),
         "reliability": draw_reliability(scores.calibration(), f"{what}, calibration error {error:.4f}"),
     }
-    for name, figure in figures.items():
-        figure.savefig(folder / f"{name}.png", dpi=110)
+    save_figures(folder, figures)
     _print(folder, results)
 
 
 def _print(folder: Path, results: dict[str, Any]) -> None:
     metrics, console = results["metrics"], Console()
-    table = Table(title=f"{results['name']}: {results['images']:,} {results['part']} images of {results['data']}")
+    table = Table(
+        title=f"{results['name']}: {results['images']:,} {results['part']} images of {label(results['data'])}"
+    )
     table.add_column("class")
     for heading in ("precision", "recall", "F1", "images"):
         table.add_column(heading, justify="right")
     for name, row in results["per_class"].items():
-        table.add_row(name, *(_figure(row[key]) for key in ("precision", "recall", "f1")), f"{row['support']:,}")
+        table.add_row(label(name), *(_figure(row[key]) for key in ("precision", "recall", "f1")), f"{row['support']:,}")
     table.add_section()
     average = [_figure(metrics[f"macro_{key}"]) for key in ("precision", "recall", "f1")]
     table.add_row("mean over classes", *average, f"{results['images']:,}")
@@ -86,8 +88,8 @@ def _print(folder: Path, results: dict[str, Any]) -> None:
         ("calibration error", f"{metrics['calibration_error']:.4f}"),
     ]
     if pair := results["most_confused"]:
-        rows.append(("most confused", f"{' and '.join(pair['classes'])}, {pair['count']:,} images"))
-    rows.append(("everything is in", str(folder)))
+        rows.append(("most confused", f"{' and '.join(map(label, pair['classes']))}, {pair['count']:,} images"))
+    rows.append(("everything is in", from_here(folder)))
     for row in rows:
         summary.add_row(*row)
     console.print(summary)

@@ -26,6 +26,7 @@ def explain(settings: ExplainSettings, _: Path | None = None) -> dict[str, Any]:
     from lenet_pl.explanation import methods, pictures
     from lenet_pl.explanation.images import own_images, test_images
     from lenet_pl.summary import summarise
+    from lenet_pl.text import as_file_name
     from lenet_pl.trained import open_run, output_folder
 
     if set(settings.methods) - {"feature_maps", "filters"}:
@@ -63,7 +64,7 @@ def explain(settings: ExplainSettings, _: Path | None = None) -> dict[str, Any]:
     if "feature_maps" in settings.methods:
         layer_maps = methods.feature_maps(run, images)
         for place, (row, caption) in enumerate(zip(rows, captions, strict=True)):
-            name = f"{place}_{Path(row['file']).stem}" if "file" in row else row["index"]
+            name = f"{place}_{as_file_name(Path(row['file']).stem)}" if "file" in row else row["index"]
             heading = f"{run.name}: {caption.replace(chr(10), ', ')}"
             one = {layer: values[place] for layer, values in layer_maps.items()}
             figures[f"feature_maps_{name}"] = pictures.draw_feature_maps(pixels[place], one, heading)
@@ -82,18 +83,19 @@ def explain(settings: ExplainSettings, _: Path | None = None) -> dict[str, Any]:
 
 
 def _caption(row: dict[str, Any]) -> str:
-    start = f"{Path(row['file']).stem[:20]}" if "file" in row else f"image {row['index']}\nis {row['true']}"
-    return f"{start}\ntaken for {row['predicted']}\n{row['probability']:.1%}"
+    from lenet_pl.text import label
+
+    start = label(Path(row["file"]).stem, 20) if "file" in row else f"image {row['index']}\nis {label(row['true'], 20)}"
+    return f"{start}\ntaken for {label(row['predicted'], 20)}\n{row['probability']:.1%}"
 
 
 def _write(folder: Path, results: dict[str, Any], figures: dict[str, Any], *, tensorboard: bool) -> None:
     """Write explain.json and the pictures."""
-    import json
+    from lenet_pl.figure import save_figures
+    from lenet_pl.text import as_json
 
-    text = json.dumps(results, indent=2, ensure_ascii=False, allow_nan=False)
-    (folder / "explain.json").write_text(text + "\n", encoding="utf-8")
-    for name, figure in figures.items():
-        figure.savefig(folder / f"{name}.png", dpi=110)
+    (folder / "explain.json").write_text(as_json(results, allow_nan=False), encoding="utf-8")
+    save_figures(folder, figures)
     if tensorboard:
         from torch.utils.tensorboard import SummaryWriter
 
@@ -104,16 +106,19 @@ def _write(folder: Path, results: dict[str, Any], figures: dict[str, Any], *, te
 
 def _print(folder: Path, results: dict[str, Any], figures: dict[str, Any]) -> None:
     """Print what was explained, and where the pictures are."""
-    from rich.console import Console
     from rich.table import Table
+
+    from lenet_pl.console import Console
+    from lenet_pl.errors import from_here
+    from lenet_pl.text import label
 
     table = Table("image", "is", "taken for", "probability", title=results["name"])
     for row in results["images"]:
         what = str(row.get("file", row.get("index")))
-        table.add_row(what, row.get("true", ""), row["predicted"], f"{row['probability']:.1%}")
-    console = Console(markup=False)  # names of files and classes are shown as they are
+        table.add_row(what, label(row.get("true", "")), label(row["predicted"]), f"{row['probability']:.1%}")
+    console = Console()
     console.print(table)
-    console.print(f"{len(figures)} pictures and explain.json are in {folder}", soft_wrap=True)
+    console.print(f"{len(figures)} pictures and explain.json are in {from_here(folder)}", soft_wrap=True)
 
 
 if __name__ == "__main__":

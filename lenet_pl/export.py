@@ -32,7 +32,6 @@ def export(settings: ExportSettings, _: Path | None = None) -> dict[str, Any]:
     require_packages(settings.formats)
     # torch and Lightning take seconds to import; mistakes in the settings are answered before
     import hashlib
-    import json
     from importlib import metadata
 
     import torch
@@ -40,6 +39,7 @@ def export(settings: ExportSettings, _: Path | None = None) -> dict[str, Any]:
     from lenet_pl.environment import describe_environment
     from lenet_pl.export_check import compare, print_export, rates
     from lenet_pl.exporters import FILES, Predict
+    from lenet_pl.text import as_json
     from lenet_pl.trained import open_run, output_folder
 
     if settings.threads:
@@ -84,8 +84,7 @@ def export(settings: ExportSettings, _: Path | None = None) -> dict[str, Any]:
         ],
         **environment,
     }
-    text = json.dumps(results, indent=2, ensure_ascii=False)
-    (folder / "export.json").write_text(text + "\n", encoding="utf-8")
+    (folder / "export.json").write_text(as_json(results), encoding="utf-8")
     print_export(results, folder)
     for path, check in zip(files, checks.values(), strict=True):
         if check["same_class"] < len(images) or check["largest_difference"] > settings.tolerance:

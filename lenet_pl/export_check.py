@@ -7,10 +7,11 @@ from statistics import median
 from typing import Any
 
 import torch
-from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
+from lenet_pl.console import Console
+from lenet_pl.errors import from_here
 from lenet_pl.exporters import Predict
 
 BLOCK = 1000  # images that pass through at once
@@ -99,4 +100,4 @@ def print_export(results: dict[str, Any], folder: Path) -> None:
         )
     console = Console()
     console.print(table)
-    console.print(f"everything is in {folder}")
+    console.print(f"everything is in {from_here(folder)}")

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lenet_pl.errors import DataError, SettingError
+from lenet_pl.text import as_json
 
 Predict = Callable[[Tensor], Tensor]  # uint8 (N, C, side, side) → float (N, K)
 FILES = {"torch_export": "model.pt2", "onnx": "model.onnx", "safetensors": "model.safetensors"}
@@ -168,4 +169,4 @@ def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 def as_text(description: dict[str, Any]) -> dict[str, str]:
     """Write each value as JSON, because both formats hold text only."""
-    return {key: json.dumps(value, ensure_ascii=False) for key, value in description.items()}
+    return {key: as_json(value, indent=None).rstrip() for key, value in description.items()}

@@ -16,6 +16,7 @@ from typing import Any
 
 from lenet_pl.error_lines import exit_code, explain
 from lenet_pl.interruption import Interruptible, Interruption
+from lenet_pl.text import prepare_output
 
 COMMAND = "LENET_PL_COMMAND"  # variable: what results.json gives as the command
 IMPORTED = ["lenet_pl.artefacts", "lenet_pl.build", "lenet_pl.trainer"]  # what takes seconds, once for all jobs
@@ -73,6 +74,7 @@ def _alone(name: str, settings: Any, folder: Path, command: str, log: Path | Non
     os.environ[COMMAND] = command
     os.setpgrp()  # a terminal's signals reach the sweep, which passes them on once
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    prepare_output()
     if log:
         descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
         os.dup2(descriptor, 1)

@@ -4,13 +4,15 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
-from lenet_pl.scores import CalibrationBin
+from lenet_pl.figure import Figure
+from lenet_pl.scores import CalibrationBin, Mistake
+from lenet_pl.text import label, lines, shorten
 
 TRAIN, VALIDATION = "tab:blue", "tab:orange"
+LINE = 22  # columns of text above an image
 
 
 def draw_curves(epochs: Sequence[dict[str, float]], step_losses: Sequence[float]) -> Figure:
@@ -41,7 +43,7 @@ def draw_samples(images: Tensor, titles: Sequence[str], heading: str, columns: i
 
     Args:
         images: uint8 (N, C, H, W); the picture of no images says so.
-        titles: one for each image.
+        titles: one for each image; what a line has no room for is left out of its middle.
         heading: above all.
         columns: images in a row.
     """
@@ -67,9 +69,19 @@ def draw_samples(images: Tensor, titles: Sequence[str], heading: str, columns: i
             vmax=255,
             extent=(left, left + 1, bottom, bottom - 1),
         )
-        axis.text(left + 0.5, bottom - 1.03, title, ha="center", va="bottom", fontsize=8)
+        axis.text(left + 0.5, bottom - 1.03, _fit(title), ha="center", va="bottom", fontsize=8)
     axis.set(xlim=(0, columns * width), ylim=(rows * height, 0))
     return figure
+
+
+def describe_mistakes(mistakes: Sequence[Mistake], classes: Sequence[str]) -> list[str]:
+    """Write the titles of images that were taken for something else: as what, how surely, and what they are."""
+    names = [label(name, LINE - 5) for name in classes]
+    return [f"{names[one.predicted]} {one.probability:.0%}\nis {names[one.true]}" for one in mistakes]
+
+
+def _fit(title: str) -> str:
+    return "\n".join(shorten(line, LINE) for line in lines(title).split("\n"))
 
 
 def draw_confusion(matrix: Tensor, classes: Sequence[str]) -> Figure:
@@ -86,8 +98,9 @@ def draw_confusion(matrix: Tensor, classes: Sequence[str]) -> Figure:
     shares = matrix / matrix.sum(1, keepdim=True).clamp(min=1)
     axis.imshow(shares.numpy(), cmap="Blues", vmin=0, vmax=1)
     axis.set(xlabel="predicted", ylabel="true", title="confusion matrix, test images")
-    axis.set_xticks(range(count), classes, rotation=90)
-    axis.set_yticks(range(count), classes)
+    names = [label(name, 30) for name in classes]
+    axis.set_xticks(range(count), names, rotation=90)
+    axis.set_yticks(range(count), names)
     if count <= 30:
         for row, column in torch.nonzero(matrix).tolist():
             colour = "white" if shares[row, column] > 0.5 else "black"

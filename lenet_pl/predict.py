@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import csv
-import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from lenet_pl.command import run_command
-from lenet_pl.errors import DataError, printable
+from lenet_pl.errors import DataError, from_here, printable
 from lenet_pl.photo.find import find_images
 from lenet_pl.settings.predict import PredictSettings
+from lenet_pl.text import as_csv, as_json, label
 
-FORMULA = ("=", "+", "-", "@")  # with which text begins that spreadsheets would compute; no probability does
 ON_SHEET = 60  # photos on the contact sheet; the tables have all
 
 
@@ -34,9 +32,10 @@ def predict(settings: PredictSettings, _: Path | None = None) -> list[dict[str, 
     files = find_images([settings.images] if isinstance(settings.images, str) else settings.images)
 
     # torch takes seconds to import; a misspelt file is answered before
-    from rich.console import Console
     from rich.progress import track
 
+    from lenet_pl.console import Console
+    from lenet_pl.figure import save_figures
     from lenet_pl.photo.contact_sheet import Cell, draw_contact_sheet, thumbnail
     from lenet_pl.photo.prepare import prepare, read_photo
     from lenet_pl.trained import open_run, output_folder
@@ -59,7 +58,7 @@ def predict(settings: PredictSettings, _: Path | None = None) -> list[dict[str, 
         folder = folder or output_folder(settings, run, "predict")
         predictions.append({"file": name, **found})
         if len(cells) < ON_SHEET:
-            title = f"{printable(file.name)[-30:]}\n{found['class']}  {found['probability']:.1%}"
+            title = f"{label(file.name, 30)}\n{label(found['class'], 24)}  {found['probability']:.1%}"
             cells.append(Cell(thumbnail(photo), seen, title))
     failed = [p["error"] for p in predictions if "error" in p]
     several = f"images: {len(failed)} of {len(files)} could not be used, the first: " if len(files) > 1 else ""
@@ -67,9 +66,8 @@ def predict(settings: PredictSettings, _: Path | None = None) -> list[dict[str, 
         raise DataError(f"{several}{failed[0]}")
     write_tables(folder, predictions, run.classes, {"run": str(run.folder), "name": run.name})
     more = f", the first {len(cells)}" if len(cells) < sum("class" in p for p in predictions) else ""
-    draw_contact_sheet(cells, f"{run.name}{more}; right: what the network saw").savefig(
-        folder / "predictions.png", dpi=110
-    )
+    sheet = draw_contact_sheet(cells, f"{run.name}{more}; right: what the network saw")
+    save_figures(folder, {"predictions": sheet})
     print_table(predictions, folder)
     if failed:
         raise DataError(f"{several}{failed[0]}")
@@ -94,25 +92,24 @@ def write_tables(
     folder: Path, predictions: Sequence[dict[str, Any]], classes: Sequence[str], about: dict[str, Any]
 ) -> None:
     """Write predictions.csv, a row for each image, and predictions.json."""
-    text = json.dumps({"task": "predict", **about, "images": predictions}, indent=2, ensure_ascii=False)
-    (folder / "predictions.json").write_text(text + "\n", encoding="utf-8")
+    text = as_json({"task": "predict", **about, "images": predictions})
+    (folder / "predictions.json").write_text(text, encoding="utf-8")
     columns = ["file", "class", "probability", "second", "second_probability"]
-    with (folder / "predictions.csv").open("w", encoding="utf-8", newline="") as stream:
-        writer = csv.writer(stream)
-        writer.writerow([*columns, *(f"probability of {name}" for name in classes), "error"])
-        for row in predictions:
-            each = row.get("probabilities", {})
-            cells = (
-                [row.get(c, "") for c in columns] + [each.get(name, "") for name in classes] + [row.get("error", "")]
-            )
-            writer.writerow([f"'{cell}" if str(cell).startswith(FORMULA) else cell for cell in cells])
+    rows: list[list[Any]] = [[*columns, *(f"probability of {name}" for name in classes), "error"]]
+    for row in predictions:
+        each = row.get("probabilities", {})
+        rows.append(
+            [row.get(c, "") for c in columns] + [each.get(name, "") for name in classes] + [row.get("error", "")]
+        )
+    (folder / "predictions.csv").write_text(as_csv(rows), encoding="utf-8", newline="")
 
 
 def print_table(predictions: Sequence[dict[str, Any]], folder: Path) -> None:
     """Show what was seen in each image, or why it could not be used."""
-    from rich.console import Console
-    from rich.markup import escape
     from rich.table import Table
+    from rich.text import Text
+
+    from lenet_pl.console import Console
 
     table = Table(title="predictions")
     for heading in ("file", "class", "probability", "second guess"):
@@ -120,11 +117,11 @@ def print_table(predictions: Sequence[dict[str, Any]], folder: Path) -> None:
     for row in predictions:
         if "error" in row:
             why = row["error"].removeprefix(f"{row['file']}: ")
-            table.add_row(escape(row["file"]), "[red]error[/red]", "", escape(why))
+            table.add_row(row["file"], Text("error", style="red"), "", why)
         else:
-            second = f"{row['second']}  {row['second_probability']:.1%}"
-            table.add_row(escape(row["file"]), escape(row["class"]), f"{row['probability']:.1%}", escape(second))
-    table.caption = f"everything is in {escape(str(folder))}"
+            second = f"{label(row['second'])}  {row['second_probability']:.1%}"
+            table.add_row(row["file"], label(row["class"]), f"{row['probability']:.1%}", second)
+    table.caption = f"everything is in {from_here(folder)}"
     Console().print(table)
 
 

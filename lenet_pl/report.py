@@ -1,12 +1,14 @@
 """report.html: one page about a run that needs nothing beside itself."""
 
 import base64
-import html
 from pathlib import Path
 from string import Template
 from typing import Any
 
 import yaml
+
+from lenet_pl.errors import printable
+from lenet_pl.text import as_bdi, as_html
 
 PICTURES = ("curves", "confusion_matrix", "misclassified", "filters", "feature_maps", "samples")
 PAGE = Template("""<!doctype html>
@@ -39,16 +41,17 @@ def write_report(folder: Path, results: dict[str, Any], settings: dict[str, Any]
         settings: what config.yaml holds.
     """
     metrics = results["metrics"]
-    figures: dict[str, str] = {name: f"{value:.4f}" for name, value in metrics.items()}
+    # Names and values as HTML
+    figures: dict[str, str] = {as_html(name): f"{value:.4f}" for name, value in metrics.items()}
     for name in ("parameters", "epochs", "best_epoch", "training_seconds", "images_per_second"):
         figures[name.replace("_", " ")] = f"{results[name]:,}" if results[name] is not None else "–"
     for part, count in results["images"].items():
         figures[f"{part} images"] = f"{count:,}"
     if pair := results["most_confused"]:
-        figures["most confused"] = f"{' and '.join(pair['classes'])}, {pair['count']} times"
+        figures["most confused"] = f"{' and '.join(map(as_bdi, pair['classes']))}, {pair['count']} times"
     for name, value in (results["per_class_accuracy"] or {}).items():
-        figures[f"test/accuracy of {name}"] = "–" if value is None else f"{value:.4f}"
-    rows = "".join(f"<tr><td>{_text(k)}<td>{_text(v)}" for k, v in figures.items())
+        figures[f"test/accuracy of {as_bdi(name)}"] = "–" if value is None else f"{value:.4f}"
+    rows = "".join(f"<tr><td>{k}<td>{v}" for k, v in figures.items())
     pictures = "".join(
         f'<h2>{name.replace("_", " ").capitalize()}</h2><img alt="{name}" src="{_embed(folder / f"{name}.png")}">\n'
         for name in PICTURES
@@ -56,19 +59,15 @@ def write_report(folder: Path, results: dict[str, Any], settings: dict[str, Any]
     )
     environment = {k: results[k] for k in ("device", "threads", "cores", "versions", "git_commit")}
     page = PAGE.substitute(
-        title=_text(f"{results['model']} on {results['data']}, seed {results['seed']}"),
+        title=as_html(f"{results['model']} on {printable(results['data'])}, seed {results['seed']}"),
         rows=rows,
         pictures=pictures,
-        command=_text(results["command"]),
-        settings=_text(yaml.safe_dump(settings, sort_keys=False, allow_unicode=True)),
-        environment=_text(yaml.safe_dump(environment, sort_keys=False)),
+        command=as_html(results["command"]),
+        settings=as_html(yaml.safe_dump(settings, sort_keys=False, allow_unicode=True)),
+        environment=as_html(yaml.safe_dump(environment, sort_keys=False)),
     )
     (folder / "report.html").write_text(page, encoding="utf-8")
 
 
 def _embed(picture: Path) -> str:
     return f"data:image/png;base64,{base64.b64encode(picture.read_bytes()).decode()}"
-
-
-def _text(value: object) -> str:
-    return html.escape(str(value))

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from lenet_pl.composition import compose
-from lenet_pl.errors import DataError, SettingError
+from lenet_pl.errors import DataError, SettingError, from_here
 from lenet_pl.ownership import refuse_used_folder
 from lenet_pl.processes import Process, this_process
 from lenet_pl.settings import TrainSettings, validate
@@ -55,7 +55,7 @@ def begin_or_resume(
     refuse_changes(settings, recorded, overrides)
     if (folder / "results.json").exists():
         if not sweep:
-            print(f"finished already: {folder}")
+            print(f"finished already: {from_here(folder)}")
         return None
     if not last.exists() and settings.resume is True and not sweep and recorded.seeds is None:
         raise SettingError(

@@ -3,9 +3,10 @@
 from typing import Any
 
 import torch
-from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
+
+from lenet_pl.console import Console
 
 
 def summarise(model: nn.Module, example: Tensor) -> list[tuple[str, str, str, int]]:

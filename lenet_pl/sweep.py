@@ -13,11 +13,12 @@ from typing import Any
 
 from lenet_pl.atomic import write_text
 from lenet_pl.error_lines import exit_code, explain
-from lenet_pl.errors import SettingError
+from lenet_pl.errors import SettingError, from_here, printable
 from lenet_pl.interruption import Interruption
 from lenet_pl.isolation import COMMAND, run_alone
 from lenet_pl.processes import started_as
 from lenet_pl.settings import TrainerSettings
+from lenet_pl.text import as_json, prepare_output
 
 RECORD = "job.json"  # in a job's folder: what it was given and how it ended
 SWEEP = "LENET_PL_SWEEP"  # variable that tells the jobs which sweep they belong to
@@ -53,7 +54,7 @@ class Job:
 
     def write(self, folder: Path) -> None:
         """Leave it in the job's folder."""
-        write_text(folder / RECORD, json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n")
+        write_text(folder / RECORD, as_json(asdict(self)))
 
 
 def begin_sweep(arguments: list[str]) -> Path | None:
@@ -89,6 +90,7 @@ def do_job(
         work: the verb's function, receives settings and folder.
         launcher: Hydra's, which has called this: basic, one job after the other; joblib; or a cluster's.
     """
+    prepare_output()  # of a process that joblib or a cluster has started
     job = Job(os.environ.get(SWEEP, ""), number, list(overrides))
     task = None if launcher in HERE else started_as("srun")
     notes = task is None or task.rank == 0  # one of the tasks that a cluster has started for this job
@@ -108,7 +110,7 @@ def do_job(
         if notes:
             job.write(folder)
         if job.reason:
-            print(f"error: job {number} ({' '.join(overrides)}): {job.reason}", file=sys.stderr)
+            print(f"error: job {number} ({printable(' '.join(overrides))}): {printable(job.reason)}", file=sys.stderr)
         elif launcher != BASIC:
             print(f"job {number}: {job.state}, {_result(folder)}, {job.seconds:.0f} s")
 
@@ -182,14 +184,14 @@ def read_job(folder: Path) -> Job | None:
 
 def close_sweep(folder: Path) -> int:
     """Print a table of all jobs with result or reason; return the exit code, 0 if all have results."""
-    from rich.console import Console
     from rich.table import Table
-    from rich.text import Text
+
+    from lenet_pl.console import Console
 
     for place, job in read_jobs(folder):
         _await_end(place, job)
     jobs = read_jobs(folder)
-    table = Table(title=f"{len(jobs)} jobs, in {folder}")
+    table = Table(title=f"{len(jobs)} jobs, in {from_here(folder)}")
     for heading in ("job", "settings", "state", "result, or reason", "seconds"):
         table.add_column(heading, overflow="fold", justify="right" if heading in ("job", "seconds") else "left")
     everywhere = set(jobs[0][1].overrides).intersection(*(job.overrides for _, job in jobs)) if len(jobs) > 1 else ()
@@ -198,7 +200,7 @@ def close_sweep(folder: Path) -> int:
         own = [word for word in job.overrides if word not in everywhere]
         style = "" if job.state in GOOD else "red"
         cells = (str(job.job), " ".join(own), job.state, said, f"{job.seconds:.0f}")
-        table.add_row(*(Text(cell, style=style) for cell in cells))
+        table.add_row(*cells, style=style)
     if len(jobs) > 1:
         Console().print(table)
     failed = [job for _, job in jobs if job.state not in GOOD]

@@ -4,13 +4,16 @@ import contextlib
 import io
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import torch
 from commands import KINDS
+from odd_names import write_images
 from promise import PromiseTable
 
 from lenet_pl import composition
@@ -105,6 +108,32 @@ def digits_run(compose: Compose, tmp_path_factory: pytest.TempPathFactory) -> Pa
     with contextlib.redirect_stdout(io.StringIO()):
         train(compose("trainer.max_epochs=8", "logger=none", "callbacks.progress_bar=false"), folder)
     return folder
+
+
+@dataclass(frozen=True)
+class OddRun:
+    """A run on images whose classes, title and place have odd names, trained where only ASCII can be printed."""
+
+    folder: Path
+    data: Path
+    ended: "subprocess.CompletedProcess[bytes]"
+
+
+@pytest.fixture(scope="session")
+def odd_run(tmp_path_factory: pytest.TempPathFactory) -> OddRun:
+    """Train with the command itself, which tests read and do not change."""
+    place = tmp_path_factory.mktemp("odd") / "$x$ [red]猫"
+    write_images(place / "data")
+    given = [f"data.path='{place / 'data'}'", "data.title='[bold]$x$ <i>'", f"run='{place / 'run'}'"]
+    given += ["loader.batch_size=16", "trainer.max_epochs=2", "seed=0"]
+    ended = subprocess.run(
+        [sys.executable, "-m", "lenet_pl.train", "data=folder", *given],
+        env={**os.environ, "PYTHONIOENCODING": "ascii", "LC_ALL": "C", "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        check=False,
+        timeout=300,
+    )
+    return OddRun(place / "run", place / "data", ended)
 
 
 @pytest.fixture

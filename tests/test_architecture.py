@@ -108,3 +108,40 @@ def test_no_module_is_long(module: str) -> None:
 def test_names_say_what_is_inside() -> None:
     names = {part for module in MODULES for part in module.split(".")}
     assert not names & {"utils", "util", "helpers", "common", "misc", "base", "extras"}
+
+
+def uses(module: str) -> set[str]:
+    """List the names that a module imports, in full, and what it calls, by its last name."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(MODULES[module].read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found |= {f"{node.module}.{alias.name}" for alias in node.names} | {str(node.module)}
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            owner = node.func.value.id if isinstance(node.func.value, ast.Name) else ""
+            found |= {f".{node.func.attr}", f"{owner}.{node.func.attr}"}
+    return found
+
+
+@pytest.mark.parametrize(
+    ("forbidden", "allowed"),
+    [
+        (("rich.console", "rich.get_console", "rich.print"), {"console"}),  # each string would be markup
+        (("rich.markup", ".from_markup"), set()),
+        (("matplotlib.figure", "matplotlib.pyplot"), {"figure", "study.pictures"}),  # dollars would be mathematics
+        ((".savefig",), {"figure", "study.pictures"}),
+        (("csv.writer", "csv.DictWriter"), {"text", "callbacks"}),  # callbacks writes figures only
+        (("html.escape",), {"text"}),
+        # For keys and equality, not for files
+        (("json.dumps",), {"text", "comparison.setting_values", "settings.recorded", "study.space"}),
+    ],
+)
+def test_text_of_the_user_has_one_way_out(forbidden: tuple[str, ...], allowed: set[str]) -> None:
+    found = {module.removeprefix("lenet_pl.") for module in MODULES if uses(module) & set(forbidden)}
+    assert found <= allowed
+
+
+def test_the_page_makes_no_html_of_text() -> None:
+    script = (ROOT / "demo" / "page" / "page.js").read_text()
+    assert not [name for name in ("innerHTML", "outerHTML", "insertAdjacentHTML", "document.write") if name in script]

@@ -185,5 +185,5 @@ def run_training(folder: Path, overrides: list[str], join: Callable[[], None] | 
     if done.returncode:
         why = (done.stderr.strip().splitlines() or ["it printed nothing; -9 is what a lack of memory leads to"])[-1]
         raise DataError(f"{folder.name}: the training that was to be measured ended with {done.returncode}: {why}")
-    results: dict[str, Any] = json.loads((folder / "results.json").read_text())
+    results: dict[str, Any] = json.loads((folder / "results.json").read_text(encoding="utf-8"))
     return results

@@ -85,7 +85,7 @@ def _measure(folder: Path, jobs: int, at_once: int, command: list[str]) -> dict[
     start = time.perf_counter()
     done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     wall = time.perf_counter() - start
-    results = [json.loads(path.read_text()) for path in folder.glob("*/results.json")]
+    results = [json.loads(path.read_text(encoding="utf-8")) for path in folder.glob("*/results.json")]
     if len(results) != jobs:
         said = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
         why = (said or done.stderr.splitlines() or ["it printed nothing"])[0]

@@ -1,37 +1,37 @@
 """The benchmark's tables and picture."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from matplotlib.figure import Figure
-from rich.console import Console
 from rich.markdown import Markdown
 
+from lenet_pl.console import Console
 from lenet_pl.errors import from_here
+from lenet_pl.figure import Figure, save_figures
+from lenet_pl.text import as_json
 
 Lines = list[tuple[str, ...]]
 
 
 def write_results(folder: Path, results: dict[str, Any]) -> None:
     """Write benchmark.json, benchmark.md with a table for each part, and benchmark.png of the loops."""
-    (folder / "benchmark.json").write_text(json.dumps(results, indent=2) + "\n")
+    (folder / "benchmark.json").write_text(as_json(results), encoding="utf-8")
     tables = [table(results[part]) for part, table in TABLES.items() if part in results]
     rates = ", ".join(f"{name.replace(', ', ' ')} {value:.1f}" for name, value in results["machine"].items())
     versions = f"torch {results['versions']['torch']}, lightning {results['versions']['lightning']}"
     where = f"{results['device']}, {results['threads']} of {results['cores']} threads, {versions}; {rates}"
-    (folder / "benchmark.md").write_text("\n\n".join([*tables, where]) + "\n")
+    (folder / "benchmark.md").write_text("\n\n".join([*tables, where]) + "\n", encoding="utf-8")
     rows = [row for part in ("loops", "batch_sizes") for row in results.get(part, [])]
     if rows:
-        _draw(rows).savefig(folder / "benchmark.png", dpi=110)
+        save_figures(folder, {"benchmark": _draw(rows)})
 
 
 def print_results(folder: Path) -> None:
     """Print the tables."""
     console = Console()
-    console.print(Markdown((folder / "benchmark.md").read_text()))
-    console.print(f"everything is in {from_here(folder)}", highlight=False, markup=False)
+    console.print(Markdown((folder / "benchmark.md").read_text(encoding="utf-8")))
+    console.print(f"everything is in {from_here(folder)}")
 
 
 def _loops(rows: list[dict[str, Any]]) -> str:

@@ -4,12 +4,13 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from lenet_pl.comparison.groups import Comparison, Group
-from lenet_pl.comparison.setting_values import shorten
+from lenet_pl.comparison.setting_values import LONGEST
 from lenet_pl.errors import DataError
+from lenet_pl.figure import Figure
+from lenet_pl.text import label as name_of
 
 MOST_PANELS = 12  # data sets
 MOST_ROWS = 40  # groups of a data set in a picture of one row each
@@ -37,7 +38,7 @@ def draw_parameters(axis: Axes, groups: Sequence[Group], metric: str) -> None:
     for some in [[group] for group in groups] if named else [groups]:
         parameters = [group.average("parameters") or 0 for group in some]
         spread = [group.sd or 0 for group in some]
-        label = _text(some[0].label) if named else None
+        label = _entry(some[0]) if named else None
         axis.errorbar(parameters, [group.mean for group in some], spread, fmt="o", capsize=3, label=label)
     axis.set(xscale="log", xlabel="parameters", ylabel=metric)
     axis.margins(x=0.15)
@@ -48,7 +49,7 @@ def draw_validation(axis: Axes, groups: Sequence[Group], metric: str, most: int)
     """Draw the validation accuracy of each run against the epoch, for the best groups."""
     longest = 1
     for place, group in enumerate(groups[:most]):
-        label: str | None = _text(group.label)
+        label: str | None = _entry(group)
         for run in group.runs[:MOST_LINES]:
             try:
                 values = run.epochs("val/accuracy")
@@ -70,7 +71,9 @@ def draw_seeds(axis: Axes, groups: Sequence[Group], metric: str) -> None:
         values = list(group.scores.values())
         axis.plot(values, [place] * len(values), "o", alpha=0.6, color=f"C{place % 10}")
         axis.plot(group.mean, place, "|", markersize=18, color="black")
-    axis.set_yticks(range(len(shown)), [f"{_text(group.label)} (n={len(group.scores)})" for group in shown], fontsize=8)
+    axis.set_yticks(
+        range(len(shown)), [f"{name_of(group.label, LONGEST)} (n={len(group.scores)})" for group in shown], fontsize=8
+    )
     axis.set(ylim=(len(shown) - 0.5, -0.5), xlabel=f"{metric} of each seed; the line is the mean")
     axis.grid(axis="x", alpha=0.3)
 
@@ -83,7 +86,7 @@ def _panels(comparison: Comparison, draw: Callable[[Axes, Sequence[Group], str],
     axes = figure.subplots(len(heights), 1, squeeze=False, height_ratios=heights)[:, 0]
     for axis, (data, groups) in zip(axes, together.items(), strict=True):
         draw(axis, groups, comparison.metric)
-        axis.set_title(_text(data), fontsize=10)
+        axis.set_title(name_of(data, LONGEST), fontsize=10)
     return figure
 
 
@@ -92,6 +95,7 @@ def _legend(axis: Axes) -> None:
         axis.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.01, 0.5))
 
 
-def _text(label: str) -> str:
-    """Keep a label short, and matplotlib from reading dollars as mathematics."""
-    return shorten(label).replace("$", r"\$")
+def _entry(group: Group) -> str:
+    """Name a group in a legend, from which matplotlib leaves out what begins with an underscore."""
+    name = name_of(group.label, LONGEST)
+    return f" {name}" if name.startswith("_") else name

@@ -1,20 +1,18 @@
 """A comparison as a table on the terminal, and as compare.md, compare.csv, runs.csv and compare.json."""
 
-import csv
-import json
 import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.measure import Measurement
 from rich.table import Table
-from rich.text import Text
 
 from lenet_pl.comparison.groups import VALIDATION, Comparison, Group
 from lenet_pl.comparison.setting_values import LONGEST, MISSING, show
+from lenet_pl.console import Console
 from lenet_pl.errors import printable
+from lenet_pl.text import as_csv, as_json, as_markdown
 
 AVERAGES = {
     "parameters": ("parameters", ",.0f"),
@@ -40,30 +38,29 @@ def print_comparison(comparison: Comparison, rows: int) -> None:
         shown -= 1
     console.print(_table(comparison, rows, shown))
     if shown < len(headings):
-        console.print(Text(f"no room here for {', '.join(headings[shown:])}: see compare.md"))
+        console.print(f"no room here for {', '.join(headings[shown:])}: see compare.md")
     if len(comparison.groups) > rows:
         console.print(f"and {len(comparison.groups) - rows} more groups, which are in compare.md; rows= shows more")
     for some in _remarks(comparison):
         for line in some[:rows]:
-            console.print(Text(line))
+            console.print(line)
         if len(some) > rows:
             console.print(f"and {len(some) - rows} more such lines, which are in compare.md")
     for paragraph in _method(comparison):
-        console.print(Text(paragraph, style="dim"))
+        console.print(paragraph, style="dim")
 
 
 def _table(comparison: Comparison, rows: int, columns: int) -> Table:
     """Lay out the first rows and columns."""
     table = Table()
     for heading in _headings(comparison)[:columns]:
-        table.add_column(Text(heading), overflow="fold", max_width=LONGEST)
+        table.add_column(heading, overflow="fold", max_width=LONGEST)
     previous = None
     for group in comparison.groups[:rows]:
         if previous not in (None, group.data):
             table.add_section()
         previous = group.data
-        style = "bold" if group.best else ""
-        table.add_row(*(Text(cell, style=style) for cell in _cells(comparison, group, "\n")[:columns]))
+        table.add_row(*_cells(comparison, group, "\n")[:columns], style="bold" if group.best else None)
     return table
 
 
@@ -75,11 +72,11 @@ def _width(console: Console, table: Table) -> int:
 def write_comparison(folder: Path, comparison: Comparison) -> None:
     """Write compare.md, compare.csv (a line for each group), runs.csv (for each run) and compare.json."""
     lines = [_headings(comparison), *(_cells(comparison, group) for group in comparison.groups)]
-    markdown = [f"| {' | '.join(_plain(cell) for cell in line)} |" for line in lines]
+    markdown = [f"| {' | '.join(as_markdown(cell) for cell in line)} |" for line in lines]
     markdown.insert(1, "|" + "---|" * len(lines[0]))
-    markdown += ["", *(f"- {_plain(line)}" for some in _remarks(comparison) for line in some), ""]
+    markdown += ["", *(f"- {as_markdown(line)}" for some in _remarks(comparison) for line in some), ""]
     markdown += _method(comparison)
-    (folder / "compare.md").write_text("\n".join(markdown) + "\n", encoding="utf-8", errors="backslashreplace")
+    (folder / "compare.md").write_text("\n".join(markdown) + "\n", encoding="utf-8")
     groups = [_record(comparison, group) for group in comparison.groups]
     runs = [_run_record(comparison, group, place) for group in comparison.groups for place in range(len(group.runs))]
     _write_csv(folder / "compare.csv", groups)
@@ -95,8 +92,8 @@ def write_comparison(folder: Path, comparison: Comparison) -> None:
         "problems": left_out,
         "results_of_other_tasks_or_programs": comparison.others,
     }
-    text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False, default=str)
-    (folder / "compare.json").write_text(text + "\n", encoding="utf-8", errors="backslashreplace")
+    text = as_json(content, allow_nan=False, default=str)
+    (folder / "compare.json").write_text(text, encoding="utf-8")
 
 
 def _method(comparison: Comparison) -> list[str]:
@@ -186,12 +183,5 @@ def _value(value: Any) -> Any:
 
 def _write_csv(path: Path, records: list[dict[str, Any]]) -> None:
     columns = list(dict.fromkeys(key for record in records for key in record))
-    with path.open("w", encoding="utf-8", errors="backslashreplace", newline="") as stream:
-        writer = csv.DictWriter(stream, columns)
-        writer.writeheader()
-        writer.writerows(records)
-
-
-def _plain(cell: str) -> str:
-    """Keep a cell from ending the table of a Markdown file."""
-    return " ".join(cell.split()).replace("|", "\\|")
+    text = as_csv([columns, *([record.get(column) for column in columns] for record in records)])
+    path.write_text(text, encoding="utf-8", newline="")

@@ -5,7 +5,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from lenet_pl.comparison.run_index import Run
-from lenet_pl.comparison.setting_values import MISSING, canonical, dotted, shorten, show
+from lenet_pl.comparison.setting_values import LONGEST, MISSING, canonical, dotted, show
+from lenet_pl.text import shorten
 
 # Where a run lay and how errors were shown change no figure.
 NO_MATTER = {"seed", "run", "traceback", "data_root", "data.root"}
@@ -46,7 +47,7 @@ def _differing(runs: list[Run]) -> dict[str, str]:
 
 
 def _several(values: Iterable[Any]) -> str:
-    """List different values, at most five and the beginning of long ones; empty if all are the same."""
-    different = [shorten(text) for text in {canonical(value): show(value) for value in values}.values()]
+    """List different values, at most five and both ends of long ones; empty if all are the same."""
+    different = [shorten(text, LONGEST) for text in {canonical(value): show(value) for value in values}.values()]
     more = f" and {len(different) - 5} more" if len(different) > 5 else ""
     return f"({', '.join(sorted(different)[:5])}{more})" if len(different) > 1 else ""

@@ -33,8 +33,3 @@ def show(value: Any) -> str:
     if value is MISSING:
         return "–"
     return printable(value if isinstance(value, str) else canonical(value))
-
-
-def shorten(text: str) -> str:
-    """Cut a text that would leave no room for others."""
-    return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"

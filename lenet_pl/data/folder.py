@@ -9,7 +9,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from rich.progress import track
 
 from lenet_pl.data.image_set import ImageSet, stratified_shares
-from lenet_pl.errors import DataError, SettingError
+from lenet_pl.errors import DataError, SettingError, from_here
 from lenet_pl.settings import FolderDataSettings
 
 FORMATS = ("PNG", "JPEG")
@@ -147,7 +147,7 @@ class _Reader:
             empty = [name for label, name in enumerate(files) if label not in set(labels)]
             raise DataError(f"{', '.join(empty)}: no readable image; accepted is at least one per class")
         if self.skipped:
-            print(f"skipped {len(self.skipped)} unreadable files, the first is {self.skipped[0]}")
+            print(f"skipped {len(self.skipped)} unreadable files, the first is {from_here(self.skipped[0])}")
         return ImageSet(images[: len(labels)], torch.tensor(labels))
 
     def _read_one(self, file: Path) -> torch.Tensor:

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from lenet_pl.errors import SettingError
+from lenet_pl.errors import SettingError, printable
 from lenet_pl.explanation.methods import feature_maps, grad_cam
 from lenet_pl.photo.prepare import prepare, read_photo
 from lenet_pl.settings.predict import PhotoSettings
@@ -43,7 +43,9 @@ def answer(run: TrainedRun, content: bytes, settings: PhotoSettings) -> dict[str
     except SettingError:
         heat = None
     return {
-        "classes": [{"name": run.classes[k], "probability": float(probabilities[k])} for k in order.tolist()],
+        "classes": [
+            {"name": printable(run.classes[k]), "probability": float(probabilities[k])} for k in order.tolist()
+        ],
         "seen": _png(seen.permute(1, 2, 0).squeeze(-1).numpy()),
         "input": _png(_input(run, images)),
         "grad_cam": heat,

@@ -14,7 +14,7 @@ from fastapi.responses import JSONResponse
 from fastapi.staticfiles import StaticFiles
 
 from lenet_pl.demo.answer import answer
-from lenet_pl.errors import DataError, SettingError
+from lenet_pl.errors import DataError, SettingError, printable
 from lenet_pl.settings.predict import PhotoSettings
 from lenet_pl.trained import TrainedRun
 
@@ -73,7 +73,10 @@ def create_app(runs: list[TrainedRun], photo: PhotoSettings, host: str = LOOPBAC
         return response
 
     async def list_runs() -> list[dict[str, Any]]:
-        return [{"name": run.name, "classes": list(run.classes), "side": run.side} for run in runs]
+        return [
+            {"name": printable(run.name), "classes": list(map(printable, run.classes)), "side": run.side}
+            for run in runs
+        ]
 
     async def classify(number: int, request: Request) -> Response:
         if not 0 <= number < len(runs):
@@ -103,4 +106,4 @@ def serve(app: FastAPI, socket: sockets.socket) -> None:
 
 
 def _refuse(status: int, why: str) -> Response:
-    return JSONResponse({"error": why}, status)
+    return JSONResponse({"error": printable(why)}, status)

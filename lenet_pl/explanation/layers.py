@@ -6,11 +6,11 @@ Nothing here needs captum or a run folder, so that a training can show its netwo
 import copy
 
 import torch
-from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 from lenet_pl.data.transform import ModelInput
 from lenet_pl.explanation.pictures import draw_feature_maps, draw_filters
+from lenet_pl.figure import Figure
 
 
 def first_filters(model: nn.Module) -> Tensor:

@@ -7,10 +7,12 @@ import torch
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.colors import Colormap
-from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.patches import Rectangle
 from torch import Tensor
+
+from lenet_pl.figure import Figure
+from lenet_pl.text import width as columns_of
 
 TILES = 16  # feature maps in a row
 PLANES = 12  # at most so many squares stand for the maps of a layer
@@ -29,7 +31,7 @@ def draw_filters(weights: Tensor, heading: str) -> Figure:
     columns = min(8, len(weights))
     rows = -(-len(weights) // columns)
     figure = Figure(figsize=(max(5.0, 0.8 * columns + 1.4), 0.8 * rows + 0.9), layout="constrained")
-    figure.suptitle(heading, parse_math=False)
+    figure.suptitle(heading)
     axis = figure.subplots()
     if weights.shape[1] == 3:
         _show(axis, (weights / largest + 1) / 2, columns, 0, 0, (0.0, 1.0), "gray")
@@ -52,7 +54,7 @@ def draw_feature_maps(pixels: Tensor, maps: dict[str, Tensor], heading: str) -> 
     columns = min(TILES, max(8, *(len(values) for values in maps.values())))
     height = 2 + sum(-(-len(values) // columns) + 0.45 for values in maps.values())
     figure = Figure(figsize=(0.72 * columns + 0.3, 0.72 * height + 0.5), layout="constrained")
-    figure.suptitle(heading, parse_math=False)
+    figure.suptitle(heading)
     axis = figure.subplots()
     _show(axis, pixels[None], 1, 0, 0, (0.0, 1.0), "gray", side=2)
     about = "what the network sees, and below it\nwhat each layer makes of it:\nbright is much, dark is little"
@@ -84,11 +86,11 @@ def draw_attributions(pixels: Tensor, captions: Sequence[str], maps: dict[str, T
     """
     halves = 2 if len(pixels) > 4 else 1
     rows = -(-len(pixels) // halves)
-    longest = max(len(line) for caption in captions for line in caption.splitlines())
+    longest = max(columns_of(line) for caption in captions for line in caption.splitlines())
     text, gap = 0.2 + 0.066 * longest, 0.3  # widths, in images
     width = text + 1.06 * (1 + len(maps)) + gap
     figure = Figure(figsize=(1.25 * width * halves, 1.25 * (1.06 * rows + 0.5) + 0.5), layout="constrained")
-    figure.suptitle(heading, parse_math=False)
+    figure.suptitle(heading)
     axis = figure.subplots()
     for half in range(halves):
         for column, title in enumerate(["image", *(TITLES[name] for name in maps)]):
@@ -97,7 +99,7 @@ def draw_attributions(pixels: Tensor, captions: Sequence[str], maps: dict[str, T
     for place, caption in enumerate(captions):
         half, row = divmod(place, rows)
         x, y = half * width + text, 1.06 * row
-        axis.text(x - 0.1, y + 0.5, caption, ha="right", va="center", fontsize=9, parse_math=False)
+        axis.text(x - 0.1, y + 0.5, caption, ha="right", va="center", fontsize=9)
         image = pixels[place : place + 1]
         _show(axis, image, 1, x, y, (0.0, 1.0), "gray")
         for name, values in maps.items():
@@ -135,7 +137,7 @@ def draw_network(rows: Sequence[tuple[str, str, str, int]], input_shape: list[in
         columns[-1][2].append(f"{kind}\n{parameters:,} parameters" if parameters else kind)
     bottom = -0.7 - 0.1 * max(note.count("\n") + 1 for *_, notes in columns for note in ["\n".join(notes)])
     figure = Figure(figsize=(1.5 * len(columns), 1.5 * (0.75 - bottom) + 0.4), layout="constrained")
-    figure.suptitle(f"{heading}: {sum(row[3] for row in rows):,} parameters", parse_math=False)
+    figure.suptitle(f"{heading}: {sum(row[3] for row in rows):,} parameters")
     axis = figure.subplots()
     for number, (name, sides, notes) in enumerate(columns):
         _draw_output(axis, number, sides, input_shape[1], f"C{number % 10}")

@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor
+
+from lenet_pl.figure import Figure
 
 THUMBNAIL = 320  # px, longer side of a photo on the sheet
 COLUMNS = 4
@@ -34,7 +35,7 @@ def draw_contact_sheet(cells: Sequence[Cell], heading: str) -> Figure:
     rows = max(1, -(-len(cells) // columns))
     width, height = 2.2, 1.35  # of a cell, where a picture is 1×1
     figure = Figure(figsize=(1.5 * columns * width, 1.5 * rows * height + 0.5), layout="constrained")
-    figure.suptitle(heading, parse_math=False)
+    figure.suptitle(heading)
     axis = figure.subplots()  # one for all: a pair of axes for each picture would take seconds to lay out
     axis.set_axis_off()
     for place, cell in enumerate(cells):
@@ -48,6 +49,6 @@ def draw_contact_sheet(cells: Sequence[Cell], heading: str) -> Figure:
         )
         seen = cell.seen.expand(3, -1, -1).permute(1, 2, 0).numpy()
         axis.imshow(seen, extent=(left + 1.05, left + 2.05, bottom, bottom - 1), interpolation="nearest")
-        axis.text(left + 1, bottom - 1.04, cell.title, ha="center", va="bottom", fontsize=8, parse_math=False)
+        axis.text(left + 1, bottom - 1.04, cell.title, ha="center", va="bottom", fontsize=8)
     axis.set(xlim=(0, columns * width), ylim=(rows * height, 0), aspect="equal")
     return figure

@@ -11,19 +11,20 @@ from typing import Any
 
 import torch
 import yaml
-from rich.console import Console
 from rich.table import Table
 
 from lenet_pl.atomic import sweep_parts, write_text
 from lenet_pl.build import AS_BEGUN, build_datamodule, build_task
+from lenet_pl.console import Console
 from lenet_pl.data.datamodule import ImageDataModule
 from lenet_pl.environment import describe_environment
-from lenet_pl.errors import DataError, DivergenceError, SettingError
+from lenet_pl.errors import DataError, DivergenceError, SettingError, from_here
 from lenet_pl.interruption import Interruptible
 from lenet_pl.seeds.choice import Choice, choose
 from lenet_pl.seeds.lockstep import OneOfMany, Relayed, Training, train_together
 from lenet_pl.settings import TrainSettings
 from lenet_pl.task import ImageClassifier
+from lenet_pl.text import as_json, label
 from lenet_pl.threads import choose_threads
 from lenet_pl.trainer import check_device, device_kind
 
@@ -184,8 +185,7 @@ class Seeds:
             **describe_environment(torch.device("cuda" if device_kind(self.settings.trainer) == "gpu" else "cpu")),
         }
         self._print(each, values)
-        text = json.dumps(results, indent=2, ensure_ascii=False, allow_nan=False)
-        write_text(self.folder / "results.json", text + "\n")
+        write_text(self.folder / "results.json", as_json(results, allow_nan=False))
         return results
 
     def _results(self, seed: int) -> dict[str, Any]:
@@ -197,7 +197,7 @@ class Seeds:
             raise DataError(f"{path}: not a training's results ({type(error).__name__})") from None
 
     def _print(self, each: list[dict[str, Any]], values: dict[str, list[float]]) -> None:
-        table = Table(title=f"{self.settings.model.name} on {self.data.source.name}, {len(self.seeds)} seeds")
+        table = Table(title=f"{self.settings.model.name} on {label(self.data.source.name)}, {len(self.seeds)} seeds")
         shown = {"validation accuracy": "best/val/accuracy", "test accuracy": "test/accuracy"}
         shown = {heading: name for heading, name in shown.items() if name in values}
         for heading in ("seed", "best epoch", *shown, "seconds"):
@@ -210,7 +210,7 @@ class Seeds:
             table.add_section()
             table.add_row("mean ± sd", "", *(spread(values[name]) for name in shown.values()), "")
         Console().print(table)
-        print(f"everything is in {self.folder}")
+        print(f"everything is in {from_here(self.folder)}")
 
 
 def spread(values: Sequence[float]) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from lenet_pl.composition import compose, conf_dir
+from lenet_pl.errors import printable
 from lenet_pl.settings import TrainSettings
 
 NAMED = ("data", "model", "optimizer", "scheduler")  # groups whose choices carry the name of their file
@@ -44,7 +45,7 @@ def write_experiment(path: Path, settings: TrainSettings, header: list[str]) -> 
         changed.setdefault("data", {})["path"] = wanted["data"]["path"]
     defaults = [{f"override /{group}": name} for group, name in choices.items()]
     text = yaml.safe_dump({"defaults": defaults, **changed}, sort_keys=False, allow_unicode=True)
-    comment = "".join(f"# {line}\n" for line in header)
+    comment = "".join(f"# {printable(line)}\n" for line in header)
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     path.parent.mkdir(parents=True, exist_ok=True)
     part.write_text(f"# @package _global_\n{comment}{text}", encoding="utf-8")

@@ -17,7 +17,7 @@ from lightning.pytorch.callbacks import Callback
 from optuna.exceptions import ExperimentalWarning, TrialPruned, UpdateFinishedTrialError
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 
-from lenet_pl.errors import SettingError, UserError
+from lenet_pl.errors import SettingError, UserError, printable
 from lenet_pl.settings import TrainSettings
 from lenet_pl.settings.search import SamplerSettings
 from lenet_pl.study.shared import INTERRUPTED, REASON, StoppedError, TrialError
@@ -89,7 +89,7 @@ class Trial:
                 raise
             why = explain(error)
             trial.set_user_attr(REASON, why)
-            print(f"{told}: failed: {why}  {self.describe(trial)}", flush=True)
+            print(f"{told}: failed: {printable(why)}  {self.describe(trial)}", flush=True)
             raise TrialError(why) from error
         except BaseException as stop:  # a signal, in one form or another
             trial.set_user_attr(INTERRUPTED, True)
@@ -194,7 +194,8 @@ def explain(error: Exception) -> str:
 
 def show(values: dict[str, Any]) -> str:
     """Write settings as on a command line, floats to four digits."""
-    return " ".join(f"{key}={f'{value:.4g}' if isinstance(value, float) else value}" for key, value in values.items())
+    given = {key: f"{value:.4g}" if isinstance(value, float) else value for key, value in values.items()}
+    return printable(" ".join(f"{key}={value}" for key, value in given.items()))
 
 
 def _last(trial: optuna.Trial) -> str:

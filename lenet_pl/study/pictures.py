@@ -13,6 +13,8 @@ from optuna.exceptions import ExperimentalWarning
 from optuna.trial import TrialState
 from optuna.visualization import matplotlib as drawn
 
+from lenet_pl.figure import DPI, prepare, tell_lacking
+
 PICTURES = ("optimization_history", "param_importances", "parallel_coordinate")
 WIDTH, HEIGHT = 9.0, 5.0  # inches
 
@@ -23,7 +25,7 @@ def draw_study(study: optuna.Study, folder: Path, metric: str) -> list[str]:
     Returns:
         What could not be drawn, and why, a line each.
     """
-    missing = []
+    missing, figures = [], []
     for name in PICTURES:
         if why := _too_little(study, name):
             missing.append(f"{name}.png: {why}")
@@ -33,13 +35,17 @@ def draw_study(study: optuna.Study, folder: Path, metric: str) -> list[str]:
             # Optuna draws into a layout of its own, which may find no room for long names
             warnings.filterwarnings("ignore", r".*[Tt]ight.layout")
             warnings.filterwarnings("ignore", "Attempting to set identical low and high")  # an axis with one value
+            warnings.filterwarnings("ignore", r"Glyph \d+ .* missing from")
             axes = getattr(drawn, f"plot_{name}")(study, target=None, **_titles(name, metric))
             figure = axes.figure
+            prepare(figure)
             figure.set_size_inches(WIDTH, HEIGHT)
             part = folder / f".{name}.{os.getpid()}.part.png"
-            figure.savefig(part, dpi=110, bbox_inches="tight")
+            figure.savefig(part, dpi=DPI, bbox_inches="tight")
             plt.close(figure)
+            figures.append(figure)
         part.replace(folder / f"{name}.png")
+    tell_lacking(figures)
     return missing
 
 

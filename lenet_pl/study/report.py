@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 import math
 import os
 import statistics
@@ -12,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
-from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
+from lenet_pl.console import Console
 from lenet_pl.errors import printable
 from lenet_pl.study.objective import show
 from lenet_pl.study.shared import REASON, RETRY_OF, deaths, is_lost
+from lenet_pl.text import as_csv, as_json
 
 
 def state(trial: FrozenTrial, retries: int) -> str:
@@ -55,15 +52,15 @@ def print_trials(trials: list[FrozenTrial], metric: str, rows: int, retries: int
     told = {trial.number: printable(why(trial, retries)) for trial in shown if trial.state == TrialState.FAIL}
     table = Table()
     for heading in ("trial", metric, "state", "epochs"):
-        table.add_column(Text(heading), no_wrap=True)
+        table.add_column(heading, no_wrap=True)
     for heading in ("settings", "reason") if told else ("settings",):
-        table.add_column(Text(heading), overflow="fold")
+        table.add_column(heading, overflow="fold")
     for trial in shown:
         value = "–" if trial.value is None else f"{trial.value:.4f}"
         epochs = trial.user_attrs.get("epochs", trial.last_step)
         cells = [str(trial.number), value, state(trial, retries), "–" if epochs is None else str(epochs)]
         cells += [show(trial.params), told.get(trial.number, "")]
-        table.add_row(*(Text(cell) for cell in cells[: len(table.columns)]))
+        table.add_row(*cells[: len(table.columns)])
     console = Console()
     console.print(table)
     if len(trials) > rows:
@@ -72,18 +69,16 @@ def print_trials(trials: list[FrozenTrial], metric: str, rows: int, retries: int
 
 def write_trials(path: Path, trials: list[FrozenTrial], keys: list[str], retries: int) -> None:
     """Write every trial with full precision, in the order of their numbers."""
-    text = io.StringIO()
-    writer = csv.writer(text)
     extra = ("epochs", "best_epoch", "parameters", "training_seconds", RETRY_OF)
-    writer.writerow(["number", "value", "state", *keys, *extra, "reason", "begin", "end"])
-    for t in trials:
-        writer.writerow(
-            [t.number, t.value, state(t, retries)]
-            + [t.params.get(key) for key in keys]
-            + [t.user_attrs.get(name) for name in extra]
-            + [why(t, retries), t.datetime_start, t.datetime_complete]
-        )
-    write_whole(path, text.getvalue())
+    headings = ["number", "value", "state", *keys, *extra, "reason", "begin", "end"]
+    rows = [
+        [t.number, t.value, state(t, retries)]
+        + [t.params.get(key) for key in keys]
+        + [t.user_attrs.get(name) for name in extra]
+        + [why(t, retries), t.datetime_start, t.datetime_complete]
+        for t in trials
+    ]
+    write_whole(path, as_csv([headings, *rows]))
 
 
 def summarise_seeds(trials: list[FrozenTrial], number: int) -> dict[str, Any] | None:
@@ -109,14 +104,13 @@ def describe_seeds(seeds: dict[str, Any]) -> str:
 
 def write_results(path: Path, results: dict[str, Any]) -> None:
     """Write results.json."""
-    text = json.dumps(_finite(results), indent=2, ensure_ascii=False, allow_nan=False)
-    write_whole(path, text + "\n")
+    write_whole(path, as_json(_finite(results), allow_nan=False))
 
 
 def write_whole(path: Path, text: str) -> None:
     """Write a file whole or not at all; several workers may do so at once."""
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    part.write_text(text, encoding="utf-8", errors="backslashreplace")
+    part.write_text(text, encoding="utf-8", newline="")
     part.replace(path)
 
 

@@ -13,8 +13,8 @@ import optuna
 import torch
 import yaml
 from optuna.trial import FrozenTrial, TrialState
-from rich.console import Console
 
+from lenet_pl.console import Console
 from lenet_pl.environment import describe_environment
 from lenet_pl.errors import DataError, printable
 from lenet_pl.settings.search import SearchSettings
@@ -68,9 +68,9 @@ class Session:
         text = yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)
         (folder / "settings.yaml").write_text(f"# {platform.node()}, process {os.getpid()}\n{text}", encoding="utf-8")
         tally = self.shared.tally()
+        where = printable(f"study {self.given.study} in {self.storage.place}")
         print(
-            f"study {self.given.study} in {self.storage.place}: {len(tally.finished)} of {self.given.trials} trials "
-            f"finished, {tally.running} under way",
+            f"{where}: {len(tally.finished)} of {self.given.trials} trials finished, {tally.running} under way",
             flush=True,
         )
 
@@ -181,4 +181,4 @@ class Session:
         ]
         console = Console()
         for line in lines:
-            console.print(line, highlight=False, markup=False, soft_wrap=True)
+            console.print(line, soft_wrap=True)

@@ -8,6 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import OddRun
+from odd_names import SHOWN
+from promise import case
 from strokes import DIGITS, Stroke
 
 from lenet_pl.composition import compose
@@ -37,7 +40,7 @@ def serve() -> Iterator[Any]:
     processes = []
 
     def start(*runs: Path) -> str:
-        command = [sys.executable, "-m", "lenet_pl.demo", f"run=[{','.join(map(str, runs))}]", "port=0"]
+        command = [sys.executable, "-m", "lenet_pl.demo", f"run=[{','.join(map(repr, map(str, runs)))}]", "port=0"]
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
         process = subprocess.Popen(command, stdout=subprocess.PIPE, env=environment, text=True)
         processes.append(process)
@@ -102,6 +105,27 @@ def test_a_drawing_is_read_layer_by_layer_and_nobody_else_is_asked(
     assert {re.sub(r"^(http://127\.0\.0\.1:\d+)/.*", r"\1", url) for url in asked if not url.startswith("data:")} == {
         address
     }
+    page.close()
+
+
+@case(
+    "situations",
+    "classes named <b>, [red]x, $A$, in Chinese and Arabic on the demo page: shown as text, no tag of theirs",
+)
+def test_class_names_are_shown_as_text(browser: Any, serve: Any, odd_run: OddRun) -> None:
+    page, _ = visit(browser, serve(odd_run.folder))
+    draw(page, DIGITS["1"])
+    shown = [label.text_content() for label in page.locator(".classes bdi").all()]
+    assert len(shown) == 10
+    assert set(shown) <= set(SHOWN.values())
+    assert page.locator(".classes i, .classes b, .verdict b").count() == 0
+    assert page.locator(".verdict bdi").text_content() == shown[0]
+    assert page.locator("h2 bdi").text_content() == "lenet5 on folder, seed 0"
+    names = page.evaluate("fetch('runs').then(r => r.json()).then(r => r[0].classes)")
+    assert sorted(names) == sorted(SHOWN.values())
+    every = page.evaluate("names => names.map(name => isolate(name).textContent)", names)
+    assert every == names
+    assert page.evaluate("names => names.every(name => isolate(name).children.length === 0)", names)
     page.close()
 
 

@@ -112,16 +112,23 @@ async function send(image) {
   if (mine === asked && !changed) answers.setAttribute("aria-busy", "false");
 }
 
+// A name as it is, never as HTML, whose direction leaves what stands beside it alone
+function isolate(name) {
+  const element = document.createElement("bdi");
+  element.textContent = name;
+  return element;
+}
+
 function show(number, content) {
   const article = document.getElementById("answer").content.cloneNode(true).firstElementChild;
   const [first] = content.classes;
-  article.querySelector("h2").textContent = document.querySelector(`#runs input[value="${number}"]`).dataset.name;
-  article.querySelector(".verdict").textContent = `${first.name} (${(first.probability * 100).toFixed(1)}%)`;
+  article.querySelector("h2 bdi").textContent = document.querySelector(`#runs input[value="${number}"]`).dataset.name;
+  article.querySelector(".verdict").replaceChildren(isolate(first.name), ` (${(first.probability * 100).toFixed(1)}%)`);
   article.dataset.predicted = first.name;
   for (const { name, probability } of content.classes.slice(0, 10)) {
-    const row = document.createElement("li"), label = document.createElement("span");
+    const row = document.createElement("li"), label = isolate(name);
     const bar = document.createElement("progress"), value = document.createElement("span");
-    label.textContent = label.title = name;
+    label.title = name;
     bar.value = probability;
     bar.setAttribute("aria-label", name);
     value.textContent = `${(probability * 100).toFixed(1)}%`;
@@ -153,7 +160,7 @@ async function begin() {
     box.checked = true;
     box.dataset.name = run.name;
     box.addEventListener("change", () => { if (answers.children.length) ask(); });
-    label.append(box, ` ${run.name}`);
+    label.append(box, " ", isolate(run.name));
     document.getElementById("runs").append(label);
   }
   document.body.dataset.ready = "true";

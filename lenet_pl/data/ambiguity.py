@@ -69,12 +69,19 @@ def refuse_mixed_parts(walk: Walk, listing: Listing, group: dict[Path, str], str
 
 
 def refuse_loose_images(listing: Listing, key: str, tables: list[Path], without: str = "") -> NoReturn:
-    """Raise DataError for images without folders of classes; `without` tells how to do without them."""
+    """Raise DataError for images without folders of classes.
+
+    Args:
+        listing: the folder that holds them.
+        key: setting that led there.
+        tables: files there and above, which may hold the labels.
+        without: how to do without these images.
+    """
     where = ""
-    if tables:
-        where = f", labels may be in {', '.join(printable(table.name) for table in tables[:2])}"
-    elif names := _classes_in_names(listing.images):
+    if names := _classes_in_names(listing.images):
         where = f", classes may be in the names ({', '.join(map(printable, names[:4]))}{', …' * (len(names) > 4)})"
+    elif tables:
+        where = f", labels may be in {', '.join(printable(table.name) for table in tables[:2])}"
     raise DataError(
         f"{key}: {printable(listing.path)}: got {_count(len(listing.images), 'image')} and no class folders{where}; "
         "must be a folder of images for each class, as tables and file names are not read; or NumPy files for "
@@ -82,13 +89,13 @@ def refuse_loose_images(listing: Listing, key: str, tables: list[Path], without:
     )
 
 
-def refuse_what_are_no_classes(walk: Walk, listing: Listing, key: str) -> None:
+def refuse_what_are_no_classes(walk: Walk, listing: Listing, key: str, without: str) -> None:
     """Raise DataError for folders that are probably not the classes of one part."""
     names = [folder.name for folder in listing.folders]
     seen = f"{key}: {printable(listing.path)}: got {content(walk, listing)}"
     if names and {name.lower() for name in names} <= CONTAINERS:
         if len(names) == 1 and not walk.look(listing.folders[0]).folders:
-            refuse_loose_images(walk.look(listing.folders[0]), key, listing.tables)
+            refuse_loose_images(walk.look(listing.folders[0]), key, listing.tables, without)
         raise DataError(f"{seen}: no names of classes; must be a folder of images for each class; {CLASSES}")
     alike = defaultdict(list)
     for name in names:

@@ -68,8 +68,8 @@ def require_labels(folder: Path, train: Tensor, test: Tensor, names: list[str] |
         raise DataError(f"{file}: got {got}; must be 0 to {len(there) - 1}: subtract 1 in {both}")
     if strange := sorted(set(test.tolist()) - set(there)):
         raise DataError(
-            f"{folder / 'test_labels.npy'}: got {_listed(strange)}, of which train_labels.npy has none ({_listed(there)}); "
-            "must be classes with at least one training image"
+            f"{folder / 'test_labels.npy'}: got {_listed(strange)}, of which train_labels.npy has none "
+            f"({_listed(there)}); must be classes with at least one training image"
         )
     if names is not None and largest >= len(names):
         raise DataError(
@@ -81,9 +81,9 @@ def require_labels(folder: Path, train: Tensor, test: Tensor, names: list[str] |
         which = _listed(missing) if names is None else ", ".join(printable(names[k]) for k in missing[:_SHOWN])
         more = ", …" * (names is not None and len(missing) > _SHOWN)
         raise DataError(
-            f"{file}: got {got}, no image of the {len(missing)} classes {which}{more}; must be 0 to "
-            f"{len(there) - 1} for {len(there)} classes: number them anew, as numpy.unique(labels, return_inverse=True)"
-            f"[1] does{' and leave the other names out of classes.txt' if names else ''}"
+            f"{file}: got {got}, no image of the class{'es' * (len(missing) > 1)} {which}{more}; must be 0 to "
+            f"{len(there) - 1} for {len(there)} classes: number both files anew by numpy.searchsorted("
+            f"numpy.unique(train_labels), labels){' and leave the other names out of classes.txt' if names else ''}"
         )
 
 

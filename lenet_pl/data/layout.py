@@ -13,8 +13,8 @@ from lenet_pl.data.ambiguity import (
     refuse_what_are_no_classes,
     spelling,
 )
-from lenet_pl.data.listing import Listing, Walk
-from lenet_pl.data.part_names import TEST, TRAINING, VALIDATION, part_of
+from lenet_pl.data.listing import Listing, Walk, is_table
+from lenet_pl.data.part_names import PARTS, TEST, TRAINING, VALIDATION, part_of
 from lenet_pl.errors import DataError, SettingError, printable
 from lenet_pl.settings import FolderDataSettings
 
@@ -117,7 +117,7 @@ class _Finder:
                 f"data.path: {printable(listing.path)}: got {content(self.walk, listing)}: {what}; must be train, and "
                 f"val and test if you like, once each; {CLASSES}"
             )
-        return {name: self.walk.look(folder) for folder, name in group.items()}
+        return {name: self.walk.look(folder) for name in PARTS for folder in group if group[folder] == name}
 
     def _unwrapped(self, listing: Listing, part: str) -> Listing:
         """Pass through folders that hold nothing but one other folder with folders; none that is another part."""
@@ -142,11 +142,13 @@ class _Finder:
     def _classes(self, listing: Listing, part: str) -> Listing:
         """Find the folder whose folders are the classes of a part."""
         key = "data.test_path" if part == TEST and self.test_path else "data.path"
+        without = self.without if part != TRAINING else ""
         if self.asks:
             listing = self._unwrapped(listing, part)
-            refuse_what_are_no_classes(self.walk, listing, key)
+            refuse_what_are_no_classes(self.walk, listing, key, without)
         if not listing.folders and listing.images:
-            refuse_loose_images(listing, key, listing.tables, self.without if part != TRAINING else "")
+            above = [file for file in self.left_out["other file"] if file.parent == listing.path.parent]
+            refuse_loose_images(listing, key, [*listing.tables, *filter(is_table, above)], without)
         if len(listing.folders) < 2 and part == TRAINING:
             found = ", ".join(printable(folder.name) for folder in listing.folders) or "none"
             tables = ", ".join(printable(table.name) for table in listing.tables[:2])

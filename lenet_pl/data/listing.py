@@ -34,7 +34,7 @@ class Listing(NamedTuple):
     @property
     def tables(self) -> list[Path]:
         """Files that may hold labels."""
-        return [file for file in self.texts if file.suffix.lower() in TABLES]
+        return [file for file in self.texts if is_table(file)]
 
 
 class Walk:
@@ -134,6 +134,11 @@ class Walk:
             raise _twice(path, before[1])
         self.again.append(path)
         return False
+
+
+def is_table(file: Path) -> bool:
+    """Whether a file may hold labels, by its suffix."""
+    return file.suffix.lower() in TABLES
 
 
 def _kind(entry: "os.DirEntry[str]") -> str:

@@ -144,8 +144,8 @@ class Pixels:
             wide[: self.count] = self._array[: self.count]
             self._array = wide
         if self._settings.colour == "auto":
-            red, green, blue = (channel.astype(np.int16) for channel in np.moveaxis(np.asarray(image), 2, 0))
-            if max(np.abs(red - green).max(), np.abs(green - blue).max(), np.abs(red - blue).max()) > noise:
+            pixels = np.asarray(image)
+            if _is_colored(pixels[::7, ::7], noise) or _is_colored(pixels, noise):  # mostly few pixels tell
                 self._colored += 1
                 self._first_colored = self._first_colored or name
 
@@ -166,6 +166,13 @@ class Pixels:
         background = self._settings.background
         color = background if image.mode == "L" else (background,) * 3
         return ImageOps.pad(image, (self._size, self._size), Image.Resampling.BILINEAR, color=color)
+
+
+def _is_colored(pixels: npt.NDArray[np.uint8], noise: int) -> bool:
+    """Whether channels of a pixel differ by more than the noise; pixels are (h, w, 3)."""
+    red, green, blue = np.moveaxis(pixels, 2, 0)
+    highest, lowest = np.maximum(np.maximum(red, green), blue), np.minimum(np.minimum(red, green), blue)
+    return bool((highest - lowest).max() > noise)
 
 
 def _opaque(image: Image.Image, background: int) -> Image.Image:

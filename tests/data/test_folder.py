@@ -163,6 +163,12 @@ def test_the_training_directory_is_refused_as_test_path(test_path: str, tmp_path
     assert "data.test_path" in refused(tmp_path, UserError, test_path=f"{tmp_path}/{test_path}")
 
 
+def test_settings_of_a_run_from_before_there_was_a_layout_are_read() -> None:
+    values = settings(Path("somewhere")).model_dump()
+    assert values.pop("layout") == "auto"
+    assert FolderDataSettings(**values) == settings(Path("somewhere"))
+
+
 def test_parts_are_not_taken_for_classes(tmp_path: Path) -> None:
     for part in ("train", "val", "test"):
         fill(tmp_path / part)

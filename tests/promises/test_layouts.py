@@ -1,7 +1,9 @@
 """Image folders and arrays as they come from archives: each is used as it is meant, or refused by what was seen."""
 
 import os
+import struct
 import unicodedata
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ from lenet_pl.data.layout import find_layout
 from lenet_pl.errors import UserError
 from lenet_pl.settings import FolderDataSettings
 from lenet_pl.train import train
+from lenet_pl.trained import load_run
 
 QUIET = ("callbacks.progress_bar=false", "callbacks.model_summary=false", "logger=none", "trainer.accelerator=cpu")
 TINY = (*QUIET, "trainer.threads=1", "trainer.max_epochs=1", "trainer.limit_train_batches=1", "loader.batch_size=2")
@@ -587,3 +590,242 @@ def test_names_of_classes(names: bytes, tmp_path: Path) -> None:
     assert isinstance(defaults, dict)
     folder = arrays(tmp_path / "set", TEN % 3, TEN % 3, names)
     assert read_arrays(ArraysDataSettings(**{**defaults, "path": str(folder)}))[2] == ("rot", "grün", "blau")
+
+
+# ---------------------------------------------------------------------------------------------------------- pixels
+
+RAMP = np.arange(64, dtype=np.uint8).reshape(8, 8) * 4  # 0 to 252
+
+
+def pictures(folder: Path, images: list[Image.Image], suffix: str = "png", **options: Any) -> Path:
+    """Save images as the class `a`, beside a class `b` of one black image."""
+    for k, image in enumerate([*images, Image.new("L", (8, 8))]):
+        place = folder / ("b" if k == len(images) else "a")
+        place.mkdir(parents=True, exist_ok=True)
+        image.save(place / f"{k}.{'png' if k == len(images) else suffix}", **({} if k == len(images) else options))
+    return folder
+
+
+def class_a(folder: Path, **changes: Any) -> np.ndarray:
+    """Read the images of class `a` from both parts, darkest first, uint8 (N, C, 8, 8)."""
+    parts = read(folder, **({"test_fraction": 0.5} | changes))
+    found = [image for part in (parts.train, parts.test) for image in part.images[part.labels == 0].numpy()]
+    return np.stack(sorted(found, key=lambda image: int(image.astype(int).sum())))
+
+
+@pytest.mark.parametrize(
+    ("suffix", "options"),
+    [
+        pytest.param(suffix, options, id=suffix, marks=case("situations", f"a sound {name} in a class folder: read"))
+        for name, suffix, options in (
+            ("WebP", "webp", {"lossless": True}),
+            ("BMP", "bmp", {}),
+            ("GIF", "gif", {}),
+            ("TIFF", "tif", {}),
+        )
+    ],
+)
+def test_other_formats_are_read(suffix: str, options: dict[str, Any], tmp_path: Path) -> None:
+    assert (class_a(pictures(tmp_path, [Image.fromarray(RAMP)], suffix, **options)) == RAMP).all()
+
+
+@case("situations", "a GIF of several frames in a class folder: the first, and a note")
+def test_the_first_frame(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    frames = [Image.new("L", (8, 8), 200)]
+    pictures(tmp_path, [Image.fromarray(RAMP)], "gif", save_all=True, append_images=frames)
+    assert (class_a(tmp_path) == RAMP).all()
+    assert capsys.readouterr().out.endswith(f"note: 1 × the first frame of several ({tmp_path}/a/0.gif)\n")
+
+
+FOREIGN: dict[str, tuple[bytes, str]] = {
+    "AVIF": (b"\0\0\0\x1cftypavif\0\0\0\0avifmif1miaf", "an AVIF image"),
+    "PSD": (b"8BPS\0\1" + bytes(40), "a PSD image"),
+    "SVG": (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "an SVG drawing"),
+    "an HTML page": (b"<!DOCTYPE html><html></html>", "an HTML page"),
+    "a Git LFS pointer": (
+        b"version https://git-lfs.github.com/spec/v1\n",
+        "a Git LFS pointer, the image itself was not fetched (git lfs pull)",
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    ("content", "name"),
+    [
+        pytest.param(*row, id=what, marks=case("situations", f"{what} in a class folder: named, and named if left out"))
+        for what, row in FOREIGN.items()
+    ],
+)
+def test_other_formats_are_named(content: bytes, name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pictures(tmp_path, [Image.fromarray(RAMP)] * 3)
+    file = tmp_path / "a/x.png"
+    file.write_bytes(content)
+    line = refused(tmp_path)
+    assert line.startswith(f"{file}: {name}; accepted are PNG, ")
+    assert line.endswith("; data.skip_unreadable=true leaves such files out")
+    assert (class_a(tmp_path, skip_unreadable=True) == RAMP).all()
+    assert capsys.readouterr().out == f"note: skipped 1 unreadable files: 1 × {name} ({file})\n"
+
+
+DEEP: dict[str, tuple[np.ndarray, str, float]] = {
+    "a 16-bit PNG holding 0 to 255": (np.arange(64).reshape(8, 8) * 4 + 3, "png", 255),
+    "a 16-bit PNG holding 0 to 1023": (np.arange(64).reshape(8, 8) * 16 + 15, "png", 1023),
+    "a 16-bit PNG holding 0 to 4095": (np.arange(64).reshape(8, 8) * 64 + 63, "png", 4095),
+    "a 16-bit PNG holding 0 to 65535": (np.arange(64).reshape(8, 8) * 1024 + 1023, "png", 65535),
+    "a 16-bit TIFF holding 0 to 4095": (np.arange(64).reshape(8, 8) * 64 + 63, "tif", 4095),
+    "a TIFF of int32 holding 0 to 255": ((np.arange(64).reshape(8, 8) * 4 + 3).astype(np.int32), "tif", 255),
+    "a TIFF of floats from 0 to 1": (np.linspace(0, 1, 64, dtype=np.float32).reshape(8, 8), "tif", 1),
+    "a TIFF of floats from 0 to 255": (np.linspace(0, 255, 64, dtype=np.float32).reshape(8, 8), "tif", 255),
+}
+
+
+def deep(levels: np.ndarray) -> Image.Image:
+    return Image.fromarray(levels if levels.dtype in (np.int32, np.float32) else levels.astype(np.uint16))
+
+
+@pytest.mark.parametrize(
+    ("levels", "suffix", "top"),
+    [
+        pytest.param(*row, id=what, marks=case("situations", f"{what}: scaled by its range in all images, with a note"))
+        for what, row in DEEP.items()
+    ],
+)
+def test_deep_images_are_scaled_by_the_range_in_use_over_the_set(
+    levels: np.ndarray, suffix: str, top: float, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    dark = (levels // 2 if levels.dtype != np.float32 else levels / 2).astype(levels.dtype)
+    found = class_a(pictures(tmp_path, [deep(levels), deep(dark)], suffix))
+    wanted = np.stack([dark, levels])[:, None].astype(float) * 255 / top
+    assert found.shape == wanted.shape
+    assert np.abs(found - wanted).max() <= 0.5 + 1e-3
+    note = (
+        f"note: 2 images of more than 8 bits have levels up to {levels.max():g}; "
+        f"0 to {top:g} became 0 to 255 in all of them\n"
+    )
+    assert capsys.readouterr().out == ("" if top == 65535 else note)
+
+
+@case("situations", "8-bit images beside 16-bit images of 0 to 4095: each by its own range")
+def test_deep_images_beside_others(tmp_path: Path) -> None:
+    levels = np.arange(64).reshape(8, 8) * 64 + 63
+    found = class_a(pictures(tmp_path, [deep(levels), Image.fromarray(RAMP // 2)]))
+    assert (found[0] == RAMP // 2).all()
+    assert np.abs(found[1] - levels * (255 / 4095)).max() <= 0.5
+
+
+@pytest.mark.parametrize(
+    ("levels", "why"),
+    [
+        pytest.param(np.linspace(-1, 1, 64), "levels down to -1, below 0", id="negative"),
+        pytest.param(np.full(64, np.nan), "levels that are not finite", id="nan"),
+    ],
+)
+@case("situations", "a float TIFF with negative or non-finite levels: refused by what is wrong")
+def test_levels_without_a_meaning(levels: np.ndarray, why: str, tmp_path: Path) -> None:
+    pictures(tmp_path, [Image.fromarray(levels.reshape(8, 8).astype(np.float32))], "tif")
+    assert refused(tmp_path).startswith(f"{tmp_path}/a/0.tif: {why}; accepted are")
+
+
+def png_16_bit_color(levels: np.ndarray) -> bytes:
+    """Write what Pillow cannot: RGB of 16 bits per channel."""
+
+    def chunk(name: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+
+    header = struct.pack(">IIBBBBB", levels.shape[1], levels.shape[0], 16, 2, 0, 0, 0)
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in levels)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+
+
+@case("situations", "color PNGs of 16 bits per channel: read if they use them, refused if they hold 0 to 255 alone")
+def test_deep_color(tmp_path: Path) -> None:
+    colors = np.stack([RAMP, RAMP[::-1], RAMP.T], -1).astype(int)
+    pictures(tmp_path, [Image.new("L", (8, 8))])
+    (tmp_path / "a/0.png").write_bytes(png_16_bit_color(colors * 257))
+    assert (class_a(tmp_path)[0] == colors.transpose(2, 0, 1)).all()
+    (tmp_path / "a/0.png").write_bytes(png_16_bit_color(colors))
+    assert refused(tmp_path) == (
+        f"{tmp_path}/a/0.png: got color with 16 bits per channel and levels up to 255 in all such images, of which the "
+        "upper 8 bits are read; must use the whole range, or be saved with 8 bits"
+    )
+
+
+def grey_as(mode: str) -> Image.Image:
+    image = Image.fromarray(RAMP)
+    return image.convert("RGB").convert(mode) if mode == "CMYK" else image.convert(mode)
+
+
+@pytest.mark.parametrize(
+    ("mode", "suffix", "noise"),
+    [
+        pytest.param(mode, suffix, noise, id=f"{mode}-{suffix}", marks=case("situations", f"{what}: a grey network's"))
+        for what, mode, suffix, noise in (
+            ("grey pictures saved as RGB PNG", "RGB", "png", 0),
+            ("grey pictures saved as RGBA PNG", "RGBA", "png", 0),
+            ("grey pictures with alpha", "LA", "png", 0),
+            ("grey pictures saved with a palette", "P", "png", 0),
+            ("grey pictures saved as RGB BMP", "RGB", "bmp", 0),
+            ("grey pictures saved as RGB JPEG", "RGB", "jpg", 9),
+            ("grey pictures saved as lossy WebP", "RGB", "webp", 30),
+            ("grey pictures saved as CMYK JPEG", "CMYK", "jpg", 9),
+        )
+    ],
+)
+def test_grey_pictures_saved_as_color_are_grey(
+    mode: str, suffix: str, noise: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = {"quality": 95} if noise else {}
+    found = class_a(pictures(tmp_path, [grey_as(mode)] * 2, suffix, **options))
+    assert found.shape == (2, 1, 8, 8)
+    assert np.abs(found.astype(int) - RAMP).max() <= noise
+    assert "all images are grey" in capsys.readouterr().out or mode == "LA"
+    assert class_a(tmp_path, colour="rgb").shape == (2, 3, 8, 8)
+
+
+@case("situations", "grey pictures saved as RGB, trained by the command: a network of one channel")
+def test_a_grey_network(run: Run, tmp_path: Path) -> None:
+    pictures(tmp_path / "set", [Image.new("RGB", (8, 8), (20 * k,) * 3) for k in range(8)])
+    for k in range(8):
+        Image.new("RGB", (8, 8), (20 * k,) * 3).save(tmp_path / "set/b" / f"{k}.png")
+    seen: list[int] = []
+    words = ("data=folder", f"data.path={tmp_path}/set", "loader.batch_size=2")
+    assert run(*QUIET, *words, work=lambda s, f: seen.append(build_datamodule(s).channels)) == (0, [])
+    assert seen == [1]
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg"])
+@case("situations", "one colored picture among grey ones: a color set, and a line that names the picture")
+def test_one_colored_picture(suffix: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    greys = [Image.fromarray(RAMP).convert("RGB")] * 3
+    found = class_a(pictures(tmp_path, [*greys, Image.new("RGB", (8, 8), (200, 255, 255))], suffix))
+    assert found.shape == (4, 3, 8, 8)
+    assert capsys.readouterr().out == (
+        f"note: color, as 1 of 5 images are colored ({tmp_path}/a/3.{suffix}); data.colour=grey makes all grey\n"
+    )
+    assert class_a(tmp_path, colour="grey").shape == (4, 1, 8, 8)
+
+
+@case("situations", "a lossless picture with a tint of one level: color, as no compression made it")
+def test_a_faint_tint(tmp_path: Path) -> None:
+    assert class_a(pictures(tmp_path, [Image.new("RGB", (8, 8), (100, 100, 101))])).shape == (1, 3, 8, 8)
+
+
+@case("situations", "photos that are all colored: no note")
+def test_colored_photos(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pictures(tmp_path, [Image.new("RGB", (8, 8), (200, 100, 0))] * 3)
+    Image.new("RGB", (8, 8), (0, 0, 9)).save(tmp_path / "b/3.png")
+    assert class_a(tmp_path).shape == (3, 3, 8, 8)
+    assert capsys.readouterr().out == ""
+
+
+@case("situations", "a network of three channels, tested on grey pictures: they are read as three channels")
+def test_a_color_network_and_grey_pictures(run: Run, tmp_path: Path) -> None:
+    colored = [Image.new("RGB", (8, 8), (20 * k, 9, 99)) for k in range(8)]
+    pictures(tmp_path / "colored", colored)
+    for k, image in enumerate(colored):
+        image.transpose(Image.Transpose.ROTATE_90).save(tmp_path / "colored/b" / f"{k}.png")
+    words = ("data=folder", f"data.path={tmp_path}/colored", "run=here")
+    assert run(*TINY, *words, work=train) == (0, [])
+    trained = load_run(Path("here/checkpoints/best.ckpt"))
+    grey = plant(tmp_path / "grey", {"a": 4, "b": 4})
+    assert trained.data(settings(grey)).test_set.images.shape[1] == trained.channels == 3

@@ -58,7 +58,7 @@ def require_labels(folder: Path, train: Tensor, test: Tensor, names: list[str] |
         DataError: names the file, its labels, and what to do.
     """
     file, listed = folder / "train_labels.npy", folder / "classes.txt"
-    there = train.unique().tolist()
+    there = sorted(set(train.tolist()))
     largest = int(max(train.max(), test.max()))
     got = f"labels {_listed(there)}"
     if len(there) == 1:

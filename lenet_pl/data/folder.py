@@ -12,6 +12,7 @@ from lenet_pl.data.layout import Part, find_layout
 from lenet_pl.data.pixels import LOSSY, Pixels
 from lenet_pl.errors import DataError, SettingError, printable
 from lenet_pl.image_file import ACCEPTED, MAX_BYTES, open_image, read_image
+from lenet_pl.image_format import START, name_format
 from lenet_pl.settings import FolderDataSettings
 
 _QUIET = 2000  # files that are read without a progress bar
@@ -57,6 +58,12 @@ def read_folder(settings: FolderDataSettings, image_size: int) -> FolderImages:
             "that leaves at least one on either side"
         )
     rest, test = stratified_shares(train.labels, count)
+    left = set(train.labels[rest].tolist())
+    if gone := [name for k, name in enumerate(classes) if k not in left]:
+        raise SettingError(
+            f"data.test_fraction: {settings.test_fraction} leaves no training image of "
+            f"{', '.join(map(printable, gone[:5]))}; must be a smaller share, or add images"
+        )
     return FolderImages(train.subset(rest), validation, train.subset(test), classes)
 
 
@@ -118,13 +125,10 @@ class _Reader:
         try:
             with file.open("rb") as stream:
                 content = stream.read(MAX_BYTES + 1)
-            with open_image(content, name) as header:
-                kind, raw_mode = header.format, str(header.tile[0].args) if header.tile else ""
-            image = read_image(content, name)
+            kind, image = name_format(content[:START]), read_image(content, name)
             for remark in image.info.get("notes", ()):
                 remarks[remark].append(file)
-            wide_color = "16" in raw_mode and not image.mode.startswith("I")
-            pixels.add(image, name, lossy=kind in LOSSY, wide_color=wide_color)
+            pixels.add(image, name, lossy=kind in LOSSY, wide_color=_is_wide_color(content, kind, name))
         except DataError as error:
             return str(error).removeprefix(f"{name}: ").removesuffix(f"; {ACCEPTED}")
         except OSError as error:
@@ -132,6 +136,17 @@ class _Reader:
         except ValueError as error:
             return str(error)
         return ""
+
+
+def _is_wide_color(content: bytes, kind: str, name: str) -> bool:
+    """Whether an image has color, or grey and alpha, with 16 bits per channel."""
+    if kind == "PNG":
+        depth, color = content[24:26]  # in the chunk that comes first
+        return depth == 16 and color != 0
+    if kind != "TIFF":
+        return False
+    with open_image(content, name) as header:
+        return not header.mode.startswith("I") and "16" in str(getattr(header, "tile", ""))
 
 
 def _counted(found: dict[str, list[Path]]) -> str:

@@ -9,7 +9,7 @@ from PIL import Image, ImageOps
 from lenet_pl.errors import DataError
 from lenet_pl.settings import FolderDataSettings
 
-LOSSY = ("JPEG", "WEBP", "HEIF")  # Pillow's names
+LOSSY = ("JPEG", "WebP", "HEIC")
 NOISE = 8  # levels by which channels of a grey picture differ after lossy compression: 7 at most were measured
 GREY_MODES = ("1", "L", "LA", "La", "I;16", "I;16B", "I;16L", "I", "F")
 BITS = (8, 10, 12, 14, 16, 24)  # that cameras and scanners use

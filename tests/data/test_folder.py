@@ -354,3 +354,10 @@ def test_class_of_unreadable_files_alone_is_refused(tmp_path: Path) -> None:
 def test_file_without_permission_is_named(tmp_path: Path) -> None:
     (fill(tmp_path) / "cat/2.png").chmod(0)
     assert refused(tmp_path).startswith(f"{tmp_path}/cat/2.png: ")
+
+
+def test_a_test_share_that_takes_all_images_of_a_class_is_refused(tmp_path: Path) -> None:
+    fill(tmp_path, classes=("cat", "dog"), count=8)
+    fill(tmp_path, classes=("owl",), count=1)
+    message = refused(tmp_path, SettingError, test_fraction=0.9)
+    assert message.startswith("data.test_fraction: 0.9 leaves no training image of owl; must be a smaller share")

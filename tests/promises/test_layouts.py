@@ -599,18 +599,17 @@ RAMP = np.arange(64, dtype=np.uint8).reshape(8, 8) * 4  # 0 to 252
 
 def pictures(folder: Path, images: list[Image.Image], suffix: str = "png", **options: Any) -> Path:
     """Save images as the class `a`, beside a class `b` of one black image."""
-    for k, image in enumerate([*images, Image.new("L", (8, 8))]):
-        place = folder / ("b" if k == len(images) else "a")
-        place.mkdir(parents=True, exist_ok=True)
-        image.save(place / f"{k}.{'png' if k == len(images) else suffix}", **({} if k == len(images) else options))
+    plant(folder, {"a": 0, "b": 1})
+    for k, image in enumerate(images):
+        image.save(folder / "a" / f"{k}.{suffix}", **options)
     return folder
 
 
 def class_a(folder: Path, **changes: Any) -> np.ndarray:
-    """Read the images of class `a` from both parts, darkest first, uint8 (N, C, 8, 8)."""
-    parts = read(folder, **({"test_fraction": 0.5} | changes))
-    found = [image for part in (parts.train, parts.test) for image in part.images[part.labels == 0].numpy()]
-    return np.stack(sorted(found, key=lambda image: int(image.astype(int).sum())))
+    """Read the class `a`, uint8 (N, C, 8, 8); the test part is two black images elsewhere."""
+    test = plant(folder.parent / f"{folder.name}-test", {"a": 1, "b": 1})
+    train = read(folder, test_path=str(test), **changes).train
+    return train.images[train.labels == 0].numpy()
 
 
 @pytest.mark.parametrize(
@@ -695,7 +694,7 @@ def test_deep_images_are_scaled_by_the_range_in_use_over_the_set(
 ) -> None:
     dark = (levels // 2 if levels.dtype != np.float32 else levels / 2).astype(levels.dtype)
     found = class_a(pictures(tmp_path, [deep(levels), deep(dark)], suffix))
-    wanted = np.stack([dark, levels])[:, None].astype(float) * 255 / top
+    wanted = np.stack([levels, dark])[:, None].astype(float) * 255 / top
     assert found.shape == wanted.shape
     assert np.abs(found - wanted).max() <= 0.5 + 1e-3
     note = (
@@ -709,8 +708,8 @@ def test_deep_images_are_scaled_by_the_range_in_use_over_the_set(
 def test_deep_images_beside_others(tmp_path: Path) -> None:
     levels = np.arange(64).reshape(8, 8) * 64 + 63
     found = class_a(pictures(tmp_path, [deep(levels), Image.fromarray(RAMP // 2)]))
-    assert (found[0] == RAMP // 2).all()
-    assert np.abs(found[1] - levels * (255 / 4095)).max() <= 0.5
+    assert (found[1] == RAMP // 2).all()
+    assert np.abs(found[0] - levels * (255 / 4095)).max() <= 0.5
 
 
 @pytest.mark.parametrize(
@@ -800,7 +799,7 @@ def test_one_colored_picture(suffix: str, tmp_path: Path, capsys: pytest.Capture
     found = class_a(pictures(tmp_path, [*greys, Image.new("RGB", (8, 8), (200, 255, 255))], suffix))
     assert found.shape == (4, 3, 8, 8)
     assert capsys.readouterr().out == (
-        f"note: color, as 1 of 5 images are colored ({tmp_path}/a/3.{suffix}); data.colour=grey makes all grey\n"
+        f"note: color, as 1 of 7 images are colored ({tmp_path}/a/3.{suffix}); data.colour=grey makes all grey\n"
     )
     assert class_a(tmp_path, colour="grey").shape == (4, 1, 8, 8)
 
@@ -813,8 +812,8 @@ def test_a_faint_tint(tmp_path: Path) -> None:
 @case("situations", "photos that are all colored: no note")
 def test_colored_photos(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pictures(tmp_path, [Image.new("RGB", (8, 8), (200, 100, 0))] * 3)
-    Image.new("RGB", (8, 8), (0, 0, 9)).save(tmp_path / "b/3.png")
-    assert class_a(tmp_path).shape == (3, 3, 8, 8)
+    Image.new("RGB", (8, 8), (0, 0, 9)).save(tmp_path / "b/0.png")
+    assert read(tmp_path, test_fraction=0.3).train.images.shape[1] == 3
     assert capsys.readouterr().out == ""
 
 

@@ -47,7 +47,7 @@ class _RefusedError(Exception):
     """Why a file is not read, in words that follow its name."""
 
 
-def read_image(source: Path | bytes, name: str) -> Image.Image:
+def read_image(source: Path | bytes, name: str, max_bytes: int = MAX_BYTES) -> Image.Image:
     """Decode an image file: upright, in the depth and with the transparency that it has.
 
     Of a GIF it is the first frame, of a TIFF the first page. A JPEG or HEIC beyond `MAX_SIDE` comes reduced to
@@ -56,6 +56,7 @@ def read_image(source: Path | bytes, name: str) -> Image.Image:
     Args:
         source: a file, or its content; what it is, its content says and not its name.
         name: what errors call it.
+        max_bytes: of a content; those of a file are fixed.
 
     Returns:
         An image whose `info` holds "name", where there are any "notes" (a list of what a user should know), and where
@@ -64,7 +65,7 @@ def read_image(source: Path | bytes, name: str) -> Image.Image:
     Raises:
         DataError: another format, damaged, animated, or beyond the limits.
     """
-    image = open_image(source, name)
+    image = open_image(source, name, max_bytes)
     try:
         with warnings.catch_warnings(action="ignore"), image:  # of damaged metadata
             image.load()
@@ -77,19 +78,20 @@ def read_image(source: Path | bytes, name: str) -> Image.Image:
     return upright
 
 
-def open_image(source: Path | bytes, name: str) -> Image.Image:
+def open_image(source: Path | bytes, name: str, max_bytes: int = MAX_BYTES) -> Image.Image:
     """Read the header of an image file: `size` and `mode` are known, and nothing has been decoded.
 
     Args:
         source: a file, or its content.
         name: what errors call it.
+        max_bytes: of a content.
 
     Raises:
         DataError: another format, a damaged header, animated, or beyond the limits.
     """
     content = _content(source, name) if isinstance(source, Path) else source
-    if len(content) > MAX_BYTES:
-        raise DataError(f"{name}: more than {MAX_BYTES // 1_000_000} MB; {ACCEPTED}")
+    if len(content) > max_bytes:
+        raise DataError(f"{name}: more than {max_bytes // 1_000_000} MB; {ACCEPTED}")
     kind = name_format(content[:START])
     if kind not in FORMATS:
         raise DataError(f"{name}: {kind}; {ACCEPTED}")

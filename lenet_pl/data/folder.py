@@ -15,6 +15,8 @@ from lenet_pl.image_file import ACCEPTED, MAX_BYTES, open_image, read_image
 from lenet_pl.image_format import START, name_format
 from lenet_pl.settings import FolderDataSettings
 
+MOST_BYTES = 150_000_000  # of the user's own file: a PNG or TIFF of 4096×4096 px with 16 bits per channel has as many
+READ = ACCEPTED.replace(f"{MAX_BYTES // 1_000_000} MB", f"{MOST_BYTES // 1_000_000} MB")
 _QUIET = 2000  # files that are read without a progress bar
 
 
@@ -97,9 +99,7 @@ class _Reader:
             elif self.settings.skip_unreadable:
                 reasons[why].append(file)
             else:
-                raise DataError(
-                    f"{printable(file)}: {why}; {ACCEPTED}; data.skip_unreadable=true leaves such files out"
-                )
+                raise DataError(f"{printable(file)}: {why}; {READ}; data.skip_unreadable=true leaves such files out")
         skipped = f"skipped {sum(map(len, reasons.values()))} unreadable files: {_counted(reasons)}" if reasons else ""
         there = set(kept)
         for number, part in enumerate(parts):
@@ -124,8 +124,8 @@ class _Reader:
         name = printable(file)
         try:
             with file.open("rb") as stream:
-                content = stream.read(MAX_BYTES + 1)
-            kind, image = name_format(content[:START]), read_image(content, name)
+                content = stream.read(MOST_BYTES + 1)
+            kind, image = name_format(content[:START]), read_image(content, name, MOST_BYTES)
             for remark in image.info.get("notes", ()):
                 remarks[remark].append(file)
             pixels.add(image, name, lossy=kind in LOSSY, wide_color=_is_wide_color(content, kind, name))
@@ -145,7 +145,7 @@ def _is_wide_color(content: bytes, kind: str, name: str) -> bool:
         return depth == 16 and color != 0
     if kind != "TIFF":
         return False
-    with open_image(content, name) as header:
+    with open_image(content, name, MOST_BYTES) as header:
         return not header.mode.startswith("I") and "16" in str(getattr(header, "tile", ""))
 
 

@@ -14,10 +14,9 @@ from torch import Tensor
 from torchvision.transforms.v2 import functional as tv
 
 from lenet_pl.composition import conf_dir
-from lenet_pl.data.folder import read_folder
+from lenet_pl.data.folder import READ, read_folder
 from lenet_pl.data.image_set import ImageSet
 from lenet_pl.errors import DataError, SettingError, UserError
-from lenet_pl.image_file import ACCEPTED
 from lenet_pl.settings import FolderDataSettings
 
 RAMP = np.arange(256, dtype=np.uint8).reshape(16, 16)
@@ -316,7 +315,7 @@ def test_unreadable_file_is_named_with_a_way_out(content: bytes, colour: str, tm
     path.write_bytes(content)
     message = refused(tmp_path, colour=colour)
     assert message.startswith(f"{path}: ")
-    assert f"; {ACCEPTED}; data.skip_unreadable=true leaves such files out" in message
+    assert f"; {READ}; data.skip_unreadable=true leaves such files out" in message
 
 
 @pytest.mark.parametrize("content", UNREADABLE)
@@ -361,3 +360,10 @@ def test_a_test_share_that_takes_all_images_of_a_class_is_refused(tmp_path: Path
     fill(tmp_path, classes=("owl",), count=1)
     message = refused(tmp_path, SettingError, test_fraction=0.9)
     assert message.startswith("data.test_fraction: 0.9 leaves no training image of owl; must be a smaller share")
+
+
+def test_a_file_of_more_than_20_mb_is_read_where_its_sides_are_not_too_long(tmp_path: Path) -> None:
+    path = save(fill(tmp_path, count=1) / "cat/large.bmp", Image.new("RGB", (2900, 2900), (77, 77, 77)))
+    assert path.stat().st_size > 25_000_000
+    assert 77 in levels(read(tmp_path, test_fraction=0.3)[0]) + levels(read(tmp_path, test_fraction=0.3)[1])
+    assert " and 150 MB; " in READ + "; "

@@ -14,7 +14,7 @@ from lenet_pl.checkpoint import load_checkpoint
 from lenet_pl.data.datamodule import ImageDataModule
 from lenet_pl.data.transform import ModelInput
 from lenet_pl.errors import DataError, SettingError
-from lenet_pl.settings import AugmentSettings, DataSettings, validate
+from lenet_pl.settings import AugmentSettings, DataSettings, FolderDataSettings, validate
 from lenet_pl.settings.trained import RecordedSettings, TrainedSettings
 
 BLOCK = 128  # images that pass through the network at once; what the layers make of more leaves the cache
@@ -66,8 +66,11 @@ class TrainedRun:
         Raises:
             DataError: files are absent, or the set has other classes or channels than the network.
         """
+        chosen = settings or self.settings.data
+        if isinstance(chosen, FolderDataSettings) and chosen.colour == "auto" and self.channels == 3:
+            chosen = chosen.model_copy(update={"colour": "rgb"})  # a grey set is no other for a network of color
         module = ImageDataModule(
-            settings or self.settings.data,
+            chosen,
             self.settings.loader.model_copy(update={"batch_size": 1}),  # nothing is trained; any size of set will do
             validate(AugmentSettings, NO_AUGMENT),
             image_size=self.model.image_size,

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lenet_pl.data.class_labels import read_class_names, require_labels
 from lenet_pl.data.image_set import ImageSet
 from lenet_pl.errors import DataError
 from lenet_pl.settings import ArraysDataSettings
@@ -37,19 +38,10 @@ def read_arrays(settings: ArraysDataSettings) -> tuple[ImageSet, ImageSet, tuple
     shapes = [tuple(part.array.shape[1:]) for part in (train, test)]
     if shapes[0] != shapes[1]:
         raise DataError(f"{path}: training images are {shapes[0]}, test images {shapes[1]}; accepted is one (C, H, W)")
-    largest = int(max(train.labels.max(), test.labels.max()))
-    if largest == 0:
-        raise DataError(f"{path / 'train_labels.npy'}: every label is 0; accepted are two classes or more")
-    names = [str(k) for k in range(largest + 1)]
     listed = path / "classes.txt"
-    if listed.is_file():
-        try:
-            names = [line.strip() for line in listed.read_text(encoding="utf-8").splitlines() if line.strip()]
-        except UnicodeDecodeError as error:
-            raise DataError(f"{listed}: not UTF-8 text ({error.reason}); accepted is a name on each line") from None
-    if largest >= len(names):
-        raise DataError(f"{listed}: {len(names)} names for labels up to {largest}; accepted is one each")
-    return train, test, tuple(names)
+    names = read_class_names(listed) if listed.is_file() else None
+    require_labels(path, train.labels, test.labels, names)
+    return train, test, tuple(names or (str(k) for k in range(int(train.labels.max()) + 1)))
 
 
 def _part(path: Path, part: str, in_memory: bool) -> ImageSet:

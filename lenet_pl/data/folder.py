@@ -1,59 +1,58 @@
 """The user's own images: one directory for each class."""
 
-import struct
+from collections import defaultdict
 from pathlib import Path
+from typing import NamedTuple
 
-import numpy as np
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
 from rich.progress import track
 
 from lenet_pl.data.image_set import ImageSet, stratified_shares
-from lenet_pl.errors import DataError, SettingError, from_here
+from lenet_pl.data.layout import Part, find_layout
+from lenet_pl.data.pixels import LOSSY, Pixels
+from lenet_pl.errors import DataError, SettingError, printable
+from lenet_pl.image_file import ACCEPTED, MAX_BYTES, open_image, read_image
+from lenet_pl.image_format import START, name_format
 from lenet_pl.settings import FolderDataSettings
 
-FORMATS = ("PNG", "JPEG")
-UNREADABLE = (OSError, ValueError, SyntaxError, EOFError, struct.error, Image.DecompressionBombError)
-MAX_SIDE = 4096  # px; more is refused before decoding
+MOST_BYTES = 150_000_000  # of the user's own file: a PNG or TIFF of 4096×4096 px with 16 bits per channel has as many
+READ = ACCEPTED.replace(f"{MAX_BYTES // 1_000_000} MB", f"{MOST_BYTES // 1_000_000} MB")
 _QUIET = 2000  # files that are read without a progress bar
 
 
-def read_folder(settings: FolderDataSettings, image_size: int) -> tuple[ImageSet, ImageSet, tuple[str, ...]]:
-    """Read all images, bring them to one size, and divide them into a training and a test part.
+class FolderImages(NamedTuple):
+    """The parts of a folder of images."""
+
+    train: ImageSet
+    validation: ImageSet | None  # None: to be taken from the training part
+    test: ImageSet
+    classes: tuple[str, ...]  # in alphabetical order
+
+
+def read_folder(settings: FolderDataSettings, image_size: int) -> FolderImages:
+    """Find parts and classes, read all images, bring them to one size, and take a test part where there is none.
+
+    What a user should know of it, such as files that were left out, is printed.
 
     Args:
-        settings: `path` holds a directory for each class, or `train` and `test` with those.
+        settings: `path` holds a directory for each class, or directories of parts with those.
         image_size: px, unless the settings say otherwise.
 
-    Returns:
-        Training part, test part, class names in alphabetical order.
-
     Raises:
-        DataError: a directory or file is absent, empty, unreadable or no image.
+        DataError: a directory or file is absent, empty, unreadable or no image, or the layout can be meant in two ways.
+        SettingError: `test_path` or `test_fraction` does not fit what is there.
     """
-    path = Path(settings.path)
-    train_path, test_path = path, Path(settings.test_path) if settings.test_path else None
-    names = {d.name for d in _directories(path, "data.path")}
-    if test_path is None and names == {"train", "test"}:
-        train_path, test_path = path / "train", path / "test"
-    elif test_path is None and {"train", "test"} <= names:
-        raise DataError(
-            f"data.path: {path} holds {', '.join(sorted(names))}; accepted are train and test alone (validation images "
-            "are taken from train), or one directory of images per class"
-        )
-    if test_path and test_path.resolve() == train_path.resolve():
-        raise SettingError(f"data.test_path: {test_path} is data.path; accepted is a directory of other images")
-    files = _files(train_path, "data.path")
-    classes = tuple(files)
-    test_files = _files(test_path, "data.test_path") if test_path else {}
-    if test_path and tuple(test_files) != classes:
-        odd = sorted(set(classes) ^ set(test_files))
-        raise DataError(f"{test_path}: classes differ from those of {train_path}: {', '.join(odd)} in only one of them")
+    layout = find_layout(settings)
+    parts = [part for part in (layout.train, layout.validation, layout.test) if part]
     reader = _Reader(settings, settings.image_size or image_size)
-    reader.choose_channels([f for group in (files, test_files) for fs in group.values() for f in fs])
-    train = reader.read(files)
-    if test_path:
-        return train, reader.read(test_files), classes
+    images = dict(zip((part.path for part in parts), reader.read(parts), strict=True))
+    for note in (*layout.notes, *reader.notes):
+        print(f"note: {note}")
+    train = images[layout.train.path]
+    validation = images[layout.validation.path] if layout.validation else None
+    classes = tuple(layout.train.files)
+    if layout.test:
+        return FolderImages(train, validation, images[layout.test.path], classes)
     count = round(len(train) * settings.test_fraction)
     if not 0 < count < len(train):
         raise SettingError(
@@ -61,112 +60,94 @@ def read_folder(settings: FolderDataSettings, image_size: int) -> tuple[ImageSet
             "that leaves at least one on either side"
         )
     rest, test = stratified_shares(train.labels, count)
-    return train.subset(rest), train.subset(test), classes
-
-
-def _directories(path: Path, key: str) -> list[Path]:
-    if not path.is_dir():
-        what = "is a file" if path.exists() else "does not exist"
-        raise DataError(f"{key}: {path} {what}; accepted is a directory with one directory of images per class")
-    return sorted(d for d in path.iterdir() if d.is_dir() and not d.name.startswith("."))
-
-
-def _files(path: Path, key: str) -> dict[str, list[Path]]:
-    """List the files of each class; hidden files are passed over."""
-    directories = _directories(path, key)
-    if len(directories) < 2:
-        found = ", ".join(d.name for d in directories) or "none"
-        raise DataError(f"{key}: {path} has {len(directories)} class directories ({found}); accepted are two or more")
-    files = {
-        d.name: sorted(f for f in d.rglob("*") if f.is_file() and not _hidden(f.relative_to(d))) for d in directories
-    }
-    for name, found_files in files.items():
-        if not found_files:
-            raise DataError(f"{path / name}: no files; accepted is at least one PNG or JPEG image per class")
-    return files
-
-
-def _hidden(path: Path) -> bool:
-    return any(part.startswith(".") for part in path.parts)
-
-
-def _open(file: Path) -> Image.Image:
-    """Read an image's header; refuse a huge one before its pixels are decoded."""
-    limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
-    try:
-        image = Image.open(file, formats=FORMATS)
-    finally:
-        Image.MAX_IMAGE_PIXELS = limit
-    if max(image.size) > MAX_SIDE:
-        image.close()
-        raise ValueError(f"{image.width}×{image.height} px, more than {MAX_SIDE}")
-    return image
+    left = set(train.labels[rest].tolist())
+    if gone := [name for k, name in enumerate(classes) if k not in left]:
+        raise SettingError(
+            f"data.test_fraction: {settings.test_fraction} leaves no training image of "
+            f"{', '.join(map(printable, gone[:5]))}; must be a smaller share, or add images"
+        )
+    return FolderImages(train.subset(rest), validation, train.subset(test), classes)
 
 
 class _Reader:
-    """Brings files to uint8 (C, S, S)."""
+    """Reads each file once, and tells what it left out and why."""
 
     def __init__(self, settings: FolderDataSettings, size: int) -> None:
-        self.settings = settings
-        self.size = size
-        self.mode = {"auto": "", "grey": "L", "rgb": "RGB"}[settings.colour]
-        self.skipped: list[Path] = []
+        self.settings, self.size = settings, size
+        self.notes: list[str] = []
 
-    def choose_channels(self, files: list[Path]) -> None:
-        """Grey if every image is grey; looks at the files' headers only."""
-        if self.mode:
-            return
-        for file in files:
-            try:
-                with _open(file) as image:
-                    if image.mode not in ("1", "L", "LA", "I", "I;16", "I;16B"):
-                        self.mode = "RGB"
-                        return
-            except UNREADABLE:
-                continue  # `read` says which one and why
-        self.mode = "L"
+    def read(self, parts: list[Part]) -> list[ImageSet]:
+        """Read the images of all parts, uint8 (N, C, S, S).
 
-    def read(self, files: dict[str, list[Path]]) -> ImageSet:
-        pairs = [(file, label) for label, group in enumerate(files.values()) for file in group]
-        images = torch.empty(len(pairs), len(self.mode), self.size, self.size, dtype=torch.uint8)
-        labels: list[int] = []
-        for file, label in track(pairs, "reading images", disable=len(pairs) <= _QUIET, transient=True):
-            try:
-                images[len(labels)] = self._read_one(file)
-            except UNREADABLE as error:
-                if not self.settings.skip_unreadable:
-                    why = "not an image" if isinstance(error, UnidentifiedImageError) else str(error)
-                    raise DataError(
-                        f"{file}: {why}; accepted are {' and '.join(FORMATS)} files; data.skip_unreadable=true leaves "
-                        "such files out"
-                    ) from None
-                self.skipped.append(file)
+        Raises:
+            DataError: a file is no image, or none is left of a class.
+        """
+        files = [
+            (file, number, k)
+            for number, part in enumerate(parts)
+            for k, group in enumerate(part.files.values())
+            for file in group
+        ]
+        pixels = Pixels(len(files), self.settings, self.size)
+        kept: list[tuple[int, int]] = []  # part and label of each image that was read
+        reasons: dict[str, list[Path]] = defaultdict(list)
+        remarks: dict[str, list[Path]] = defaultdict(list)
+        for file, number, label in track(files, "reading images", disable=len(files) <= _QUIET, transient=True):
+            why = self._read_one(file, pixels, remarks)
+            if not why:
+                kept.append((number, label))
+            elif self.settings.skip_unreadable:
+                reasons[why].append(file)
             else:
-                labels.append(label)
-        if len(set(labels)) < len(files):
-            empty = [name for label, name in enumerate(files) if label not in set(labels)]
-            raise DataError(f"{', '.join(empty)}: no readable image; accepted is at least one per class")
-        if self.skipped:
-            print(f"skipped {len(self.skipped)} unreadable files, the first is {from_here(self.skipped[0])}")
-        return ImageSet(images[: len(labels)], torch.tensor(labels))
+                raise DataError(f"{printable(file)}: {why}; {READ}; data.skip_unreadable=true leaves such files out")
+        skipped = f"skipped {sum(map(len, reasons.values()))} unreadable files: {_counted(reasons)}" if reasons else ""
+        there = set(kept)
+        for number, part in enumerate(parts):
+            empty = [name for k, name in enumerate(part.files) if (number, k) not in there]
+            if empty:
+                raise DataError(
+                    f"{', '.join(map(printable, empty))}: no readable image in {printable(part.path)}; accepted is at "
+                    f"least one per class; {skipped}"
+                )
+        array = torch.from_numpy(pixels.finish())
+        self.notes += [*pixels.notes, *([_counted(remarks)] if remarks else []), *([skipped] if skipped else [])]
+        return [self._part(array, kept, number) for number in range(len(parts))]
 
-    def _read_one(self, file: Path) -> torch.Tensor:
-        with _open(file) as opened:
-            image = ImageOps.exif_transpose(opened)
-            if image.mode.startswith("I"):  # 16 bit per pixel; PIL would cut off above 255
-                image = Image.fromarray((np.asarray(image, np.float64) / 257).round().clip(0, 255).astype(np.uint8))
-            if image.has_transparency_data:
-                back = Image.new("RGBA", image.size, (*[self.settings.background] * 3, 255))
-                image = Image.alpha_composite(back, image.convert("RGBA"))
-            image = image.convert(self.mode)
-        wanted = (self.size, self.size)
-        if self.settings.fit == "pad":
-            colour = self.settings.background if self.mode == "L" else (self.settings.background,) * 3
-            scale = self.size / max(image.size)
-            width, height = (max(1, round(side * scale)) for side in image.size)  # a thin image keeps one px
-            image = image.resize((width, height), Image.Resampling.BILINEAR)
-            image = ImageOps.pad(image, wanted, Image.Resampling.BILINEAR, color=colour)
-        elif image.size != wanted:
-            image = image.resize(wanted, Image.Resampling.BILINEAR)
-        pixels = torch.from_numpy(np.array(image))
-        return pixels[None] if self.mode == "L" else pixels.permute(2, 0, 1)
+    def _part(self, array: torch.Tensor, kept: list[tuple[int, int]], number: int) -> ImageSet:
+        """Take the images of a part, which are neighbors."""
+        labels = [label for part, label in kept if part == number]
+        first = next(row for row, (part, _) in enumerate(kept) if part == number)
+        return ImageSet(array[first : first + len(labels)], torch.tensor(labels))
+
+    def _read_one(self, file: Path, pixels: Pixels, remarks: dict[str, list[Path]]) -> str:
+        """Append an image to `pixels`, or say why not."""
+        name = printable(file)
+        try:
+            with file.open("rb") as stream:
+                content = stream.read(MOST_BYTES + 1)
+            kind, image = name_format(content[:START]), read_image(content, name, MOST_BYTES)
+            for remark in image.info.get("notes", ()):
+                remarks[remark].append(file)
+            pixels.add(image, name, lossy=kind in LOSSY, wide_color=_is_wide_color(content, kind, name))
+        except DataError as error:
+            return str(error).removeprefix(f"{name}: ").removesuffix(f"; {ACCEPTED}")
+        except OSError as error:
+            return error.strerror or str(error)
+        except ValueError as error:
+            return str(error)
+        return ""
+
+
+def _is_wide_color(content: bytes, kind: str, name: str) -> bool:
+    """Whether an image has color, or grey and alpha, with 16 bits per channel."""
+    if kind == "PNG":
+        depth, color = content[24:26]  # in the chunk that comes first
+        return depth == 16 and color != 0
+    if kind != "TIFF":
+        return False
+    with open_image(content, name, MOST_BYTES) as header:
+        return not header.mode.startswith("I") and "16" in str(getattr(header, "tile", ""))
+
+
+def _counted(found: dict[str, list[Path]]) -> str:
+    return "; ".join(f"{len(files)} × {what} ({printable(files[0])})" for what, files in found.items())

@@ -1,8 +1,8 @@
 """Settings of the groups `data`, `augment` and of `loader`."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from lenet_pl.settings.types import Count, Degrees, LocalPath, Probability, Settings, Share, Side
 
@@ -58,13 +58,20 @@ class FolderDataSettings(DataSettings):
 
     name: Literal["folder"]
     title: Annotated[str, Field(min_length=1)]  # what results and pictures call the set
-    path: LocalPath  # directories of classes, or `train` and `test` with directories of classes
-    test_path: LocalPath | None  # null: `path`/test, else a share of `path`
+    path: LocalPath  # directories of classes, or of parts (train, val, test) with directories of classes
+    test_path: LocalPath | None  # null: the test directory in `path`, else a share of `path`
+    layout: Literal["auto", "classes"]  # classes: each directory is a class, whatever its name and content
     test_fraction: Share  # share of each class that becomes the test part where there is no test directory
     image_size: Side | None  # px to which images are brought on reading; null: what the model wants
     colour: Literal["auto", "grey", "rgb"]
     background: Annotated[int, Field(ge=0, le=255)]  # grey level around the object
     skip_unreadable: bool
+
+    @model_validator(mode="before")
+    @classmethod
+    def _recorded_before(cls, values: Any) -> Any:
+        """Complete the settings of a run from before there was `layout`."""
+        return {"layout": "auto"} | values if isinstance(values, dict) else values
 
 
 class ArraysDataSettings(DataSettings):

@@ -14,7 +14,7 @@ from torch import Tensor
 from torchvision.transforms.v2 import functional as tv
 
 from lenet_pl.composition import conf_dir
-from lenet_pl.data.folder import read_folder
+from lenet_pl.data.folder import READ, read_folder
 from lenet_pl.data.image_set import ImageSet
 from lenet_pl.errors import DataError, SettingError, UserError
 from lenet_pl.settings import FolderDataSettings
@@ -28,7 +28,9 @@ def settings(path: Path, **changes: Any) -> FolderDataSettings:
 
 
 def read(path: Path, size: int = 16, **changes: Any) -> tuple[ImageSet, ImageSet, tuple[str, ...]]:
-    return read_folder(settings(path, **changes), size)
+    parts = read_folder(settings(path, **changes), size)
+    assert parts.validation is None
+    return parts.train, parts.test, parts.classes
 
 
 def refused(path: Path, kind: type[UserError] = DataError, **changes: Any) -> str:
@@ -160,10 +162,18 @@ def test_the_training_directory_is_refused_as_test_path(test_path: str, tmp_path
     assert "data.test_path" in refused(tmp_path, UserError, test_path=f"{tmp_path}/{test_path}")
 
 
+def test_settings_of_a_run_from_before_there_was_a_layout_are_read() -> None:
+    values = settings(Path("somewhere")).model_dump()
+    assert values.pop("layout") == "auto"
+    assert FolderDataSettings(**values) == settings(Path("somewhere"))
+
+
 def test_parts_are_not_taken_for_classes(tmp_path: Path) -> None:
     for part in ("train", "val", "test"):
         fill(tmp_path / part)
-    assert "val" in refused(tmp_path, UserError)
+    parts = read_folder(settings(tmp_path), 16)
+    assert parts.validation is not None
+    assert (len(parts.train), len(parts.validation), len(parts.test)) == (8, 8, 8)
 
 
 # --------------------------------------------------------------------------------------------------------------- pixels
@@ -286,8 +296,7 @@ def huge(side: int) -> bytes:
 UNREADABLE = [
     pytest.param(b"", id="empty"),
     pytest.param(b"just a text", id="text"),
-    pytest.param(encoded("GIF"), id="GIF"),
-    pytest.param(encoded("BMP"), id="BMP"),
+    pytest.param(encoded("PPM"), id="PPM"),
     pytest.param(encoded("PNG")[:20], id="PNG cut in its header"),
     pytest.param(png(b"IHDR" + bytes(5), b"IDAT"), id="PNG with a short header"),
     pytest.param(encoded("PNG")[:-40], id="PNG cut"),
@@ -306,7 +315,7 @@ def test_unreadable_file_is_named_with_a_way_out(content: bytes, colour: str, tm
     path.write_bytes(content)
     message = refused(tmp_path, colour=colour)
     assert message.startswith(f"{path}: ")
-    assert "accepted are PNG and JPEG files; data.skip_unreadable=true" in message
+    assert f"; {READ}; data.skip_unreadable=true leaves such files out" in message
 
 
 @pytest.mark.parametrize("content", UNREADABLE)
@@ -322,7 +331,7 @@ def test_unreadable_file_is_left_out_and_counted_where_asked(
 @pytest.mark.parametrize("side", [4097, 10_000, 60_000])
 def test_huge_image_is_refused_for_its_size_before_it_is_decoded(side: int, tmp_path: Path) -> None:
     (fill(tmp_path) / "cat/2.png").write_bytes(huge(side))
-    assert f"{side}×{side} px, more than 4096" in refused(tmp_path)
+    assert f": {side}×{side} px; accepted are PNG, " in refused(tmp_path)
 
 
 def test_image_with_odd_exif_is_read_or_named(tmp_path: Path) -> None:
@@ -344,3 +353,17 @@ def test_class_of_unreadable_files_alone_is_refused(tmp_path: Path) -> None:
 def test_file_without_permission_is_named(tmp_path: Path) -> None:
     (fill(tmp_path) / "cat/2.png").chmod(0)
     assert refused(tmp_path).startswith(f"{tmp_path}/cat/2.png: ")
+
+
+def test_a_test_share_that_takes_all_images_of_a_class_is_refused(tmp_path: Path) -> None:
+    fill(tmp_path, classes=("cat", "dog"), count=8)
+    fill(tmp_path, classes=("owl",), count=1)
+    message = refused(tmp_path, SettingError, test_fraction=0.9)
+    assert message.startswith("data.test_fraction: 0.9 leaves no training image of owl; must be a smaller share")
+
+
+def test_a_file_of_more_than_20_mb_is_read_where_its_sides_are_not_too_long(tmp_path: Path) -> None:
+    path = save(fill(tmp_path, count=1) / "cat/large.bmp", Image.new("RGB", (2900, 2900), (77, 77, 77)))
+    assert path.stat().st_size > 25_000_000
+    assert 77 in levels(read(tmp_path, test_fraction=0.3)[0]) + levels(read(tmp_path, test_fraction=0.3)[1])
+    assert " and 150 MB; " in READ + "; "

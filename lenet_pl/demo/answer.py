@@ -20,7 +20,7 @@ GAP = 1  # px between two feature maps
 
 
 def answer(run: TrainedRun, content: bytes, settings: PhotoSettings) -> dict[str, Any]:
-    """Classify a PNG or JPEG image and look into the network.
+    """Classify an image and look into the network.
 
     Args:
         run: a trained network.

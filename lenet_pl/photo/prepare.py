@@ -1,27 +1,20 @@
 """The user's own image: read with care, and brought to the form of the images that a network was trained on."""
 
-import io
-import stat
-import warnings
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
 from PIL import Image, ImageOps
-from PIL.JpegImagePlugin import JpegImageFile
-from PIL.PngImagePlugin import PngImageFile
 from torch import Tensor
 
 from lenet_pl.errors import DataError
+from lenet_pl.image_file import eight_bit, read_image
 from lenet_pl.photo import ink
 from lenet_pl.settings import FolderDataSettings
 from lenet_pl.settings.predict import PhotoSettings
 from lenet_pl.settings.trained import RecordedSettings
 
-MAX_SIDE = 4096  # px
-MAX_BYTES = 20_000_000
-ACCEPTED = f"accepted are PNG and JPEG images of at most {MAX_SIDE} px a side and {MAX_BYTES // 1_000_000} MB"
 EDGE = 0.15  # of full ink; what is fainter does not count for the bounding box
 WORKING_SIDE = 1024  # px in which ink is looked for; more takes time and finds no more
 
@@ -55,38 +48,22 @@ HANDWRITING = {
 
 
 def read_photo(source: Path | bytes, name: str) -> Image.Image:
-    """Decode a PNG or JPEG image: upright, 8 bit, without transparency.
+    """Decode an image: upright, 8 bit, without transparency.
 
     Args:
         source: a file, or its content.
         name: what errors call it.
 
     Returns:
-        An image of mode L or RGB; its `info` holds the name and nothing else.
+        An image of mode L or RGB; its `info` holds "name", where there are any "notes" (what a user should know), and
+        nothing else.
 
     Raises:
-        DataError: it is no PNG or JPEG, damaged, animated, or beyond the limits, which the header is asked for.
+        DataError: see `read_image`.
     """
-    if isinstance(source, Path):
-        source = _content(source, name)
-    if len(source) > MAX_BYTES:
-        raise DataError(f"{name}: more than {MAX_BYTES // 1_000_000} MB; {ACCEPTED}")
-    # Not Image.open, which warns of large headers; here they are refused. Nothing is decoded before load().
-    kinds = {b"\x89PNG\r\n\x1a\n": PngImageFile, b"\xff\xd8\xff": JpegImageFile}
-    kind = next((kind for start, kind in kinds.items() if source.startswith(start)), None)
-    if kind is None:
-        raise DataError(f"{name}: neither PNG nor JPEG by its content; {ACCEPTED}")
-    try:
-        with warnings.catch_warnings(action="ignore"), kind(io.BytesIO(source)) as image:  # of damaged EXIF
-            wrong = _beyond_limits(image)
-            if not wrong:
-                image.load()
-                photo = _opaque(_eight_bit(ImageOps.exif_transpose(image)))
-    except Exception as error:  # decoders raise whatever a damaged file leads them to
-        raise DataError(f"{name}: damaged ({' '.join(str(error).split())[:100]}); {ACCEPTED}") from None
-    if wrong:
-        raise DataError(f"{name}: {wrong}; {ACCEPTED}")
-    photo.info = {"name": name}
+    image = eight_bit(read_image(source, name))
+    photo = _opaque(image)
+    photo.info = {key: image.info[key] for key in ("name", "notes") if key in image.info}
     return photo
 
 
@@ -192,35 +169,6 @@ def _levels(image: Image.Image) -> ink.Grey:
 
 def _pixels(grey: ink.Grey) -> Tensor:
     return torch.from_numpy((grey * 255).round().astype(np.uint8))[None]
-
-
-def _content(file: Path, name: str) -> bytes:
-    """Read a file, but not one that is too large to be taken, that never ends, or that never begins."""
-    try:
-        if not file.is_dir() and not stat.S_ISREG(file.stat().st_mode):
-            raise DataError(f"{name}: a pipe, device or socket; {ACCEPTED}")
-        with file.open("rb") as stream:
-            return stream.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise DataError(f"{name}: {error.strerror or error}; {ACCEPTED}") from None
-
-
-def _beyond_limits(image: Image.Image) -> str:
-    if max(image.size) > MAX_SIDE:
-        return f"{image.width}×{image.height} px"
-    return "animated" if getattr(image, "is_animated", False) else ""
-
-
-def _eight_bit(image: Image.Image) -> Image.Image:
-    """Scale 16 bit to 8; Pillow would cut off above 255."""
-    if not image.mode.startswith("I"):
-        return image
-    deep = np.asarray(image).astype(np.int64)
-    grey = Image.fromarray(((deep + 128) // 257).clip(0, 255).astype(np.uint8))
-    clear = image.info.get("transparency")  # one level
-    if isinstance(clear, int):
-        grey.putalpha(Image.fromarray(np.where(deep == clear, 0, 255).astype(np.uint8)))
-    return grey
 
 
 def _opaque(image: Image.Image) -> Image.Image:

@@ -74,20 +74,39 @@ def without_shadows(grey: Grey, inverted: bool) -> Grey:
 
 def find_ink(grey: Grey) -> Mask | None:
     """Mark the ink of a light-on-black picture, less specks and what comes in from the border; None if it is blank."""
+    marked = mark_ink(grey)
+    return None if marked is None else without_specks(marked)
+
+
+def mark_ink(grey: Grey) -> Mask | None:
+    """Mark all that stands out from the noise of a light-on-black picture; None if it is blank."""
     smooth = ndimage.gaussian_filter(grey, max(grey.shape) / 400)
     floor = min(max(FAINTEST, _noise_level(smooth, 6)), LOUDEST)
     if smooth.max() <= floor:
         return None
-    parts, count = ndimage.label(smooth > _otsu(smooth[smooth > floor]), np.ones((3, 3)))
+    return np.asarray(smooth > _otsu(smooth[smooth > floor]))
+
+
+def without_specks(mask: Mask) -> Mask:
+    """Leave out specks, and what comes in from the border, unless the ink itself reaches it."""
+    parts, count = ndimage.label(mask, np.ones((3, 3)))
     areas = np.bincount(parts.ravel(), minlength=count + 1)
     areas[0] = 0
     kept = areas >= 0.02 * areas.max()  # a stroke apart from the rest, or a dot, is more than a speck
     rim = np.unique(np.concatenate([parts[0], parts[-1], parts[:, 0], parts[:, -1]]))
     inside = kept.copy()
     inside[rim] = False
-    if inside.any() and areas[inside].max() >= 0.05 * areas.max():  # else the ink itself reaches the border
+    if inside.any() and areas[inside].max() >= 0.05 * areas.max():
         kept = inside
     return np.asarray(kept[parts])
+
+
+def without_lines(grey: Grey, lines: Mask, ink: Mask) -> Grey:
+    """Make lines black, and the soft edges beside them that are not of the ink."""
+    if not lines.any():
+        return grey
+    near = ndimage.binary_dilation(lines, np.ones((3, 3)), iterations=max(2, max(grey.shape) // 250))
+    return np.where(near & ~ink, 0, grey).astype(np.float32)
 
 
 def soft_ink(grey: Grey, mask: Mask) -> Grey:

@@ -11,6 +11,7 @@ from torch import Tensor
 from lenet_pl.errors import DataError
 from lenet_pl.image_file import eight_bit, read_image
 from lenet_pl.photo import ink
+from lenet_pl.photo.frame import without_frame
 from lenet_pl.settings import FolderDataSettings
 from lenet_pl.settings.predict import PhotoSettings
 from lenet_pl.settings.trained import RecordedSettings
@@ -113,9 +114,11 @@ def _handwriting(
         mask = ink.find_ink(found)
     else:
         found = ink.without_shadows(grey, inverted)
-        mask = ink.find_ink(found)
+        mask = ink.mark_ink(found)
         if mask is not None:
-            found = ink.soft_ink(found, mask)
+            mask, lines, _ = without_frame(mask)
+            mask = ink.without_specks(mask)
+            found = ink.soft_ink(ink.without_lines(found, lines, mask), mask)
             mask = found > EDGE
     if mask is None:
         return None

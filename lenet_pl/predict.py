@@ -25,7 +25,7 @@ def predict(settings: PredictSettings, _: Path | None = None) -> list[dict[str, 
         settings: checked settings.
 
     Returns:
-        What predictions.json holds of each image.
+        What predictions.json holds of each image, or with `photo.many` of each digit.
 
     Raises:
         UserError: there is no such run, or there are no such images.
@@ -38,7 +38,7 @@ def predict(settings: PredictSettings, _: Path | None = None) -> list[dict[str, 
     from rich.progress import track
 
     from lenet_pl.photo.contact_sheet import Cell, draw_contact_sheet, thumbnail
-    from lenet_pl.photo.prepare import prepare, read_photo
+    from lenet_pl.photo.prepare import read_photo, see, unsure
     from lenet_pl.trained import open_run, output_folder
 
     run = open_run(settings)
@@ -49,18 +49,23 @@ def predict(settings: PredictSettings, _: Path | None = None) -> list[dict[str, 
         name = printable(file)
         try:
             photo = read_photo(file, name)
-            seen = prepare(photo, run, settings.photo)
+            sights = see(photo, run, settings.photo, many=settings.photo.many)
         except DataError as error:
             predictions.append({"file": name, "error": str(error)})
             continue
-        found = describe(run.logits(seen[None])[0].softmax(0).tolist(), run.classes)
-        if found is None:
-            raise DataError(f"{run.checkpoint}: gives no finite numbers for {name}; accepted is a sound network")
-        folder = folder or output_folder(settings, run, "predict")
-        predictions.append({"file": name, **found})
-        if len(cells) < ON_SHEET:
-            title = f"{printable(file.name)[-30:]}\n{found['class']}  {found['probability']:.1%}"
-            cells.append(Cell(thumbnail(photo), seen, title))
+        boxes = [sight.box for sight in sights]
+        for number, sight in enumerate(sights, 1):
+            found = describe(run.logits(sight.image[None])[0].softmax(0).tolist(), run.classes)
+            if found is None:
+                raise DataError(f"{run.checkpoint}: gives no finite numbers for {name}; accepted is a sound network")
+            folder = folder or output_folder(settings, run, "predict")
+            notes = sight.notes + unsure(found["probability"])
+            place = {"digit": number, "box": sight.box} if settings.photo.many else {}
+            predictions.append({"file": name, **place, **found, "notes": notes})
+            if len(cells) < ON_SHEET:
+                title = f"{printable(file.name)[-30:]}\n{found['class']}  {found['probability']:.1%}"
+                shown = thumbnail(photo, boxes if settings.photo.many else [], number)
+                cells.append(Cell(shown, sight.image, title, "; ".join(notes)))
     failed = [p["error"] for p in predictions if "error" in p]
     several = f"images: {len(failed)} of {len(files)} could not be used, the first: " if len(files) > 1 else ""
     if folder is None:
@@ -96,15 +101,15 @@ def write_tables(
     """Write predictions.csv, a row for each image, and predictions.json."""
     text = json.dumps({"task": "predict", **about, "images": predictions}, indent=2, ensure_ascii=False)
     (folder / "predictions.json").write_text(text + "\n", encoding="utf-8")
-    columns = ["file", "class", "probability", "second", "second_probability"]
+    columns = ["file", *(["digit"] if any("digit" in row for row in predictions) else [])]
+    columns += ["class", "probability", "second", "second_probability"]
     with (folder / "predictions.csv").open("w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream)
-        writer.writerow([*columns, *(f"probability of {name}" for name in classes), "error"])
+        writer.writerow([*columns, *(f"probability of {name}" for name in classes), "note", "error"])
         for row in predictions:
             each = row.get("probabilities", {})
-            cells = (
-                [row.get(c, "") for c in columns] + [each.get(name, "") for name in classes] + [row.get("error", "")]
-            )
+            cells = [row.get(c, "") for c in columns] + [each.get(name, "") for name in classes]
+            cells += ["; ".join(row.get("notes", [])), row.get("error", "")]
             writer.writerow([f"'{cell}" if str(cell).startswith(FORMULA) else cell for cell in cells])
 
 
@@ -115,7 +120,8 @@ def print_table(predictions: Sequence[dict[str, Any]], folder: Path) -> None:
     from rich.table import Table
 
     table = Table(title="predictions")
-    for heading in ("file", "class", "probability", "second guess"):
+    noted = any(row.get("notes") for row in predictions)
+    for heading in ("file", "class", "probability", "second guess", *(["note"] if noted else [])):
         table.add_column(heading, overflow="fold")
     for row in predictions:
         if "error" in row:
@@ -123,7 +129,9 @@ def print_table(predictions: Sequence[dict[str, Any]], folder: Path) -> None:
             table.add_row(escape(row["file"]), "[red]error[/red]", "", escape(why))
         else:
             second = f"{row['second']}  {row['second_probability']:.1%}"
-            table.add_row(escape(row["file"]), escape(row["class"]), f"{row['probability']:.1%}", escape(second))
+            file = f"{row['file']} ({row['digit']})" if "digit" in row else row["file"]
+            cells = [file, row["class"], f"{row['probability']:.1%}", second, *["; ".join(row["notes"])] * noted]
+            table.add_row(*map(escape, cells))
     table.caption = f"everything is in {escape(str(folder))}"
     Console().print(table)
 

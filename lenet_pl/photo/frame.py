@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import ndimage
 
-from lenet_pl.photo.ink import Mask
+from lenet_pl.photo.ink import Box, Mask
 from lenet_pl.photo.straight import Points, Run, find_runs
 
 SHORTEST = 0.1  # of the picture's longer side: a run of ink that may be a line
@@ -28,8 +28,8 @@ def without_frame(mask: Mask) -> Unframed:
     A frame either has ink inside that it does not touch, or consists of straight lines that each reach from border to
     border, from line to line, or, as axes do, from a common corner. Strokes of a digit end free.
     """
-    inside = _without_enclosing(mask)
-    ink, lines, doubtful = _without_lines(inside)
+    left, doubtful = _without_lines(mask)
+    ink = _without_underlines(_without_enclosing(left))
     return Unframed(ink, mask & ~ink, doubtful)
 
 
@@ -59,36 +59,56 @@ def _without_enclosing(mask: Mask) -> Mask:
     return np.asarray(mask & within & ~np.isin(parts, frames))
 
 
-def _without_lines(mask: Mask) -> Unframed:
+def _without_underlines(mask: Mask) -> Mask:
+    """Leave out level lines below or above all other ink, and longer than that; the bar of a 5 or 7 is shorter."""
+    parts, _ = ndimage.label(mask, EVERY)
+    boxes = ndimage.find_objects(parts)
+    for label, (rows, columns) in enumerate(boxes, 1):
+        length = columns.stop - columns.start
+        if length < max(SHORTEST * max(mask.shape), 2 * (rows.stop - rows.start)):
+            continue
+        thick = float((parts[rows, columns] == label).sum()) / length
+        others = [box for other, box in enumerate(boxes, 1) if other != label and _extent(box) > 2 * thick]
+        beside = all(box[0].stop <= rows.start for box in others) or all(box[0].start >= rows.stop for box in others)
+        if others and beside and length >= 8 * thick and length > 1.05 * max(map(_extent, others)):
+            return np.asarray(mask & (parts != label))
+    return mask
+
+
+def _extent(box: Box) -> int:
+    return max(box[0].stop - box[0].start, box[1].stop - box[1].start)
+
+
+def _without_lines(mask: Mask) -> tuple[Mask, bool]:
+    """Leave out straight lines; say, too, whether some are still there."""
     runs = [run for run in find_runs(mask, SHORTEST * max(mask.shape)) if _stands_alone(run, mask)]
     lines = _anchored(_aligned(runs), mask.shape)
-    nothing = np.zeros_like(mask)
     for some in (lines, [run for run in lines if _crosses(run, mask.shape)]):
         if some:
-            rest, taken = _erase(mask, some)
+            rest = _erase(mask, some)
             digit = _main(rest)
             if digit is not None and _is_frame(some, digit, mask.shape):
-                return Unframed(_near(rest, digit, some), taken, False)
+                return _near(rest, digit), False
     for one in runs:
         for other in runs:
             if (corner := _corner(one, other)) is not None:
-                rest, taken = _erase(mask, [one, other])
+                rest = _erase(mask, [one, other])
                 digit = _main(rest)
                 if digit is not None and all(_spans(run, corner, digit) for run in (one, other)):
-                    return Unframed(_near(rest, digit, [one, other]), taken, False)
-    return Unframed(mask, nothing, len(lines) > 0)
+                    return _near(rest, digit), False
+    return mask, len(lines) > 0
 
 
 def _stands_alone(run: Run, mask: Mask) -> bool:
-    """Say whether half of a run or more has no ink on either side, as within a thick stroke or a curve it has."""
+    """Say whether most of a run has no ink on one side, or half of it on both; within a thick stroke it has."""
     along = run.start + np.arange(0, run.length)[:, None] * run.direction
     aside = np.array([run.direction[1], -run.direction[0]]) * (0.75 * run.width + 3)
-    filled = np.zeros(len(along), bool)
-    for places in (along + aside, along - aside):
+    filled = np.zeros((2, len(along)), bool)
+    for side, places in zip(filled, (along + aside, along - aside), strict=True):
         y, x = np.rint(places).astype(np.int64).T
         inside = (y >= 0) & (x >= 0) & (y < mask.shape[0]) & (x < mask.shape[1])
-        filled[inside] |= mask[y[inside], x[inside]]
-    return bool(filled.mean() < 0.5)
+        side[inside] = mask[y[inside], x[inside]]
+    return bool(filled.mean(1).min() < 0.15 or filled.any(0).mean() < 0.5)
 
 
 def _aligned(runs: Sequence[Run]) -> list[Run]:
@@ -133,8 +153,8 @@ def _crosses(run: Run, shape: tuple[int, ...]) -> bool:
     return _at_border(run.start, run, shape) and _at_border(run.end, run, shape)
 
 
-def _erase(mask: Mask, lines: Sequence[Run]) -> tuple[Mask, Mask]:
-    """Take lines out, but for where strokes on both sides of one go through it; return what is left and what is not."""
+def _erase(mask: Mask, lines: Sequence[Run]) -> Mask:
+    """Take lines out, but for where strokes on both sides of one go through it."""
     points = np.argwhere(mask)
     on = np.zeros(len(points), bool)
     widest = max(line.width for line in lines)
@@ -146,8 +166,7 @@ def _erase(mask: Mask, lines: Sequence[Run]) -> tuple[Mask, Mask]:
     reach = int(np.ceil(0.7 * widest + 3))
     y, x = np.ogrid[-reach : reach + 1, -reach : reach + 1]
     closed = ndimage.binary_closing(np.pad(rest, reach), x * x + y * y <= reach * reach)[reach:-reach, reach:-reach]
-    back = taken & closed
-    return rest | back, taken & ~back
+    return np.asarray(rest | taken & closed)
 
 
 def _main(rest: Mask) -> Points | None:
@@ -202,11 +221,11 @@ def _spans(axis: Run, corner: Points, digit: Points) -> bool:
         along = axis.length - along
     extent = float(np.ptp(along))
     return bool(along.min() > -0.03 * axis.length and along.max() < 1.03 * axis.length) and (
-        0.2 * axis.length <= extent <= 0.9 * axis.length or (extent <= 0.9 * axis.length and extent > 0)
+        0 < extent <= 0.9 * axis.length
     )
 
 
-def _near(rest: Mask, digit: Points, lines: Sequence[Run]) -> Mask:
+def _near(rest: Mask, digit: Points) -> Mask:
     """Leave out small writing and the ends of ticks: what is much smaller than the digit and apart from it."""
     parts, count = ndimage.label(rest, EVERY)
     boxes = ndimage.find_objects(parts)

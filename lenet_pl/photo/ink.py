@@ -19,6 +19,11 @@ LOUDEST = 0.3  # noise; what seems to be more is ink that covers most of a tight
 STROKE = 2.0  # px; the thinnest twentieth of MNIST's digits, and the thinnest quarter of scikit-learn's, are below
 
 
+def levels(image: Image.Image) -> Grey:
+    """Read an image of mode L."""
+    return np.asarray(image, np.float32) / np.float32(255)
+
+
 def resize(grey: Grey, shape: tuple[int, ...], how: Image.Resampling = Image.Resampling.BICUBIC) -> Grey:
     """Resample to (H, W) with antialiasing."""
     if grey.shape == shape:
@@ -84,7 +89,7 @@ def mark_ink(grey: Grey) -> Mask | None:
     floor = min(max(FAINTEST, _noise_level(smooth, 6)), LOUDEST)
     if smooth.max() <= floor:
         return None
-    return np.asarray(smooth > _otsu(smooth[smooth > floor]))
+    return np.asarray(smooth > threshold(smooth[smooth > floor]))
 
 
 def without_specks(mask: Mask) -> Mask:
@@ -190,7 +195,7 @@ def _noise_level(grey: Grey, deviations: float) -> float:
     return float(high + (0.5244 + deviations) * deviation)
 
 
-def _otsu(values: NDArray[np.float32]) -> float:
+def threshold(values: NDArray[np.float32]) -> float:
     """Threshold with the largest variance between the two classes. Source: Otsu 1979."""
     counts, edges = np.histogram(values, 128)
     middles = (edges[:-1] + edges[1:]) / 2

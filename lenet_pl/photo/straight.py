@@ -17,7 +17,7 @@ _NORMALS = np.stack([np.sin(_THETA), np.cos(_THETA)], 1)  # (y, x)
 Points = NDArray[np.float64]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Run:
     """A straight run from one end to the other; y and x in px."""
 
@@ -75,7 +75,7 @@ def find_runs(mask: Mask, shortest: float) -> list[Run]:
         run = _trace(points, depth, _NORMALS[angle], distance - offset)  # also over what other runs have taken
         inside = run.band(points, 1.0) if run else left
         if run is None or run.length < max(least, SLENDER * run.width) or left[inside].mean() < 0.5:
-            votes[best] = 0
+            votes.reshape(ANGLES, -1)[max(angle - 1, 0) : angle + 2, max(distance - 1, 0) : distance + 2] = 0
             continue
         runs.append(run)
         taken = np.flatnonzero(left & inside)

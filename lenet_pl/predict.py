@@ -23,7 +23,7 @@ def predict(settings: PredictSettings, _: Path | None = None) -> list[dict[str, 
         settings: checked settings.
 
     Returns:
-        What predictions.json holds of each image.
+        What predictions.json holds of each image, or with `photo.many` of each digit.
 
     Raises:
         UserError: there is no such run, or there are no such images.
@@ -37,7 +37,7 @@ def predict(settings: PredictSettings, _: Path | None = None) -> list[dict[str, 
     from lenet_pl.console import Console
     from lenet_pl.figure import save_figures
     from lenet_pl.photo.contact_sheet import Cell, draw_contact_sheet, thumbnail
-    from lenet_pl.photo.prepare import prepare, read_photo
+    from lenet_pl.photo.prepare import read_photo, see, unsure
     from lenet_pl.trained import open_run, output_folder
 
     run = open_run(settings)
@@ -48,18 +48,23 @@ def predict(settings: PredictSettings, _: Path | None = None) -> list[dict[str, 
         name = printable(file)
         try:
             photo = read_photo(file, name)
-            seen = prepare(photo, run, settings.photo)
+            sights = see(photo, run, settings.photo, many=settings.photo.many)
         except DataError as error:
             predictions.append({"file": name, "error": str(error)})
             continue
-        found = describe(run.logits(seen[None])[0].softmax(0).tolist(), run.classes)
-        if found is None:
-            raise DataError(f"{run.checkpoint}: gives no finite numbers for {name}; accepted is a sound network")
-        folder = folder or output_folder(settings, run, "predict")
-        predictions.append({"file": name, **found})
-        if len(cells) < ON_SHEET:
-            title = f"{label(file.name, 30)}\n{label(found['class'], 24)}  {found['probability']:.1%}"
-            cells.append(Cell(thumbnail(photo), seen, title))
+        boxes = [sight.box for sight in sights]
+        for number, sight in enumerate(sights, 1):
+            found = describe(run.logits(sight.image[None])[0].softmax(0).tolist(), run.classes)
+            if found is None:
+                raise DataError(f"{run.checkpoint}: gives no finite numbers for {name}; accepted is a sound network")
+            folder = folder or output_folder(settings, run, "predict")
+            notes = sight.notes + unsure(found["probability"])
+            place = {"digit": number, "box": sight.box} if settings.photo.many else {}
+            predictions.append({"file": name, **place, **found, "notes": notes})
+            if len(cells) < ON_SHEET:
+                title = f"{label(file.name, 30)}\n{label(found['class'], 24)}  {found['probability']:.1%}"
+                shown = thumbnail(photo, boxes if settings.photo.many else [], number)
+                cells.append(Cell(shown, sight.image, title, "; ".join(notes)))
     failed = [p["error"] for p in predictions if "error" in p]
     several = f"images: {len(failed)} of {len(files)} could not be used, the first: " if len(files) > 1 else ""
     if folder is None:
@@ -94,13 +99,13 @@ def write_tables(
     """Write predictions.csv, a row for each image, and predictions.json."""
     text = as_json({"task": "predict", **about, "images": predictions})
     (folder / "predictions.json").write_text(text, encoding="utf-8")
-    columns = ["file", "class", "probability", "second", "second_probability"]
-    rows: list[list[Any]] = [[*columns, *(f"probability of {name}" for name in classes), "error"]]
+    columns = ["file", *(["digit"] if any("digit" in row for row in predictions) else [])]
+    columns += ["class", "probability", "second", "second_probability"]
+    rows: list[list[Any]] = [[*columns, *(f"probability of {name}" for name in classes), "note", "error"]]
     for row in predictions:
         each = row.get("probabilities", {})
-        rows.append(
-            [row.get(c, "") for c in columns] + [each.get(name, "") for name in classes] + [row.get("error", "")]
-        )
+        cells = [row.get(c, "") for c in columns] + [each.get(name, "") for name in classes]
+        rows.append([*cells, "; ".join(row.get("notes", [])), row.get("error", "")])
     (folder / "predictions.csv").write_text(as_csv(rows), encoding="utf-8", newline="")
 
 
@@ -112,7 +117,8 @@ def print_table(predictions: Sequence[dict[str, Any]], folder: Path) -> None:
     from lenet_pl.console import Console
 
     table = Table(title="predictions")
-    for heading in ("file", "class", "probability", "second guess"):
+    noted = any(row.get("notes") for row in predictions)
+    for heading in ("file", "class", "probability", "second guess", *(["note"] if noted else [])):
         table.add_column(heading, overflow="fold")
     for row in predictions:
         if "error" in row:
@@ -120,7 +126,9 @@ def print_table(predictions: Sequence[dict[str, Any]], folder: Path) -> None:
             table.add_row(row["file"], Text("error", style="red"), "", why)
         else:
             second = f"{label(row['second'])}  {row['second_probability']:.1%}"
-            table.add_row(row["file"], label(row["class"]), f"{row['probability']:.1%}", second)
+            file = f"{row['file']} ({row['digit']})" if "digit" in row else row["file"]
+            noted_here = ["; ".join(row["notes"])] if noted else []
+            table.add_row(file, label(row["class"]), f"{row['probability']:.1%}", second, *noted_here)
     table.caption = f"everything is in {from_here(folder)}"
     Console().print(table)
 

@@ -61,7 +61,7 @@ def test_a_bad_file_does_not_stop_the_others(
     digits_run: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "bad.png").write_text("not an image")
-    with pytest.raises(DataError, match=r"^images: 1 of 3 could not be used, the first: .*bad\.png: neither PNG nor"):
+    with pytest.raises(DataError, match=r"^images: 1 of 3 could not be used, the first: .*bad\.png: a text file;"):
         predict(
             asked(
                 f"run='{digits_run}'",
@@ -71,10 +71,10 @@ def test_a_bad_file_does_not_stop_the_others(
         )
     written = json.loads((tmp_path / "out" / "predictions.json").read_text())["images"]
     assert ["class" in row for row in written] == [True, False, True]
-    assert "neither PNG nor JPEG" in written[1]["error"]
+    assert "a text file" in written[1]["error"]
     with (tmp_path / "out" / "predictions.csv").open(newline="") as stream:
         rows = list(csv.DictReader(stream))
-    assert ["neither PNG nor JPEG" in row["error"] for row in rows] == [False, True, False]
+    assert ["a text file" in row["error"] for row in rows] == [False, True, False]
     assert rows[1]["class"] == ""
     assert "error" in capsys.readouterr().out
     assert (tmp_path / "out" / "predictions.png").is_file()
@@ -85,7 +85,7 @@ def test_without_a_readable_image_nothing_is_left(digits_run: Path, tmp_path: Pa
     for number in range(count):
         (tmp_path / f"bad {number}.png").write_text("not an image")
     out = tmp_path / "out"
-    with pytest.raises(DataError, match=r"bad 0\.png: neither PNG nor JPEG") as error:
+    with pytest.raises(DataError, match=r"bad 0\.png: a text file") as error:
         predict(asked(f"run='{digits_run}'", f"images='{tmp_path}'", f"out='{out}'"))
     assert str(error.value).startswith("images: 2 of 2 could not be used, the first: ") == (count == 2)
     assert "\n" not in str(error.value)

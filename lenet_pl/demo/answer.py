@@ -12,7 +12,7 @@ from torch import Tensor
 
 from lenet_pl.errors import SettingError, printable
 from lenet_pl.explanation.methods import feature_maps, grad_cam
-from lenet_pl.photo.prepare import prepare, read_photo
+from lenet_pl.photo.prepare import read_photo, see, unsure
 from lenet_pl.settings.predict import PhotoSettings
 from lenet_pl.trained import TrainedRun
 
@@ -20,7 +20,7 @@ GAP = 1  # px between two feature maps
 
 
 def answer(run: TrainedRun, content: bytes, settings: PhotoSettings) -> dict[str, Any]:
-    """Classify a PNG or JPEG image and look into the network.
+    """Classify an image and look into the network.
 
     Args:
         run: a trained network.
@@ -28,13 +28,13 @@ def answer(run: TrainedRun, content: bytes, settings: PhotoSettings) -> dict[str
         settings: how the image comes to look like the training images.
 
     Returns:
-        Names and probabilities of all classes, likeliest first, and pictures as data URLs of PNG files. `grad_cam` is
-        None where captum is not installed.
+        Names and probabilities of all classes, likeliest first, notes on what is doubtful, and pictures as data URLs of
+        PNG files. `grad_cam` is None where captum is not installed.
 
     Raises:
         DataError: the content is no image that can be used.
     """
-    seen = prepare(read_photo(content, "image"), run, settings)
+    [(seen, notes, _)] = see(read_photo(content, "image"), run, settings)
     images = seen[None]
     probabilities = run.logits(images)[0].softmax(0)
     order = probabilities.argsort(descending=True)
@@ -46,6 +46,7 @@ def answer(run: TrainedRun, content: bytes, settings: PhotoSettings) -> dict[str
         "classes": [
             {"name": printable(run.classes[k]), "probability": float(probabilities[k])} for k in order.tolist()
         ],
+        "notes": [note.partition(";")[0] for note in notes] + unsure(float(probabilities.max())),
         "seen": _png(seen.permute(1, 2, 0).squeeze(-1).numpy()),
         "input": _png(_input(run, images)),
         "grad_cam": heat,

@@ -1,10 +1,11 @@
 """A sheet of photos: each as it is, what the network saw of it, and what it took it for."""
 
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw
 from torch import Tensor
 
 from lenet_pl.figure import Figure
@@ -20,12 +21,31 @@ class Cell:
     photo: Image.Image
     seen: Tensor  # uint8 (C, side, side)
     title: str
+    note: str = ""  # what makes the prediction doubtful
 
 
-def thumbnail(photo: Image.Image) -> Image.Image:
-    """Make a copy for the sheet, so that many large photos need not be kept."""
+Box = tuple[int, int, int, int]  # left, top, right, bottom, px
+
+
+def thumbnail(photo: Image.Image, boxes: Sequence[Box | None] = (), number: int = 1) -> Image.Image:
+    """Make a copy for the sheet, so that many large photos need not be kept; boxes are drawn, one of them stronger.
+
+    Args:
+        photo: as it was read.
+        boxes: of digits, px of the photo.
+        number: of the box, from 1, that stands out.
+    """
     small = photo.copy()
     small.thumbnail((THUMBNAIL, THUMBNAIL))
+    if not boxes:
+        return small
+    small = small.convert("RGB")
+    scale, pen = small.width / photo.width, ImageDraw.Draw(small)
+    for place, box in enumerate(boxes, 1):
+        if box:
+            chosen = place == number
+            color, width = ((220, 30, 30), 3) if chosen else ((60, 120, 220), 1)
+            pen.rectangle([round(edge * scale) for edge in box], outline=color, width=width)
     return small
 
 
@@ -33,14 +53,15 @@ def draw_contact_sheet(cells: Sequence[Cell], heading: str) -> Figure:
     """Draw for each photo a pair of pictures under its title: on the left the photo, on the right what was seen."""
     columns = max(1, min(COLUMNS, len(cells)))
     rows = max(1, -(-len(cells) // columns))
-    width, height = 2.2, 1.35  # of a cell, where a picture is 1×1
+    noted = any(cell.note for cell in cells)
+    width, height = 2.2, 1.6 if noted else 1.35  # of a cell, where a picture is 1×1
     figure = Figure(figsize=(1.5 * columns * width, 1.5 * rows * height + 0.5), layout="constrained")
     figure.suptitle(heading)
     axis = figure.subplots()  # one for all: a pair of axes for each picture would take seconds to lay out
     axis.set_axis_off()
     for place, cell in enumerate(cells):
         row, column = divmod(place, columns)
-        left, bottom = column * width, (row + 1) * height
+        left, bottom = column * width, (row + 1) * height - (0.25 if noted else 0)
         photo = cell.photo.convert("RGB")
         wide, high = (length / max(photo.size) for length in photo.size)
         axis.imshow(
@@ -50,5 +71,7 @@ def draw_contact_sheet(cells: Sequence[Cell], heading: str) -> Figure:
         seen = cell.seen.expand(3, -1, -1).permute(1, 2, 0).numpy()
         axis.imshow(seen, extent=(left + 1.05, left + 2.05, bottom, bottom - 1), interpolation="nearest")
         axis.text(left + 1, bottom - 1.04, cell.title, ha="center", va="bottom", fontsize=8)
+        note = "\n".join(textwrap.wrap(cell.note, 44)[:3])
+        axis.text(left + 1, bottom + 0.02, note, ha="center", va="top", fontsize=6, color="firebrick")
     axis.set(xlim=(0, columns * width), ylim=(rows * height, 0), aspect="equal")
     return figure

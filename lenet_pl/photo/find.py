@@ -5,8 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lenet_pl.errors import DataError, printable
-
-SUFFIXES = (".png", ".jpg", ".jpeg")
+from lenet_pl.image_format import SUFFIXES
 
 
 def find_images(places: Sequence[str]) -> list[Path]:
@@ -25,9 +24,7 @@ def find_images(places: Sequence[str]) -> list[Path]:
         found = [Path(place)] if there else sorted(map(Path, matches))
         if not found:
             what = "nothing matches it" if glob.has_magic(place) else "no such file or directory"
-            raise DataError(
-                f"images: {printable(place)}: {what}; accepted is a PNG or JPEG file, a directory or a glob"
-            )
+            raise DataError(f"images: {printable(place)}: {what}; accepted is an image file, a directory or a glob")
         inside = [file for path in found for file in (_images_in(path) if path.is_dir() else [path])]
         if not inside:
             raise DataError(f"images: {printable(place)} has no images; accepted are {', '.join(SUFFIXES)} files")

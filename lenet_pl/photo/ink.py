@@ -19,6 +19,11 @@ LOUDEST = 0.3  # noise; what seems to be more is ink that covers most of a tight
 STROKE = 2.0  # px; the thinnest twentieth of MNIST's digits, and the thinnest quarter of scikit-learn's, are below
 
 
+def levels(image: Image.Image) -> Grey:
+    """Read an image of mode L."""
+    return np.asarray(image, np.float32) / np.float32(255)
+
+
 def resize(grey: Grey, shape: tuple[int, ...], how: Image.Resampling = Image.Resampling.BICUBIC) -> Grey:
     """Resample to (H, W) with antialiasing."""
     if grey.shape == shape:
@@ -74,20 +79,39 @@ def without_shadows(grey: Grey, inverted: bool) -> Grey:
 
 def find_ink(grey: Grey) -> Mask | None:
     """Mark the ink of a light-on-black picture, less specks and what comes in from the border; None if it is blank."""
+    marked = mark_ink(grey)
+    return None if marked is None else without_specks(marked)
+
+
+def mark_ink(grey: Grey) -> Mask | None:
+    """Mark all that stands out from the noise of a light-on-black picture; None if it is blank."""
     smooth = ndimage.gaussian_filter(grey, max(grey.shape) / 400)
     floor = min(max(FAINTEST, _noise_level(smooth, 6)), LOUDEST)
     if smooth.max() <= floor:
         return None
-    parts, count = ndimage.label(smooth > _otsu(smooth[smooth > floor]), np.ones((3, 3)))
+    return np.asarray(smooth > threshold(smooth[smooth > floor]))
+
+
+def without_specks(mask: Mask) -> Mask:
+    """Leave out specks, and what comes in from the border, unless the ink itself reaches it."""
+    parts, count = ndimage.label(mask, np.ones((3, 3)))
     areas = np.bincount(parts.ravel(), minlength=count + 1)
     areas[0] = 0
     kept = areas >= 0.02 * areas.max()  # a stroke apart from the rest, or a dot, is more than a speck
     rim = np.unique(np.concatenate([parts[0], parts[-1], parts[:, 0], parts[:, -1]]))
     inside = kept.copy()
     inside[rim] = False
-    if inside.any() and areas[inside].max() >= 0.05 * areas.max():  # else the ink itself reaches the border
+    if inside.any() and areas[inside].max() >= 0.05 * areas.max():
         kept = inside
     return np.asarray(kept[parts])
+
+
+def without_lines(grey: Grey, lines: Mask, ink: Mask) -> Grey:
+    """Make lines black, and the soft edges beside them that are not of the ink."""
+    if not lines.any():
+        return grey
+    near = ndimage.binary_dilation(lines, np.ones((3, 3)), iterations=max(2, max(grey.shape) // 250))
+    return np.where(near & ~ink, 0, grey).astype(np.float32)
 
 
 def soft_ink(grey: Grey, mask: Mask) -> Grey:
@@ -171,7 +195,7 @@ def _noise_level(grey: Grey, deviations: float) -> float:
     return float(high + (0.5244 + deviations) * deviation)
 
 
-def _otsu(values: NDArray[np.float32]) -> float:
+def threshold(values: NDArray[np.float32]) -> float:
     """Threshold with the largest variance between the two classes. Source: Otsu 1979."""
     counts, edges = np.histogram(values, 128)
     middles = (edges[:-1] + edges[1:]) / 2

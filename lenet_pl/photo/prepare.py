@@ -1,28 +1,28 @@
 """The user's own image: read with care, and brought to the form of the images that a network was trained on."""
 
-import io
-import stat
-import warnings
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
 from PIL import Image, ImageOps
-from PIL.JpegImagePlugin import JpegImageFile
-from PIL.PngImagePlugin import PngImageFile
+from scipy import ndimage
 from torch import Tensor
 
-from lenet_pl.errors import DataError
+from lenet_pl.errors import DataError, SettingError
+from lenet_pl.image_file import eight_bit, read_image
 from lenet_pl.photo import ink
+from lenet_pl.photo.digits import is_wide, separate
+from lenet_pl.photo.frame import without_frame
+from lenet_pl.photo.panel import cut_out, find_panel
+from lenet_pl.photo.transparency import opaque
 from lenet_pl.settings import FolderDataSettings
 from lenet_pl.settings.predict import PhotoSettings
 from lenet_pl.settings.trained import RecordedSettings
 
-MAX_SIDE = 4096  # px
-MAX_BYTES = 20_000_000
-ACCEPTED = f"accepted are PNG and JPEG images of at most {MAX_SIDE} px a side and {MAX_BYTES // 1_000_000} MB"
 EDGE = 0.15  # of full ink; what is fainter does not count for the bounding box
+UNSURE = 0.6  # probability of the likeliest class; below it there is a note
+FAINT = 0.12  # of the range from black to white: ink with less contrast is hardly seen
 WORKING_SIDE = 1024  # px in which ink is looked for; more takes time and finds no more
 
 
@@ -35,6 +35,14 @@ class TrainedOn(Protocol):
     def side(self) -> int: ...
     @property
     def channels(self) -> int: ...
+
+
+class Sight(NamedTuple):
+    """What the network is shown of a photo, or of one digit in it."""
+
+    image: Tensor  # uint8 (C, side, side)
+    notes: list[str]  # what makes its prediction doubtful
+    box: tuple[int, int, int, int] | None  # left, top, right, bottom of a digit, px of the photo
 
 
 class Handwriting(NamedTuple):
@@ -55,93 +63,128 @@ HANDWRITING = {
 
 
 def read_photo(source: Path | bytes, name: str) -> Image.Image:
-    """Decode a PNG or JPEG image: upright, 8 bit, without transparency.
+    """Decode an image: upright, 8 bit, without transparency.
 
     Args:
         source: a file, or its content.
         name: what errors call it.
 
     Returns:
-        An image of mode L or RGB; its `info` holds the name and nothing else.
+        An image of mode L or RGB; its `info` holds "name", where there are any "notes" (what a user should know), and
+        nothing else.
 
     Raises:
-        DataError: it is no PNG or JPEG, damaged, animated, or beyond the limits, which the header is asked for.
+        DataError: see `read_image`.
     """
-    if isinstance(source, Path):
-        source = _content(source, name)
-    if len(source) > MAX_BYTES:
-        raise DataError(f"{name}: more than {MAX_BYTES // 1_000_000} MB; {ACCEPTED}")
-    # Not Image.open, which warns of large headers; here they are refused. Nothing is decoded before load().
-    kinds = {b"\x89PNG\r\n\x1a\n": PngImageFile, b"\xff\xd8\xff": JpegImageFile}
-    kind = next((kind for start, kind in kinds.items() if source.startswith(start)), None)
-    if kind is None:
-        raise DataError(f"{name}: neither PNG nor JPEG by its content; {ACCEPTED}")
-    try:
-        with warnings.catch_warnings(action="ignore"), kind(io.BytesIO(source)) as image:  # of damaged EXIF
-            wrong = _beyond_limits(image)
-            if not wrong:
-                image.load()
-                photo = _opaque(_eight_bit(ImageOps.exif_transpose(image)))
-    except Exception as error:  # decoders raise whatever a damaged file leads them to
-        raise DataError(f"{name}: damaged ({' '.join(str(error).split())[:100]}); {ACCEPTED}") from None
-    if wrong:
-        raise DataError(f"{name}: {wrong}; {ACCEPTED}")
-    photo.info = {"name": name}
+    image = eight_bit(read_image(source, name))
+    photo = opaque(image)
+    photo.info = {key: image.info[key] for key in ("name", "notes") if key in image.info}
     return photo
 
 
 def prepare(photo: Image.Image, run: TrainedOn, settings: PhotoSettings) -> Tensor:
-    """Bring a photo to the form of the run's data.
+    """Bring a photo to the form of the run's data: the image of `see`, uint8 (C, side, side)."""
+    return see(photo, run, settings)[0].image
+
+
+def see(photo: Image.Image, run: TrainedOn, settings: PhotoSettings, *, many: bool = False) -> list[Sight]:
+    """Bring a photo, or each digit in it, to the form of the run's data.
 
     Args:
         photo: from `read_photo`.
-        run: the network that is to see it.
+        run: the network that is to see it; `run.logits(image[None])` takes an image.
         settings: what is done, or left to the kind of data.
+        many: each digit for itself, lines from top to bottom, each from left to right.
 
     Returns:
-        uint8 (C, side, side); `run.logits(x[None])` takes it.
+        One sight; with `many` one for each digit.
 
     Raises:
         DataError: there is nothing on the picture.
+        SettingError: many of what is no handwriting.
     """
     side, name = run.side, run.settings.data.name
+    if many and name not in HANDWRITING:
+        raise SettingError(f"photo.many: got true; must be false for a network trained on data={name}, no handwriting")
+    notes = list(photo.info.get("notes", []))
     if name not in HANDWRITING and name != "fashion":
-        return _as_it_is(photo, run, settings)
-    grey = _levels(photo.convert("L"))
+        return [Sight(_as_it_is(photo, run, settings), notes, None)]
+    grey = ink.levels(photo.convert("L"))
     if np.ptp(grey) < ink.FAINTEST:
         raise _blank(photo)
     inverted = ink.is_light_background(grey) if settings.invert == "auto" else settings.invert
     if photo.size == (side, side) and True not in (settings.clean, settings.centre):  # of their form already
-        return _pixels(1 - grey if inverted else grey)
+        return [Sight(_pixels(1 - grey if inverted else grey), notes, None)]
+    scale = max(1.0, max(photo.size) / WORKING_SIDE)
     grey = ink.shrink(grey, WORKING_SIDE)
-    if name in HANDWRITING:
-        placed = _handwriting(grey, inverted, side, HANDWRITING[name], settings)
-    else:
+    if name not in HANDWRITING:
         placed = _garment(grey, inverted, side, settings)
-    if placed is None:
+        if placed is None:
+            raise _blank(photo)
+        return [Sight(_pixels(placed), notes, None)]
+    left = top = 0
+    if settings.clean is not False and (panel := find_panel(grey)) is not None:
+        top, left = (s.start for s in ink.bounding_box(panel))
+        grey = cut_out(grey, panel)
+        inverted = ink.is_light_background(grey) if settings.invert == "auto" else inverted
+    found, mask, doubts = _find(grey, inverted, settings)
+    if mask is None:
         raise _blank(photo)
-    return _pixels(placed)
+    digits = separate(mask)
+    left_out = mask & ~np.logical_or.reduce(digits)
+    if left_out.any():
+        doubts.append("smaller writing was left out")
+    if not many and len(digits) > 1:
+        doubts.append(f"{len(digits)} digits seen; photo.many=true predicts each")
+        digits = [mask]
+    return [
+        Sight(
+            _pixels(_place(found, digit, side, HANDWRITING[name], settings)),
+            notes + doubts + _doubts(digit),
+            _on_photo(ink.bounding_box(digit), left, top, scale),
+        )
+        for digit in digits
+    ]
+
+
+def unsure(probability: float) -> list[str]:
+    """Note that a prediction is hardly likelier than others."""
+    return [f"unsure, less than {UNSURE:.0%}"] if probability < UNSURE else []
 
 
 def _blank(photo: Image.Image) -> DataError:
     return DataError(f"{photo.info['name']}: nothing on it that stands out from the background")
 
 
-def _handwriting(
-    grey: ink.Grey, inverted: bool, side: int, form: Handwriting, settings: PhotoSettings
-) -> ink.Grey | None:
-    """Find the ink and place it as the data set does; None if there is none."""
+def _find(grey: ink.Grey, inverted: bool, settings: PhotoSettings) -> tuple[ink.Grey, ink.Mask | None, list[str]]:
+    """Find the ink: its levels, light on black, where it is, and what is doubtful about it."""
     if settings.clean is False:
         found = 1 - grey if inverted else grey
-        mask = ink.find_ink(found)
-    else:
-        found = ink.without_shadows(grey, inverted)
-        mask = ink.find_ink(found)
-        if mask is not None:
-            found = ink.soft_ink(found, mask)
-            mask = found > EDGE
+        return found, ink.find_ink(found), []
+    found = ink.without_shadows(grey, inverted)
+    mask = ink.mark_ink(found)
     if mask is None:
-        return None
+        return found, None, []
+    unframed = without_frame(mask)
+    mask = ink.without_specks(unframed.ink)
+    notes = ["lines beside the digit may be taken for its strokes"] if unframed.doubtful else []
+    paper = ~ndimage.binary_dilation(mask, iterations=5)
+    if paper.any() and abs(float(np.median(grey[mask])) - float(np.median(grey[paper]))) < FAINT:
+        notes.append("hardly any contrast")
+    return ink.without_lines(found, unframed.lines, mask), mask, notes
+
+
+def _doubts(digit: ink.Mask) -> list[str]:
+    rim = digit[0].any() or digit[-1].any() or digit[:, 0].any() or digit[:, -1].any()
+    notes = ["reaches the edge of the photo, where it may be cut off"] if rim else []
+    return [*notes, "wide enough for two digits that touch"] if is_wide(digit) else notes
+
+
+def _place(found: ink.Grey, mask: ink.Mask, side: int, form: Handwriting, settings: PhotoSettings) -> ink.Grey:
+    """Place ink as the data set does."""
+    if settings.clean is not False:
+        found = ink.soft_ink(found, mask)
+        mask = found > EDGE
     if settings.centre is False:
         return ink.fit_into(found, side, side, by_mass=False)
     found, box = found[ink.bounding_box(mask)], round(side * form.box)
@@ -150,6 +193,16 @@ def _handwriting(
         found = ink.thicken(found, ink.STROKE * max(found.shape) / box)
         found = found[ink.bounding_box(found > EDGE)]
     return ink.fit_into(found, side, box, by_mass=form.by_mass)
+
+
+def _on_photo(box: ink.Box, left: int, top: int, scale: float) -> tuple[int, int, int, int]:
+    rows, columns = box
+    return (
+        round((left + columns.start) * scale),
+        round((top + rows.start) * scale),
+        round((left + columns.stop) * scale),
+        round((top + rows.stop) * scale),
+    )
 
 
 def _garment(grey: ink.Grey, inverted: bool, side: int, settings: PhotoSettings) -> ink.Grey | None:
@@ -167,7 +220,7 @@ def _as_it_is(photo: Image.Image, run: TrainedOn, settings: PhotoSettings) -> Te
     """Colour photographs and the user's own kinds of images: to the size, as `folder` reads them."""
     data, side = run.settings.data, run.side
     if settings.centre is True:
-        grey = _levels(photo.convert("L"))
+        grey = ink.levels(photo.convert("L"))
         mask = np.abs(grey - ink.background_level(grey)) > ink.FAINTEST
         if not mask.any():
             raise _blank(photo)
@@ -186,60 +239,5 @@ def _as_it_is(photo: Image.Image, run: TrainedOn, settings: PhotoSettings) -> Te
     return torch.from_numpy(np.array(photo).reshape(side, side, run.channels)).permute(2, 0, 1).contiguous()
 
 
-def _levels(image: Image.Image) -> ink.Grey:
-    return np.asarray(image, np.float32) / np.float32(255)
-
-
 def _pixels(grey: ink.Grey) -> Tensor:
     return torch.from_numpy((grey * 255).round().astype(np.uint8))[None]
-
-
-def _content(file: Path, name: str) -> bytes:
-    """Read a file, but not one that is too large to be taken, that never ends, or that never begins."""
-    try:
-        if not file.is_dir() and not stat.S_ISREG(file.stat().st_mode):
-            raise DataError(f"{name}: a pipe, device or socket; {ACCEPTED}")
-        with file.open("rb") as stream:
-            return stream.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise DataError(f"{name}: {error.strerror or error}; {ACCEPTED}") from None
-
-
-def _beyond_limits(image: Image.Image) -> str:
-    if max(image.size) > MAX_SIDE:
-        return f"{image.width}×{image.height} px"
-    return "animated" if getattr(image, "is_animated", False) else ""
-
-
-def _eight_bit(image: Image.Image) -> Image.Image:
-    """Scale 16 bit to 8; Pillow would cut off above 255."""
-    if not image.mode.startswith("I"):
-        return image
-    deep = np.asarray(image).astype(np.int64)
-    grey = Image.fromarray(((deep + 128) // 257).clip(0, 255).astype(np.uint8))
-    clear = image.info.get("transparency")  # one level
-    if isinstance(clear, int):
-        grey.putalpha(Image.fromarray(np.where(deep == clear, 0, 255).astype(np.uint8)))
-    return grey
-
-
-def _opaque(image: Image.Image) -> Image.Image:
-    """Put an image on a ground, if it lets one through; returns mode L or RGB.
-
-    Where most of the outermost pixels are opaque, the image has a ground of its own, which goes on. Else the shape is
-    in the transparency, and shows on white if it is dark, on black if it is light.
-    """
-    mode = "L" if image.mode in ("1", "L", "LA", "La") else "RGB"
-    if not image.has_transparency_data:
-        return image.convert(mode)
-    layered = image.convert("RGBA")
-    alpha = _levels(layered.getchannel("A"))
-    grey = _levels(layered.convert("RGB").convert("L"))
-    if ink.background_level(alpha) > 0.5:
-        rim = np.ones(grey.shape, bool)
-        rim[1:-1, 1:-1] = False
-        level = float(np.median(grey[rim & (alpha > 0.5)]))
-    else:
-        level = float((grey * alpha).sum() <= 0.5 * alpha.sum())
-    ground = Image.new("RGBA", image.size, (*[round(255 * level)] * 3, 255))
-    return Image.alpha_composite(ground, layered).convert(mode)

@@ -18,8 +18,14 @@ class PhotoSettings(Settings):
     centre: Choice  # crop to the object, bring it to the size that it has in the training images, and centre it
 
 
+class DigitsSettings(PhotoSettings):
+    """How many digits a photo holds, too."""
+
+    many: bool  # predict each digit; false: one, with a note if more are seen
+
+
 class PredictSettings(TrainedSettings):
     """Which photos, by which network."""
 
     images: LocalPath | Annotated[list[LocalPath], Field(min_length=1)]  # file, directory or glob, or several
-    photo: PhotoSettings
+    photo: DigitsSettings

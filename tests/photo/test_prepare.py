@@ -14,10 +14,11 @@ from promise import case
 from scipy import ndimage
 from torch import Tensor
 
+from lenet_pl import image_file
 from lenet_pl.build import build_datamodule
 from lenet_pl.errors import DataError
-from lenet_pl.photo import prepare as photo_module
-from lenet_pl.photo.prepare import MAX_BYTES, prepare, read_photo
+from lenet_pl.image_file import MAX_BYTES
+from lenet_pl.photo.prepare import prepare, read_photo
 from lenet_pl.settings import DataSettings
 from lenet_pl.settings.predict import PhotoSettings
 from lenet_pl.train import train
@@ -334,10 +335,7 @@ BAD = {
     )
     + PICTURE[33:],
     "animated PNG": animated("PNG"),
-    "GIF": animated("GIF"),
-    "WebP": content(Image.new("L", (30, 30)), "WEBP"),
-    "BMP": content(Image.new("L", (30, 30)), "BMP"),
-    "TIFF": content(Image.new("L", (30, 30)), "TIFF"),
+    "animated WebP": animated("WEBP"),
     "EPS": b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\nquit\n",
 }
 
@@ -348,9 +346,7 @@ BAD = {
 def test_what_is_no_sound_image_is_refused_in_one_line(kind: str, tmp_path: Path) -> None:
     (tmp_path / "it.png").write_bytes(BAD[kind])
     for source in (BAD[kind], tmp_path / "it.png"):
-        with pytest.raises(
-            DataError, match=r"^it\.png: .*accepted are PNG and JPEG images of at most 4096 px"
-        ) as error:
+        with pytest.raises(DataError, match=r"^it\.png: .*accepted are PNG, .* images of at most 4096 px") as error:
             read_photo(source, "it.png")
         assert "\n" not in str(error.value)
 
@@ -360,7 +356,7 @@ def test_a_large_header_is_refused_before_anything_is_decoded(monkeypatch: pytes
     def decode(*_: Any) -> None:
         pytest.fail("decoded")
 
-    for kind in (photo_module.PngImageFile, photo_module.JpegImageFile):
+    for kind in (image_file.PngImageFile, image_file.JpegImageFile):
         monkeypatch.setattr(kind, "load", decode)
     with pytest.raises(DataError, match="1×80000000 px"):
         read_photo(header_only(1, 80_000_000), "bomb")

@@ -5,6 +5,7 @@ import io
 import os
 import resource
 import struct
+import time
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,8 +20,9 @@ from promise import case
 from lenet_pl import composition
 from lenet_pl.demo.server import KIND, MAX_UPLOAD, create_app, listen
 from lenet_pl.errors import DataError, SettingError
+from lenet_pl.image_file import MAX_SIDE, read_image
 from lenet_pl.photo.find import find_images
-from lenet_pl.photo.prepare import MAX_SIDE, read_photo
+from lenet_pl.photo.prepare import read_photo
 from lenet_pl.predict import predict
 from lenet_pl.settings.predict import PhotoSettings, PredictSettings
 from lenet_pl.trained import TrainedRun, load_run
@@ -50,14 +52,14 @@ NOISE = Image.effect_noise((60, 60), 60)
 @case("images", "a pipe in the place of a file: refused at once, without waiting for who may write to it")
 def test_a_pipe(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.png")
-    with pytest.raises(DataError, match=r"^pipe\.png: a pipe, device or socket; accepted are PNG and JPEG"):
+    with pytest.raises(DataError, match=r"^pipe\.png: a pipe, device or socket; accepted are PNG, JPEG"):
         read_photo(tmp_path / "pipe.png", "pipe.png")
 
 
 @pytest.mark.skipif(not Path("/dev/zero").exists(), reason="needs /dev/zero")
 @case("images", "a device that never ends: refused, nothing is read")
 def test_a_device() -> None:
-    with pytest.raises(DataError, match=r"^zero: a pipe, device or socket; accepted are PNG and JPEG"):
+    with pytest.raises(DataError, match=r"^zero: a pipe, device or socket; accepted are PNG, JPEG"):
         read_photo(Path("/dev/zero"), "zero")
 
 
@@ -88,7 +90,7 @@ def test_links_and_directories(tmp_path: Path) -> None:
     ],
 )
 def test_other_formats(content: bytes) -> None:
-    with pytest.raises(DataError, match=r"^it\.png: neither PNG nor JPEG by its content; accepted are") as error:
+    with pytest.raises(DataError, match=r"^it\.png: an? .*(ICO|PPM|PSD|SVG|PDF).*; accepted are") as error:
         read_photo(content, "it.png")
     assert "\n" not in str(error.value)
 
@@ -110,6 +112,123 @@ def test_bombs_take_no_memory() -> None:
     with pytest.raises(DataError, match=r"^text: damaged \(.*\); accepted are"):
         read_photo(bombs[0], "text")
     assert (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024 < 50
+
+
+def peak() -> float:
+    """Most memory that this process has held, in MB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def tiff(entries: list[tuple[int, int, int, int]], more: bytes = b"") -> bytes:
+    """Write a TIFF file of one directory: tag, type, number of values, and the value or where the values are."""
+    body = struct.pack("<H", len(entries)) + b"".join(struct.pack("<HHII", *entry) for entry in entries)
+    return b"II*\0\x08\0\0\0" + body + bytes(4) + more
+
+
+SQUARE = [(256, 4, 1, 60), (257, 4, 1, 60), (258, 3, 1, 8), (262, 3, 1, 1), (273, 4, 1, 0), (279, 4, 1, 3600)]
+WIDE = struct.pack("<HH", 60_000, 60_000)
+BOMBS = {  # what is claimed, and the outcome
+    "a WebP of 16,383×16,383 px": (
+        b"RIFF\x1a\0\0\0WEBPVP8L\x0d\0\0\0\x2f" + struct.pack("<I", 16_382 | 16_382 << 14) + bytes(8),
+        "16383×16383 px",
+    ),
+    "a WebP canvas of 16,777,216 px a side": (
+        b"RIFF\x1a\0\0\0WEBPVP8X\x0a\0\0\0\0\0\0\0\xff\xff\xff\xff\xff\xff" + bytes(8),
+        "16777216×16777216 px",
+    ),
+    "a BMP of 60,000×60,000 px": (
+        b"BM" + bytes(8) + struct.pack("<IIiiHHI", 54, 40, 60_000, 60_000, 1, 24, 0) + bytes(24),
+        "60000×60000 px",
+    ),
+    "a GIF screen of 60,000×60,000 px": (b"GIF89a" + WIDE + bytes(3) + b"," + bytes(20), "60000×60000 px"),
+    "a GIF frame of 60,000×60,000 px on a small screen": (
+        b"GIF89a\x09\0\x09\0" + bytes(3) + b"," + bytes(4) + WIDE + bytes(20),
+        "60000×60000 px|damaged",
+    ),
+    "a TIFF of 60,000×60,000 px": (
+        tiff([(256, 4, 1, 60_000), (257, 4, 1, 60_000), *SQUARE[2:]]),
+        "60000×60000 px",
+    ),
+    "a TIFF tag of 4,294,967,295 values": (tiff([*SQUARE, (700, 7, 2**32 - 1, 0)], bytes(4000)), "damaged"),
+    "a TIFF with 60,000 tags, each of the same 700 kB": (
+        tiff([*SQUARE, *((1000 + k, 7, 700_000, 8) for k in range(60_000))]),
+        "damaged",
+    ),
+    "a TIFF with 1,000,000 strips": (
+        tiff([*SQUARE[:4], (273, 4, 1_000_000, 100), *SQUARE[5:]], bytes(4_000_000)),
+        "damaged",
+    ),
+    "a TIFF whose directory lies outside": (b"II*\0\xff\xff\xff\x7f" + bytes(40), "damaged"),
+    "a TIFF that libtiff would have to decode": (
+        tiff([*SQUARE, (259, 3, 1, 34712)]),
+        r"a TIFF image with unknown \(34712\) compression",
+    ),
+    "a JPEG of 65,500×65,500 px": (
+        b"\xff\xd8\xff\xc0\0\x0b\x08" + struct.pack(">HH", 65_500, 65_500) + b"\1\1\x11\0"
+        b"\xff\xda\0\x08\1\1\0\0\x3f\0" + bytes(100),
+        "65500×65500 px",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "claim",
+    [pytest.param(claim, marks=case("images", f"{claim}: refused in less than 50 MB and 2 s")) for claim in BOMBS],
+)
+def test_bombs_of_each_format(claim: str) -> None:
+    content, outcome = BOMBS[claim]
+    read_photo(encoded(NOISE, "TIFF"), "first")
+    before, start = peak(), time.process_time()
+    with pytest.raises(DataError, match=rf"^bomb: ({outcome}).*; accepted are PNG, JPEG") as error:
+        read_photo(content, "bomb")
+    assert "\n" not in str(error.value)
+    assert peak() - before < 50
+    assert time.process_time() - start < 2
+
+
+@case("images", "a GIF of 20,000 frames: the first is read, and at most one more is looked at")
+def test_thousands_of_frames() -> None:
+    one = encoded(NOISE, "GIF")
+    content = one[:-1] + (b",\0\0\0\0\1\0\1\0\0\2\2L\1\0") * 20_000 + b";"
+    begin = time.process_time()
+    photo = read_photo(content, "it")
+    assert time.process_time() - begin < 0.5
+    assert (np.asarray(photo.convert("L")) == np.asarray(NOISE)).all()
+    assert photo.info["notes"] == ["the first frame of several"]
+
+
+@case("images", "a GIF with a comment of 19 MB: read in 3 s, as without it")
+def test_a_long_comment() -> None:
+    one = encoded(NOISE, "GIF")
+    start = 13 + 3 * 2 ** ((one[10] & 7) + 1)  # after the color table
+    comment = b"!\xfe" + (b"\xff" + b"x" * 255) * 74_000 + b"\0"
+    begin = time.process_time()
+    photo = read_photo(one[:start] + comment + one[start:], "it")
+    assert (np.asarray(photo.convert("L")) == np.asarray(NOISE)).all()
+    assert time.process_time() - begin < 3
+
+
+@case("images", "a TIFF that leads to its own directory again, and EXIF that leads in a circle: read once")
+def test_circles() -> None:
+    pixels = encoded(NOISE, "TIFF")
+    (at,) = struct.unpack_from("<I", pixels, 4)
+    (count,) = struct.unpack_from("<H", pixels, at)
+    end = at + 2 + 12 * count
+    circle = pixels[:end] + struct.pack("<I", at) + pixels[end + 4 :]
+    assert (np.asarray(read_photo(circle, "it")) == np.asarray(NOISE)).all()
+    exif = b"Exif\0\0II*\0\x08\0\0\0\2\0\x69\x87\4\0\1\0\0\0\x08\0\0\0\x12\1\3\0\1\0\0\0\3\0\0\0\x08\0\0\0"
+    turned = encoded(NOISE.transpose(Image.Transpose.ROTATE_180), exif=exif)
+    assert (np.asarray(read_photo(turned, "it")) == np.asarray(NOISE)).all()
+
+
+@case("images", "a camera's maker notes and 10,000 EXIF entries of the same 60 kB in a JPEG: less than 50 MB")
+def test_exif_of_a_jpeg() -> None:
+    entries = b"".join(struct.pack("<HHII", 1000 + k, 7, 60_000, 8) for k in range(5000))
+    plain = encoded(NOISE, "JPEG")
+    content = encoded(NOISE, "JPEG", exif=b"Exif\0\0II*\0\x08\0\0\0" + struct.pack("<H", 5000) + entries + bytes(4))
+    before = peak()
+    assert (np.asarray(read_image(content, "it")) == np.asarray(Image.open(io.BytesIO(plain)))).all()
+    assert peak() - before < 50
 
 
 @case("images", "a side of exactly 4096 px: read; of 4097: refused")

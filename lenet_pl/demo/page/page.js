@@ -124,6 +124,7 @@ function show(number, content) {
   const [first] = content.classes;
   article.querySelector("h2 bdi").textContent = document.querySelector(`#runs input[value="${number}"]`).dataset.name;
   article.querySelector(".verdict").replaceChildren(isolate(first.name), ` (${(first.probability * 100).toFixed(1)}%)`);
+  article.querySelector(".note").textContent = content.notes.join("; ");
   article.dataset.predicted = first.name;
   for (const { name, probability } of content.classes.slice(0, 10)) {
     const row = document.createElement("li"), label = isolate(name);

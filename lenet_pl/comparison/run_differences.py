@@ -8,7 +8,7 @@ from lenet_pl.comparison.run_index import Run
 from lenet_pl.comparison.setting_values import MISSING, canonical, dotted, shorten, show
 
 # Where a run lay and how errors were shown change no figure.
-NO_MATTER = {"seed", "run", "traceback", "data_root", "data.root"}
+NO_MATTER = {"seed", "run", "traceback", "data_root", "data.root", "data.accept_changes"}
 SURROUNDINGS = ("git_commit", "device", "threads", "versions.torch", "images.test")
 
 

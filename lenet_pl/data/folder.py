@@ -8,7 +8,8 @@ import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 from rich.progress import track
 
-from lenet_pl.data.image_set import ImageSet, stratified_shares
+from lenet_pl.data.content import digest_file
+from lenet_pl.data.image_set import ImageSet, Origin, stratified_shares
 from lenet_pl.errors import DataError, SettingError
 from lenet_pl.settings import FolderDataSettings
 
@@ -51,9 +52,9 @@ def read_folder(settings: FolderDataSettings, image_size: int) -> tuple[ImageSet
         raise DataError(f"{test_path}: classes differ from those of {train_path}: {', '.join(odd)} in only one of them")
     reader = _Reader(settings, settings.image_size or image_size)
     reader.choose_channels([f for group in (files, test_files) for fs in group.values() for f in fs])
-    train = reader.read(files)
+    train = reader.read(files, path)
     if test_path:
-        return train, reader.read(test_files), classes
+        return train, reader.read(test_files, path if test_path.is_relative_to(path) else test_path.parent), classes
     count = round(len(train) * settings.test_fraction)
     if not 0 < count < len(train):
         raise SettingError(
@@ -126,13 +127,16 @@ class _Reader:
                 continue  # `read` says which one and why
         self.mode = "L"
 
-    def read(self, files: dict[str, list[Path]]) -> ImageSet:
+    def read(self, files: dict[str, list[Path]], root: Path) -> ImageSet:
+        """Read the files of each class; their names are told relative to a folder above them."""
         pairs = [(file, label) for label, group in enumerate(files.values()) for file in group]
         images = torch.empty(len(pairs), len(self.mode), self.size, self.size, dtype=torch.uint8)
         labels: list[int] = []
+        names: list[str] = []
+        contents: list[int] = []
         for file, label in track(pairs, "reading images", disable=len(pairs) <= _QUIET, transient=True):
             try:
-                images[len(labels)] = self._read_one(file)
+                images[len(labels)], content = self._read_one(file), digest_file(file)
             except UNREADABLE as error:
                 if not self.settings.skip_unreadable:
                     why = "not an image" if isinstance(error, UnidentifiedImageError) else str(error)
@@ -143,12 +147,14 @@ class _Reader:
                 self.skipped.append(file)
             else:
                 labels.append(label)
+                contents.append(content)
+                names.append(file.relative_to(root).as_posix())
         if len(set(labels)) < len(files):
             empty = [name for label, name in enumerate(files) if label not in set(labels)]
             raise DataError(f"{', '.join(empty)}: no readable image; accepted is at least one per class")
         if self.skipped:
             print(f"skipped {len(self.skipped)} unreadable files, the first is {self.skipped[0]}")
-        return ImageSet(images[: len(labels)], torch.tensor(labels))
+        return ImageSet(images[: len(labels)], torch.tensor(labels), origin=Origin(torch.tensor(contents), names))
 
     def _read_one(self, file: Path) -> torch.Tensor:
         with _open(file) as opened:

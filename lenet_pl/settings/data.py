@@ -65,6 +65,7 @@ class FolderDataSettings(DataSettings):
     colour: Literal["auto", "grey", "rgb"]
     background: Annotated[int, Field(ge=0, le=255)]  # grey level around the object
     skip_unreadable: bool
+    accept_changes: bool  # go on with the run's own images where others have changed; of the command, not of the run
 
 
 class ArraysDataSettings(DataSettings):
@@ -75,6 +76,7 @@ class ArraysDataSettings(DataSettings):
     path: str  # folder of train_images.npy, train_labels.npy and the same for test
     in_memory: bool  # read all at once, or memory-map the images
     background: Annotated[int, Field(ge=0, le=255)]  # grey level around the object
+    accept_changes: bool  # as for a folder
 
 
 class FakeDataSettings(DataSettings):
@@ -87,6 +89,12 @@ class FakeDataSettings(DataSettings):
     channels: Literal[1, 3]
     image_size: Side  # px
     seed: Annotated[int, Field(ge=0)]
+
+
+class RunDataSettings(Settings):
+    """What a verb takes that uses the data of a run."""
+
+    accept_changes: bool  # take the run's own test images where others were added, removed or replaced since
 
 
 AnyDataSettings = Annotated[

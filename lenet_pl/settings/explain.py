@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
+from lenet_pl.settings.data import RunDataSettings
 from lenet_pl.settings.predict import PhotoSettings
 from lenet_pl.settings.trained import Place, TrainedSettings
 from lenet_pl.settings.types import Count
@@ -15,6 +16,7 @@ MOST = 60  # images; a picture of more could not be looked at
 class ExplainSettings(TrainedSettings):
     """Which images are explained, and how."""
 
+    data: RunDataSettings
     images: Place | Annotated[list[Place], Field(min_length=1, max_length=MOST)] | None  # file, directory or glob
     photo: PhotoSettings
     indices: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1, max_length=MOST)] | None  # of test images

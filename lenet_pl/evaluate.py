@@ -24,7 +24,7 @@ def evaluate(settings: EvaluateSettings, _: Path | None = None) -> dict[str, Any
     # torch and Lightning take seconds to import; mistakes in the settings are answered before
     import torch
 
-    from lenet_pl.ensemble import ask, identity_of_all, refuse_strangers
+    from lenet_pl.ensemble import ask, count_trained_on, identity_of_all, refuse_strangers
     from lenet_pl.environment import describe_environment
     from lenet_pl.errors import DataError
     from lenet_pl.evaluation import score, write_evaluation
@@ -50,6 +50,7 @@ def evaluate(settings: EvaluateSettings, _: Path | None = None) -> dict[str, Any
         "data_digest": data.identity.digest if data.identity else None,
         "part": settings.part,
         "images": len(images),
+        "images_trained_on": count_trained_on(runs, images),
         **score(scores),
         **describe_environment(torch.device("cpu")),
     }

@@ -13,6 +13,7 @@ from lenet_pl.build import Network, build_model
 from lenet_pl.checkpoint import load_checkpoint
 from lenet_pl.data.datamodule import ImageDataModule
 from lenet_pl.data.identity import Identity, PartName
+from lenet_pl.data.image_set import ImageSet
 from lenet_pl.data.own_images import OwnImages, recorded_identity
 from lenet_pl.data.transform import ModelInput
 from lenet_pl.errors import DataError, SettingError
@@ -63,6 +64,13 @@ class TrainedRun:
         """Classify uint8 (N, C, h, w); returns float (N, K) on the CPU."""
         with torch.inference_mode():
             return torch.cat([self.model(self.to_input(block)) for block in torch.split(images, BLOCK)])
+
+    def trained_on(self, images: ImageSet) -> Tensor | None:
+        """Say of each image whether the network was trained on it, bool (N,); None where that was not recorded."""
+        if self.images is None or images.contents is None:
+            return None
+        rows = OwnImages(self.images, self.folder).recorded().parts["train"].rows()
+        return None if rows is None else torch.isin(images.contents, rows[0])
 
     def data(
         self, settings: DataSettings | None = None, *, part: PartName = "test", accept_changes: bool = False

@@ -117,7 +117,7 @@ def describe(before: Listing, after: Listing) -> str:
     in_rows = any(isinstance(image.name, tuple) for image in old)
     if not in_rows:
         told += _told("{} renamed in {}", elsewhere)
-    elif not (added or +lost):  # which move all that come after them
+    elif not (added or +lost or fresh or gone):  # which move all that come after them
         told += _told("{} of {} in another row", elsewhere)
     return "; ".join(told) or "the order of the images changed"
 

@@ -55,6 +55,12 @@ class OwnImages:
         assert self.identity
         return self.identity.class_names
 
+    def recorded(self) -> Identity:
+        """Add to the record what data.json says, if it is of this run and sound."""
+        assert self.identity
+        found = read_identity(self.folder)
+        return found if found and found.agrees(self.identity) else self.identity
+
     def read_as_before(self, settings: DataSettings) -> DataSettings:
         """Fix what would be decided by looking at all images, of which some may not be the run's."""
         if self.accept and self.identity and isinstance(settings, FolderDataSettings):
@@ -78,7 +84,7 @@ class OwnImages:
             return None
         if self.identity.digest == digest_source(source.classes, source.train, source.test):
             return None
-        full = self._full(self.identity)
+        full = self.recorded()
         there = _all_contents(source)
         lacking = {name: count_missing(full.parts[name], there) for name in self.wanted}
         if not self.accept or any(count != 0 for count in lacking.values()):
@@ -93,11 +99,6 @@ class OwnImages:
             if self.identity.digest == found.digest:
                 what = "the images are the same, but divided otherwise than"
             raise DataError(f"data: {what} when {self.folder} was begun; accepted are those, in the same parts")
-
-    def _full(self, identity: Identity) -> Identity:
-        """Add what data.json says, if it is of this run and sound."""
-        found = read_identity(self.folder)
-        return found if found and found.agrees(identity) else identity
 
     def _changes(self, full: Identity, source: Source) -> str:
         before = list_recorded(full)

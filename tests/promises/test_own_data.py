@@ -1,0 +1,377 @@
+"""A run knows its own images again, whatever has happened to the folder or the files that they came from."""
+
+import contextlib
+import csv
+import io
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from PIL import Image
+from promise import case
+from sklearn.datasets import load_digits
+
+from lenet_pl import composition
+from lenet_pl.artefacts import RunFolder
+from lenet_pl.errors import DataError
+from lenet_pl.evaluate import evaluate
+from lenet_pl.explain import explain
+from lenet_pl.export import export
+from lenet_pl.resume import begin_or_resume
+from lenet_pl.settings import TrainSettings
+from lenet_pl.settings.evaluate import EvaluateSettings
+from lenet_pl.settings.explain import ExplainSettings
+from lenet_pl.settings.export import ExportSettings
+from lenet_pl.train import train
+
+Change = Callable[[Path], None]
+CLASSES = ("0", "1", "7")
+EACH = 24  # images of a class
+QUICK = (
+    *("trainer.accelerator=cpu", "trainer.threads=1", "logger=none", "callbacks.progress_bar=false"),
+    *("callbacks.model_summary=false", "model=lenet5", "loader.batch_size=16", "augment=affine", "scheduler=none"),
+    *("optimizer.lr=0.003", "loss.class_weights=balanced"),
+)
+DATA = {
+    "folder": ("data=folder", "data.path=set"),
+    "arrays": ("data=arrays", "data.path=set", "data.split.validation=12"),
+}
+
+
+def digits() -> tuple[np.ndarray, np.ndarray]:
+    """EACH real digits of each class, uint8 (N, 8, 8), and 0, 1, 2 as labels, in no order."""
+    bunch = load_digits()
+    rows = np.concatenate([np.flatnonzero(bunch.target == int(name))[:EACH] for name in CLASSES])
+    order = np.random.default_rng(0).permutation(rows)
+    pixels = (bunch.images[order] * (255 / 16)).round().astype(np.uint8)
+    return pixels, np.searchsorted([int(name) for name in CLASSES], bunch.target[order])
+
+
+def make(kind: str, path: Path) -> None:
+    pixels, labels = digits()
+    path.mkdir()
+    if kind == "folder":
+        for number, (image, label) in enumerate(zip(pixels, labels, strict=True)):
+            (path / CLASSES[label]).mkdir(exist_ok=True)
+            Image.fromarray(image).save(path / CLASSES[label] / f"{number:03}.png")
+        return
+    for part, rows in (("train", slice(0, 54)), ("test", slice(54, None))):
+        np.save(path / f"{part}_images.npy", pixels[rows])
+        np.save(path / f"{part}_labels.npy", labels[rows])
+    (path / "classes.txt").write_text("\n".join(CLASSES))
+
+
+def compose(kind: str, *overrides: str) -> TrainSettings:
+    return composition.compose("train", TrainSettings, ["run=run", *DATA[kind], *QUICK, *overrides])
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave out the pictures."""
+    monkeypatch.setattr(RunFolder, "_figures", lambda self, scores: {})
+    monkeypatch.setattr("lenet_pl.evaluation.write_evaluation", lambda *_: None)
+    monkeypatch.setattr("lenet_pl.explain._write", lambda *_, **__: None)
+
+
+@pytest.fixture(scope="module", params=["folder", "arrays"])
+def trained(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Make a folder with `set`, `finished`, a run of two epochs, and `begun`, the same run after its first epoch."""
+    place = tmp_path_factory.mktemp(request.param)
+    with contextlib.chdir(place), contextlib.redirect_stdout(io.StringIO()):
+        make(request.param, Path("set"))
+        for name, epochs in (("finished", 2), ("begun", 1)):
+            Path(name).mkdir()
+            train(compose(request.param, f"trainer.max_epochs={epochs}"), Path(name))
+        Path("begun/results.json").unlink()
+    return place
+
+
+@pytest.fixture
+def kind(trained: Path) -> str:
+    return "folder" if (trained / "set" / "0").is_dir() else "arrays"
+
+
+@pytest.fixture
+def place(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Copy the data and the runs, and work there."""
+    shutil.copytree(trained, tmp_path / "place")
+    monkeypatch.chdir(tmp_path / "place")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "place"
+
+
+def files_of(part: str, label: int = 0) -> list[Path]:
+    """Images of one class that the run had in a part, by its own record."""
+    record = json.loads(Path("finished/data.json").read_text())["parts"][part]
+    return [Path("set") / name for name in record["names"] if name.startswith(f"{CLASSES[label]}/")]
+
+
+def another(number: int) -> Image.Image:
+    """A digit that is not in the set."""
+    bunch = load_digits()
+    row = np.flatnonzero(bunch.target == 0)[EACH + number]
+    return Image.fromarray((bunch.images[row] * (255 / 16)).round().astype(np.uint8))
+
+
+def edit(part: str, change: Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]) -> None:
+    """Change images and labels of an array set."""
+    names = [Path(f"set/{part}_{what}.npy") for what in ("images", "labels")]
+    for name, values in zip(names, change(*(np.load(name) for name in names)), strict=True):
+        np.save(name, values)
+
+
+def first_trained_row() -> int:
+    """A row of class 0 in train_images.npy that was trained on."""
+    labels = np.load("set/train_labels.npy")
+    rows = json.loads(Path("finished/data.json").read_text())["parts"]["train"]["names"]
+    return next(row for row in rows if labels[row] == 0)
+
+
+class Folder:
+    """Changes of a folder of images."""
+
+    @staticmethod
+    def added() -> None:
+        for number in range(3):
+            another(number).save(f"set/0/a{number}.png")
+        another(3).save("set/1/zz.png")
+
+    @staticmethod
+    def removed() -> None:
+        files_of("train")[0].unlink()
+
+    @staticmethod
+    def replaced() -> None:
+        file = files_of("train")[0]
+        size = file.stat().st_size
+        content = bytearray(file.read_bytes())
+        Image.fromarray(255 - np.array(Image.open(file))).save(file)
+        if file.stat().st_size != size:  # a picture of the same size: its tail is cut or filled, which PNG allows
+            grown = file.read_bytes()
+            file.write_bytes(grown[:size] if len(grown) > size else grown + bytes(size - len(grown)))
+        assert file.stat().st_size == size
+        assert file.read_bytes() != content
+
+    @staticmethod
+    def renamed() -> None:
+        Path(files_of("train")[0]).rename("set/0/zzz.png")
+
+    @staticmethod
+    def class_added() -> None:
+        Path("set/5").mkdir()
+        another(0).save("set/5/0.png")
+
+    @staticmethod
+    def class_removed() -> None:
+        shutil.rmtree("set/7")
+
+    @staticmethod
+    def order() -> None:
+        one, other = files_of("train")[0], files_of("test")[0]
+        one.rename("set/keep")
+        other.rename(one)
+        Path("set/keep").rename(other)
+
+    @staticmethod
+    def times() -> None:
+        for file in Path("set").rglob("*.png"):
+            os.utime(file, (1, 1))
+
+
+class Arrays:
+    """Changes of NumPy files."""
+
+    @staticmethod
+    def added() -> None:
+        new = np.stack([np.array(another(number)) for number in range(4)])
+        edit("train", lambda x, y: (np.concatenate([new, x]), np.concatenate([[0, 0, 0, 1], y])))
+
+    @staticmethod
+    def removed() -> None:
+        row = first_trained_row()
+        edit("train", lambda x, y: (np.delete(x, row, 0), np.delete(y, row)))
+
+    @staticmethod
+    def replaced() -> None:
+        row = first_trained_row()
+        edit("train", lambda x, y: (np.where(np.arange(len(x))[:, None, None] == row, 255 - x, x), y))
+
+    @staticmethod
+    def renamed() -> None:
+        Path("set/classes.txt").write_text("0\n1\nseven")
+
+    @staticmethod
+    def class_added() -> None:
+        edit("train", lambda x, y: (np.concatenate([x, 255 - x[:2]]), np.concatenate([y, [3, 3]])))
+        Path("set/classes.txt").write_text("0\n1\n7\n8")
+
+    @staticmethod
+    def class_removed() -> None:
+        for part in ("train", "test"):
+            edit(part, lambda x, y: (x[y < 2], y[y < 2]))
+        Path("set/classes.txt").write_text("0\n1")
+
+    @staticmethod
+    def order() -> None:
+        edit("train", lambda x, y: (x[::-1], y[::-1]))
+        edit("test", lambda x, y: (x[::-1], y[::-1]))
+
+    @staticmethod
+    def times() -> None:
+        for file in Path("set").iterdir():
+            os.utime(file, (1, 1))
+
+
+WAYS = ("added", "removed", "replaced", "renamed", "class_added", "class_removed", "order", "times")
+WHAT = {
+    "folder": {
+        "added": "4 images added in 0, 1",
+        "removed": "1 image gone from 0",
+        "replaced": "1 image replaced in 0",
+        "renamed": "1 image renamed in 0",
+        "class_added": "class 5 added with 1 image",
+        "class_removed": "class 7 removed with 24 images",
+        "order": "2 images renamed in 0",
+    },
+    "arrays": {
+        "added": "4 images added in 0, 1",
+        "removed": "1 image gone from 0",
+        "replaced": "1 image replaced in 0",
+        "renamed": "class 7 renamed to seven",
+        "class_added": "class 8 added with 2 images",
+        "class_removed": "class 7 removed with 24 images",
+        "order": "72 images of 0, 1, 7 in another row",
+    },
+}
+
+
+def change(kind: str, way: str) -> None:
+    getattr({"folder": Folder, "arrays": Arrays}[kind], way)()
+
+
+def resume(kind: str, *overrides: str) -> dict[str, Any]:
+    words = ["resume=true", "trainer.max_epochs=2", *overrides]
+    settings = begin_or_resume(compose(kind, *words), Path("begun"), words, False)
+    assert settings
+    return train(settings, Path("begun"))
+
+
+def evaluated(*overrides: str) -> dict[str, Any]:
+    return evaluate(composition.compose("evaluate", EvaluateSettings, ["run=finished", "out=null", *overrides]))
+
+
+def explained(*overrides: str) -> dict[str, Any]:
+    words = ["run=finished", "methods=[filters]", *overrides]
+    return explain(composition.compose("explain", ExplainSettings, words))
+
+
+def exported(*overrides: str) -> dict[str, Any]:
+    words = ["run=finished", "formats=[safetensors]", "rounds=1", "seconds=0.001", "batch_sizes=[1]", *overrides]
+    return export(composition.compose("export", ExportSettings, words))
+
+
+VERBS: dict[str, Callable[..., dict[str, Any]]] = {"evaluate": evaluated, "explain": explained, "export": exported}
+FIGURES = {
+    "evaluate": ("metrics", "per_class", "confusion_matrix", "images", "data_digest"),
+    "explain": ("images",),
+    "export": ("metadata", "data"),
+}
+
+
+def files() -> dict[str, bytes]:
+    return {str(path): path.read_bytes() for path in sorted(Path().rglob("*")) if path.is_file()}
+
+
+@pytest.mark.parametrize("verb", ["resume", *VERBS])
+@pytest.mark.parametrize("way", WAYS)
+@case(
+    "situations",
+    "images added, removed, replaced, renamed or moved, a class added or removed since the training, and then resume, "
+    "evaluate, explain or export: one line that says what changed, no file touched; with other times alone: the same "
+    "figures",
+)
+def test_changed_data(way: str, verb: str, kind: str, place: Path) -> None:
+    work = VERBS.get(verb, lambda *overrides: resume(kind, *overrides))
+    before = None if verb == "resume" else work()
+    change(kind, way)
+    there = files()
+    if way == "times":
+        after = work()
+        if before:
+            assert {key: after[key] for key in FIGURES[verb]} == {key: before[key] for key in FIGURES[verb]}
+        else:
+            same_run("begun")
+        return
+    with pytest.raises(DataError) as error:
+        work()
+    line = str(error.value)
+    assert line.startswith(f"data: {WHAT[kind][way]} since the run was trained; accepted is the set as it was")
+    assert "\n" not in line
+    gone = way == "class_removed" or (verb == "resume" and way in ("removed", "replaced"))
+    assert ("are not there" in line, "data.accept_changes=true" in line) == (gone, not gone)
+    assert {name: content for name, content in files().items() if name not in there or content != there[name]} == {}
+
+
+def same_run(name: str) -> None:
+    """Compare the epochs and weights of a continued run with those of the run that was never stopped."""
+    for file in ("last", "best"):
+        one, other = (
+            torch.load(Path(run, "checkpoints", f"{file}.ckpt"), weights_only=True)["state_dict"]
+            for run in (name, "finished")
+        )
+        assert one.keys() == other.keys()
+        assert all(torch.equal(one[key], other[key]) for key in one)
+    figures = []
+    for run in (name, "finished"):
+        with Path(run, "metrics.csv").open() as stream:
+            figures.append(
+                [{k: v for k, v in row.items() if "/" in k and k != "images/s"} for row in csv.DictReader(stream)]
+            )
+    assert figures[0] == figures[1]
+    metrics = [json.loads(Path(run, "results.json").read_text())["metrics"] for run in (name, "finished")]
+    assert metrics[0] == metrics[1]
+
+
+@pytest.mark.parametrize("way", WAYS)
+@case(
+    "situations",
+    "data.accept_changes=true after any of these changes: the run's own test images and its own figures to the last "
+    "digit, or refused where they are not all there",
+)
+def test_accepted_changes_give_the_runs_own_figures(way: str, kind: str, place: Path) -> None:
+    accept = "data.accept_changes=true"
+    before = evaluated()
+    assert before["metrics"]["accuracy"] < 1
+    change(kind, way)
+    if way == "class_removed":
+        with pytest.raises(
+            DataError, match=r"; accepted is the set as it was: \d of its 1[18] test images are not there$"
+        ):
+            evaluated(accept)
+    else:
+        after = evaluated(accept)
+        assert {key: after[key] for key in FIGURES["evaluate"]} == {key: before[key] for key in FIGURES["evaluate"]}
+        assert after["images_trained_on"] == 0
+    if way in ("class_removed", "removed", "replaced"):
+        with pytest.raises(DataError, match=r"; accepted is the set as it was: \d+ of its \d+ train images "):
+            resume(kind, accept)
+        assert not Path("begun/results.json").exists()
+    else:
+        resume(kind, accept)
+        same_run("begun")
+        assert not yaml.safe_load(Path("begun/config.yaml").read_text())["data"]["accept_changes"]
+
+
+@pytest.mark.parametrize("verb", ["explain", "export"])
+def test_accepted_changes_in_explain_and_export(verb: str, kind: str, place: Path) -> None:
+    before = VERBS[verb]()
+    change(kind, "added")
+    after = VERBS[verb]("data.accept_changes=true")
+    assert {key: after[key] for key in FIGURES[verb]} == {key: before[key] for key in FIGURES[verb]}

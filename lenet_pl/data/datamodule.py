@@ -64,7 +64,7 @@ class ImageDataModule(lightning.LightningDataModule):
         self.source = load_source(own.read_as_before(data) if own else data, image_size)
         self.identity: Identity | None = None
         if own and (parts := own.find(self.source)):
-            self.identity = own.identity
+            self.identity = own.recorded()
             self.source = replace(self.source, classes=own.classes)
             self.train_set, self.validation_set, self.test_set = (parts[name] for name in PARTS)
         else:

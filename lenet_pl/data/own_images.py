@@ -1,5 +1,6 @@
 """The images that a run had, looked for in its data as they are now: all as they were, refused, or found again."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from torch import Tensor
 from lenet_pl.checkpoint import load_checkpoint
 from lenet_pl.data.changes import count_missing, describe, describe_classes, list_recorded, list_source
 from lenet_pl.data.identity import (
+    FILE,
     PARTS,
     Identity,
     PartName,
@@ -25,6 +27,7 @@ from lenet_pl.data.sources import Source
 from lenet_pl.errors import DataError, printable
 from lenet_pl.settings import DataSettings, FolderDataSettings, TrainSettings
 
+WORDS: dict[PartName, str] = {"train": "training", "validation": "validation", "test": "test"}
 UNRECORDED = (
     "note: the run does not say which images it had, as an earlier version began it; whether its data have changed "
     "cannot be told"
@@ -87,9 +90,10 @@ class OwnImages:
         full = self.recorded()
         there = _all_contents(source)
         lacking = {name: count_missing(full.parts[name], there) for name in self.wanted}
+        changes = f"data: {printable(self._changes(full, source))} since the run was trained"
         if not self.accept or any(count != 0 for count in lacking.values()):
-            changes = printable(self._changes(full, source))
-            raise DataError(f"data: {changes} since the run was trained; {self._advice(lacking)}")
+            raise DataError(f"{changes}; {self._advice(lacking)}")
+        print(f"note: {changes}; the run's own {self._named(self.wanted)} images are all there and used")
         return {name: _choose(source, full.parts[name]) for name in PARTS}
 
     def refuse_others(self, found: Identity) -> None:
@@ -119,19 +123,23 @@ class OwnImages:
         if not self.wanted:
             return f"{words}{self.instead}"
         if unknown := [name for name, count in lacking.items() if count is None]:
-            return (
-                f"{words}; which were the run's {' and '.join(unknown)} images, its data.json would say{self.instead}"
-            )
+            named = self._named(unknown)
+            return f"{words}; which were the run's {named} images, its {FILE} would say{self.instead}"
         if some := [
-            f"{count:,} of its {self.identity.parts[name].images:,} {name} images"
+            f"{count:,} of {self.identity.parts[name].images:,} {WORDS[name]} images"
             for name, count in lacking.items()
             if count
         ]:
-            return f"{words}: {' and '.join(some)} are not there{self.instead}"
+            return f"{words}: of the run's own, {' and '.join(some)} are not there{self.instead}"
+        named = self._named(self.wanted)
         return (
-            f"{words}, or data.accept_changes=true to go on with the run's own {', '.join(self.wanted)} images, which "
-            f"are all there{self.instead}"
+            f"{words}, or data.accept_changes=true to go on with the run's own {named} images, which are all there"
+            f"{self.instead}"
         )
+
+    @staticmethod
+    def _named(parts: Sequence[PartName]) -> str:
+        return ", ".join(WORDS[part] for part in parts)
 
 
 def recorded_identity(checkpoint: dict[str, Any]) -> Identity | None:

@@ -20,16 +20,21 @@ from sklearn.datasets import load_digits
 
 from lenet_pl import composition
 from lenet_pl.artefacts import RunFolder
-from lenet_pl.errors import DataError
+from lenet_pl.compare import compare
+from lenet_pl.errors import DataError, SettingError
 from lenet_pl.evaluate import evaluate
 from lenet_pl.explain import explain
 from lenet_pl.export import export
 from lenet_pl.resume import begin_or_resume
+from lenet_pl.search import search
 from lenet_pl.settings import TrainSettings
+from lenet_pl.settings.compare import CompareSettings
 from lenet_pl.settings.evaluate import EvaluateSettings
 from lenet_pl.settings.explain import ExplainSettings
 from lenet_pl.settings.export import ExportSettings
+from lenet_pl.settings.search import SearchSettings
 from lenet_pl.train import train
+from lenet_pl.trained import load_run
 
 Change = Callable[[Path], None]
 CLASSES = ("0", "1", "7")
@@ -104,6 +109,7 @@ def place(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
     shutil.copytree(trained, tmp_path / "place")
     monkeypatch.chdir(tmp_path / "place")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr("lenet_pl.data.content.SETTLED", -1)  # whatever was digested is kept, the most that can mislead
     return tmp_path / "place"
 
 
@@ -315,7 +321,9 @@ def test_changed_data(way: str, verb: str, kind: str, place: Path) -> None:
     assert line.startswith(f"data: {WHAT[kind][way]} since the run was trained; accepted is the set as it was")
     assert "\n" not in line
     gone = way == "class_removed" or (verb == "resume" and way in ("removed", "replaced"))
-    assert ("are not there" in line, "data.accept_changes=true" in line) == (gone, not gone)
+    parts = "training, validation, test" if verb == "resume" else "test"
+    own = f", or data.accept_changes=true to go on with the run's own {parts} images, which are all there"
+    assert line.endswith(" are not there" if gone else own)
     assert {name: content for name, content in files().items() if name not in there or content != there[name]} == {}
 
 
@@ -351,21 +359,21 @@ def test_accepted_changes_give_the_runs_own_figures(way: str, kind: str, place: 
     assert before["metrics"]["accuracy"] < 1
     change(kind, way)
     if way == "class_removed":
-        with pytest.raises(
-            DataError, match=r"; accepted is the set as it was: \d of its 1[18] test images are not there$"
-        ):
+        with pytest.raises(DataError, match=r": of the run's own, \d of 1[18] test images are not there$"):
             evaluated(accept)
     else:
         after = evaluated(accept)
         assert {key: after[key] for key in FIGURES["evaluate"]} == {key: before[key] for key in FIGURES["evaluate"]}
         assert after["images_trained_on"] == 0
     if way in ("class_removed", "removed", "replaced"):
-        with pytest.raises(DataError, match=r"; accepted is the set as it was: \d+ of its \d+ train images "):
+        with pytest.raises(DataError, match=r": of the run's own, \d+ of \d+ training images .*are not there$"):
             resume(kind, accept)
         assert not Path("begun/results.json").exists()
     else:
+        record = Path("begun/data.json").read_bytes()
         resume(kind, accept)
         same_run("begun")
+        assert Path("begun/data.json").read_bytes() == record
         assert not yaml.safe_load(Path("begun/config.yaml").read_text())["data"]["accept_changes"]
 
 
@@ -375,3 +383,302 @@ def test_accepted_changes_in_explain_and_export(verb: str, kind: str, place: Pat
     change(kind, "added")
     after = VERBS[verb]("data.accept_changes=true")
     assert {key: after[key] for key in FIGURES[verb]} == {key: before[key] for key in FIGURES[verb]}
+
+
+def moved(kind: str, place: Path) -> Path:
+    """Copy the best checkpoint to where nothing else is."""
+    alone = place / "elsewhere" / "kept.ckpt"
+    alone.parent.mkdir()
+    shutil.copy(place / "finished/checkpoints/best.ckpt", alone)
+    return alone
+
+
+def asked_alone(*overrides: str) -> dict[str, Any]:
+    words = ["ckpt=elsewhere/kept.ckpt", *overrides]
+    return evaluate(composition.compose("evaluate", EvaluateSettings, words))
+
+
+@pytest.mark.parametrize(
+    ("way", "folder", "arrays"),
+    [
+        ("added", "27 images in place of 24 in 0; 25 images in place of 24 in 1", None),
+        ("removed", "23 images in place of 24 in 0", None),
+        ("replaced", "other images in 0", None),
+        ("renamed", "the order of the images changed", "class 7 renamed to seven"),
+        ("class_added", "class 5 added with 1 image", "class 8 added with 2 images"),
+        ("class_removed", "class 7 removed with 24 images", None),
+        ("order", "the order of the images changed", None),
+    ],
+)
+@case(
+    "situations",
+    "a checkpoint that was moved away from its run, and changed data: one line that says which classes changed; with "
+    "data.accept_changes=true the run's own test images",
+)
+def test_a_checkpoint_alone(way: str, folder: str, arrays: str | None, kind: str, place: Path) -> None:
+    moved(kind, place)
+    before = asked_alone()
+    change(kind, way)
+    words = folder if kind == "folder" else arrays or folder
+    with pytest.raises(DataError, match=rf"^data: {words} since the run was trained; accepted is the set as it was"):
+        asked_alone()
+    if way != "class_removed":
+        assert asked_alone("data.accept_changes=true")["metrics"] == before["metrics"]
+
+
+def test_a_checkpoint_alone_does_not_say_which_images_were_for_validation(kind: str, place: Path) -> None:
+    moved(kind, place)
+    change(kind, "added")
+    with pytest.raises(DataError, match=r"; which were the run's validation images, its data\.json would say$"):
+        asked_alone("data.accept_changes=true", "part=validation")
+
+
+@pytest.mark.parametrize("damage", ["", "{", "[[[", '{"version": 1}', "another run's", "gone"])
+def test_a_data_json_that_is_not_the_runs_is_passed_over(damage: str, kind: str, place: Path) -> None:
+    record = Path("finished/data.json")
+    sound, before = record.read_text(), evaluated()["metrics"]
+
+    def spoil() -> None:
+        if damage == "gone":
+            record.unlink()
+        elif damage == "another run's":
+            content = json.loads(sound)
+            content["parts"]["train"] = content["parts"]["validation"]
+            record.write_text(json.dumps(content))
+        else:
+            record.write_text(damage)
+
+    spoil()
+    assert evaluated()["metrics"] == before
+    record.write_text(sound)
+    change(kind, "removed")
+    spoil()
+    with pytest.raises(DataError, match=r"^data: 23 images in place of 24 in 0 since"):
+        evaluated()
+    assert evaluated("data.accept_changes=true")["metrics"] == before
+
+
+def forget(run: str) -> None:
+    """Make the run one of an earlier version."""
+    for file in Path(run, "checkpoints").iterdir():
+        content = torch.load(file, weights_only=True)
+        del content["hyper_parameters"]["data"]
+        content["hyper_parameters"]["settings"]["data"].pop("accept_changes")
+        torch.save(content, file)
+    config = yaml.safe_load(Path(run, "config.yaml").read_text())
+    config["data"].pop("accept_changes")
+    Path(run, "config.yaml").write_text(yaml.safe_dump(config))
+    Path(run, "data.json").unlink()
+
+
+NOT_KNOWN = "note: the run does not say which images it had, as an earlier version began it; whether its data have "
+
+
+@case("situations", "a run of an earlier version, which has no record of its data: used and resumed, with one note")
+def test_a_run_of_an_earlier_version(kind: str, place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = evaluated()
+    for run in ("finished", "begun"):
+        forget(run)
+    capsys.readouterr()
+    after = evaluated()
+    assert capsys.readouterr().out.count(NOT_KNOWN) == 1
+    assert after["metrics"] == before["metrics"]
+    assert (after["data_digest"], after["images_trained_on"]) == (None, None)
+    resume(kind)
+    assert capsys.readouterr().out.count(NOT_KNOWN) == 1
+    assert not Path("begun/data.json").exists()  # nobody knows whether these are the images that it was begun with
+    same_run("begun")
+    exported()
+    explained()
+
+
+@case(
+    "situations",
+    "evaluate data=folder data.path=<the same> after images were added: a set of its own, and a note and a figure say "
+    "how many of its images the network was trained on",
+)
+def test_the_own_data_by_name(kind: str, place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    same = evaluated(*DATA[kind])
+    assert same["metrics"] == evaluated()["metrics"]
+    assert same["images_trained_on"] == 0
+    assert "note:" not in capsys.readouterr().out
+    run = load_run(Path("finished/checkpoints/best.ckpt"))
+    trained_on = {image.tobytes() for image in run.data().train_set.images.numpy()}
+    for number in range(20):  # another test part is drawn
+        if kind == "folder":
+            another(number).save(f"set/0/a{number}.png")
+    if kind == "arrays":  # training images are tested on
+        images, labels = (np.load(f"set/train_{what}.npy") for what in ("images", "labels"))
+        edit("test", lambda x, y: (np.concatenate([x, images[:9]]), np.concatenate([y, labels[:9]])))
+    other = composition.compose("evaluate", EvaluateSettings, ["run=finished", *DATA[kind]]).other_data
+    tested = run.data(other).test_set.images.numpy()
+    expected = sum(image.tobytes() in trained_on for image in tested)
+    found = evaluated(*DATA[kind])
+    assert (found["images"], found["images_trained_on"]) == (len(tested), expected)
+    assert expected > 0
+    said = f"note: the network was trained on {expected} of these {len(tested)} images"
+    assert said in capsys.readouterr().out
+
+
+def test_an_ensemble_of_runs_before_and_after_a_change(kind: str, place: Path) -> None:
+    before = load_run(Path("finished/checkpoints/best.ckpt"))
+    trained_on = {image.tobytes() for image in before.data().train_set.images.numpy()}
+    change(kind, "added")
+    Path("after").mkdir()
+    train(compose(kind, "trainer.max_epochs=1"), Path("after"))
+    tested = load_run(Path("after/checkpoints/best.ckpt")).data().test_set.images.numpy()
+    expected = sum(image.tobytes() in trained_on for image in tested)
+    assert evaluated("run=[after,finished]")["images_trained_on"] == expected
+    with pytest.raises(DataError, match=r"^data: 4 images added in 0, 1 since the run was trained"):
+        evaluated("run=[finished,after]")
+
+
+def test_accepting_changes_is_refused_where_nothing_can_have_changed(kind: str, place: Path) -> None:
+    words = ["data.accept_changes=true"]
+    Path("new").mkdir()
+    with pytest.raises(SettingError, match=r"^data\.accept_changes: got true, and a new run takes the data as"):
+        begin_or_resume(compose(kind, *words), Path("new"), words, False)
+    with pytest.raises(SettingError, match=r"^data: got accept_changes=true, which is for the run's own data, beside"):
+        evaluated("data=usps", *words)
+    with pytest.raises(SettingError, match=r"^data\.accept_changes: got true; accepted is false, all trials of"):
+        search(composition.compose("search", SearchSettings, ["run=study", *DATA[kind], *QUICK, *words]), Path("new"))
+
+
+def relabelled() -> None:
+    row = first_trained_row()
+    edit("train", lambda x, y: (x, np.where(np.arange(len(y)) == row, 1, y)))
+
+
+def swapped_names() -> None:
+    Path("set/classes.txt").write_text("1\n0\n7")
+
+
+def twice() -> None:
+    row = first_trained_row()
+    edit("train", lambda x, y: (np.concatenate([x, x[row : row + 1]]), np.concatenate([y, y[row : row + 1]])))
+
+
+def across_files() -> None:
+    """Move ten images from one file to the other, some of them tested on."""
+    images, labels = (np.load(f"set/test_{what}.npy") for what in ("images", "labels"))
+    edit("train", lambda x, y: (np.concatenate([images[:10], x]), np.concatenate([labels[:10], y])))
+    edit("test", lambda x, y: (x[10:], y[10:]))
+
+
+def nothing_in_another_form() -> None:
+    edit("train", lambda x, y: (x, y.astype(np.uint8)))  # labels of another type are the same labels
+
+
+def class_renamed() -> None:
+    Path("set/7").rename("set/seven")
+
+
+def class_renamed_to_the_front() -> None:
+    Path("set/7").rename("set/00")
+
+
+def moved_between_classes() -> None:
+    file = files_of("train")[0]
+    file.rename(Path("set/7") / file.name)
+
+
+def a_colour_image() -> None:
+    Image.new("RGB", (8, 8), (200, 30, 30)).save("set/0/red.png")
+
+
+def a_name_in_no_encoding() -> None:
+    files_of("train")[0].rename(os.fsdecode(b"set/0/\xe9.png"))
+
+
+def two_at_once() -> None:
+    Folder.replaced()
+    Folder.class_added()
+
+
+def copied() -> None:
+    shutil.copy(files_of("test")[0], "set/0/000000.png")
+
+
+SIBLINGS: dict[str, dict[Callable[[], None], str]] = {
+    "arrays": {
+        relabelled: "1 image moved from 0 to 1",
+        swapped_names: "24 images moved from {} to {}; 24 images moved from {} to {}",
+        twice: "1 image added in 0",
+        across_files: "72 images of 0, 1, 7 in another row",
+        nothing_in_another_form: "",
+    },
+    "folder": {
+        class_renamed: "class 7 renamed to seven",
+        class_renamed_to_the_front: "class 7 renamed to 00",
+        moved_between_classes: "1 image moved from 0 to 7",
+        a_colour_image: "1 image added in 0",
+        a_name_in_no_encoding: "1 image renamed in 0",
+        two_at_once: "class 5 added with 1 image; 1 image replaced in 0",
+        copied: "1 image added in 0",
+    },
+}
+
+
+@pytest.mark.parametrize("number", range(7))
+def test_further_changes(number: int, kind: str, place: Path) -> None:
+    if number >= len(SIBLINGS[kind]):
+        pytest.skip("there are fewer for arrays")
+    work, words = list(SIBLINGS[kind].items())[number]
+    before = evaluated()
+    work()
+    if words:
+        pattern = words.replace("{}", "[01]")
+        with pytest.raises(DataError, match=rf"^data: {pattern} since the run was trained; accepted"):
+            evaluated()
+    else:
+        assert evaluated()["metrics"] == before["metrics"]
+    after = evaluated("data.accept_changes=true")
+    assert {key: after[key] for key in FIGURES["evaluate"]} == {key: before[key] for key in FIGURES["evaluate"]}
+    if work is not two_at_once:
+        resume(kind, "data.accept_changes=true")
+        same_run("begun")
+
+
+@case("situations", "seeds=[0,1] whose data changed before it was resumed: refused; accepted: the run's own images")
+def test_many_seeds(kind: str, place: Path) -> None:
+    words = ["trainer.max_epochs=2", "seeds=[0,1]", "vectorise=false"]
+    Path("many").mkdir()
+    train(compose(kind, *words), Path("many"))
+    record = Path("many/data.json").read_bytes()
+    assert [Path(f"many/seed_{seed}/data.json").read_bytes() for seed in (0, 1)] == [record] * 2
+    ended = [json.loads(Path(f"many/seed_{seed}/results.json").read_text())["metrics"] for seed in (0, 1)]
+    for name in ("results.json", "seed_1/results.json"):
+        Path("many", name).unlink()
+    change(kind, "added")
+    there = files()
+
+    def again(*overrides: str) -> None:
+        given = ["resume=true", *words, *overrides]
+        settings = begin_or_resume(compose(kind, *given), Path("many"), given, False)
+        assert settings
+        train(settings, Path("many"))
+
+    with pytest.raises(DataError, match=r"^data: 4 images added in 0, 1 since the run was trained; accepted is"):
+        again()
+    assert files() == there
+    again("data.accept_changes=true")
+    assert [json.loads(Path(f"many/seed_{seed}/results.json").read_text())["metrics"] for seed in (0, 1)] == ended
+    assert Path("many/data.json").read_bytes() == record
+
+
+@case("situations", "compare over runs on one folder before and after images were added: two sets, no mean over both")
+def test_compared(kind: str, place: Path) -> None:
+    for number in (0, 1):
+        if number:
+            change(kind, "added")
+        for seed in (0, 1):
+            folder = Path(f"runs/{number}{seed}")
+            folder.mkdir(parents=True)
+            train(compose(kind, "trainer.max_epochs=1", f"seed={seed}"), folder)
+    Path("compared").mkdir()
+    compare(composition.compose("compare", CompareSettings, ["runs=runs", "out=compared"]), Path("compared"))
+    found = json.loads(Path("compared/compare.json").read_text())
+    digests = [json.loads(Path(f"runs/{number}0/data.json").read_text())["digest"] for number in (0, 1)]
+    assert {group["data"]: group["n"] for group in found["groups"]} == {f"{kind} {one[:8]}": 2 for one in digests}
+    told = [note for note in found["notes"] if note.startswith(f"{kind}: 2 different sets of images have this name")]
+    assert len(told) == 1

@@ -46,7 +46,8 @@ def search(settings: SearchSettings, folder: Path) -> dict[str, Any]:
     check_device(settings.trainer)
     home = Path(settings.run)
     begun = read_identity(home)
-    own = begun and OwnImages(begun, home, wanted=(), instead=", or another run= and search.study=")
+    way_out = ", or another run= and search.study="
+    own = OwnImages(begun, home, wanted=(), instead=way_out) if begun else None
     images = build_datamodule(settings, own).identity  # absent data would otherwise fail every trial
     with Interruptible():
         session = Session(settings, space, train, images.digest if images else None)

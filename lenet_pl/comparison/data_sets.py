@@ -30,11 +30,11 @@ def tell_apart(runs: Sequence[Run]) -> tuple[list[Run], list[str]]:
     several = {name for name, some in digests.items() if len(some) > 1}
     notes = [
         f"{name}: {len(digests[name])} different sets of images have this name and are told apart: "
-        + ", ".join(f"{_name(name, digest)} ({count} runs)" for digest, count in sorted(digests[name].items()))
+        + ", ".join(f"{_name(name, digest)} ({_runs(count)})" for digest, count in sorted(digests[name].items()))
         for name in sorted(several)
     ]
     notes += [
-        f"{name}: {count} runs of an earlier version do not say which images they had, so that these cannot be compared"
+        f"{name}: {_runs(count)} of an earlier version did not record the images, which cannot be compared"
         for name, count in sorted((+silent).items())
         if sum(run.results["data"] == name for run in runs) > 1
     ]
@@ -48,3 +48,7 @@ def _renamed(run: Run) -> Run:
 
 def _name(name: str, digest: str) -> str:
     return f"{name} {digest[:SHOWN]}"
+
+
+def _runs(count: int) -> str:
+    return f"{count} run{'s' * (count != 1)}"

@@ -24,7 +24,7 @@ SETTLED = 2 * 10**9  # ns after which a file that is changed again gets other ti
 def digest_file(file: Path) -> int:
     """Digest a whole file."""
     with file.open("rb") as stream:
-        digest = hashlib.file_digest(stream, lambda: hashlib.blake2b(digest_size=8))  # type: ignore[arg-type]
+        digest = hashlib.file_digest(stream, lambda: hashlib.blake2b(digest_size=8))
     return int.from_bytes(digest.digest(), "little", signed=True)
 
 

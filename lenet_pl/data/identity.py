@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from torch import Tensor
 
 from lenet_pl.atomic import write_text
@@ -66,7 +66,8 @@ class PartRecord(_Record):
             contents, labels = _unpacked(self.contents, "<i8"), _unpacked(self.labels, "<u2")
         except ValueError:
             return None
-        return (contents, labels) if digest_part(contents, labels) == self.digest else None
+        sound = len(contents) == len(labels) == self.images and digest_part(contents, labels) == self.digest
+        return (contents, labels) if sound else None
 
 
 class Identity(_Record):
@@ -92,6 +93,16 @@ class Identity(_Record):
         if set(parts) != set(PARTS):
             raise ValueError(f"got {', '.join(parts)}; accepted is {', '.join(PARTS)}")
         return parts
+
+    @model_validator(mode="after")
+    def _labels_are_of_classes(self) -> "Identity":
+        for name, part in self.parts.items():
+            rows = part.rows()
+            if rows and len(rows[1]) and int(rows[1].max()) >= len(self.classes):
+                raise ValueError(
+                    f"got a label of {int(rows[1].max())} in {name}; accepted are {len(self.classes)} classes"
+                )
+        return self
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -126,7 +137,7 @@ def identify(train: ImageSet, validation: ImageSet, test: ImageSet, classes: tup
             digest=digest_part(contents_of(part), part.labels),
             contents=_packed(contents_of(part), "<i8"),
             labels=_packed(part.labels, "<u2"),
-            names=[encodable(name) if isinstance(name, str) else name for name in part.names],
+            names=_encodable_names(part.names),
         )
         for name, part in zip(PARTS, (train, validation, test), strict=True)
     }
@@ -197,6 +208,10 @@ def read_identity(folder: Path) -> Identity | None:
 def encodable(name: str) -> str:
     """Write a name so that UTF-8 has it; a file's may hold bytes that are in no encoding."""
     return name.encode("utf-8", "backslashreplace").decode()
+
+
+def _encodable_names(names: list[str] | list[int]) -> Any:
+    return [encodable(name) if isinstance(name, str) else name for name in names]
 
 
 def _packed(values: Tensor, kind: str) -> str:

@@ -83,6 +83,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(RunFolder, "_figures", lambda self, scores: {})
     monkeypatch.setattr("lenet_pl.evaluation.write_evaluation", lambda *_: None)
     monkeypatch.setattr("lenet_pl.explain._write", lambda *_, **__: None)
+    monkeypatch.setattr("lenet_pl.study.session.draw_study", lambda *_: [])
 
 
 @pytest.fixture(scope="module", params=["folder", "arrays"])
@@ -682,3 +683,44 @@ def test_compared(kind: str, place: Path) -> None:
     assert {group["data"]: group["n"] for group in found["groups"]} == {f"{kind} {one[:8]}": 2 for one in digests}
     told = [note for note in found["notes"] if note.startswith(f"{kind}: 2 different sets of images have this name")]
     assert len(told) == 1
+
+
+def searched(kind: str, trials: int) -> None:
+    words = [*DATA[kind], *QUICK, "trainer.max_epochs=1", "loader.batch_size=8", f"search.trials={trials}"]
+    words += ["~search.space.loader", "search.study=one"]
+    Path("worker").mkdir(exist_ok=True)
+    search(composition.compose("search", SearchSettings, ["run=study", *words]), Path("worker"))
+
+
+@case("situations", "a study that is continued on changed data: refused by what changed, no trial begun")
+def test_searched(kind: str, place: Path) -> None:
+    searched(kind, 1)
+    assert Path("study/data.json").read_bytes() == Path("study/trials/0/data.json").read_bytes()
+    change(kind, "times")
+    searched(kind, 2)
+    change(kind, "added")
+    way_out = "accepted is the set as it was, or another run= and search.study="
+    with pytest.raises(DataError) as error:
+        searched(kind, 3)
+    assert str(error.value) == f"data: 4 images added in 0, 1 since the run was trained; {way_out}"
+    Path("study/data.json").unlink()  # as for a worker elsewhere, who shares the database alone
+    with pytest.raises(SettingError) as other:
+        searched(kind, 3)
+    assert str(other.value) == f"data: the images are others than when search.study=one was begun; {way_out}"
+    assert sorted(path.name for path in Path("study/trials").iterdir()) == ["0", "1"]
+
+
+def test_data_that_change_while_a_search_is_under_way(
+    kind: str, place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def later(settings: TrainSettings, folder: Path, callbacks: Any) -> dict[str, Any]:
+        if folder.name == "1":
+            change(kind, "replaced")
+        return train(settings, folder, callbacks)
+
+    monkeypatch.setattr("lenet_pl.train.train", later)
+    searched(kind, 2)
+    with Path("study/trials.csv").open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert [row["state"] for row in rows] == ["complete", "failed"]
+    assert "the images have changed since the search was begun" in rows[1]["reason"]

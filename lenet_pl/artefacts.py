@@ -17,11 +17,12 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from rich.table import Table
 
 from lenet_pl.atomic import sweep_parts, write_text
-from lenet_pl.build import AS_BEGUN
+from lenet_pl.build import as_begun
 from lenet_pl.callbacks import EpochRecorder, ResumableStopping
 from lenet_pl.checkpoint import load_checkpoint
 from lenet_pl.console import Console
 from lenet_pl.data.datamodule import ImageDataModule
+from lenet_pl.data.identity import write_identity
 from lenet_pl.environment import describe_environment
 from lenet_pl.errors import from_here, printable
 from lenet_pl.explanation.layers import draw_layers
@@ -42,8 +43,8 @@ SAMPLES = 32  # images in a picture of samples or mistakes
 class RunFolder:
     """Fill the folder of one run.
 
-    `config.yaml` at the start; `checkpoints/`, `metrics.csv` and the loggers' files while it trains; `results.json`,
-    pictures and `report.html` at the end.
+    `config.yaml` and `data.json` at the start; `checkpoints/`, `metrics.csv` and the loggers' files while it trains;
+    `results.json`, pictures and `report.html` at the end.
 
     Args:
         path: of the folder.
@@ -73,8 +74,9 @@ class RunFolder:
             sweep_parts(self.path)  # of a process that was killed here
             if self.settings.train:  # an epoch would be lost if it could not be made
                 (self.path / "checkpoints").mkdir(exist_ok=True)
-            text = yaml.safe_dump(self.settings.model_dump() | AS_BEGUN, sort_keys=False, allow_unicode=True)
+            text = yaml.safe_dump(as_begun(self.settings), sort_keys=False, allow_unicode=True)
             write_text(self.path / "config.yaml", text)
+            write_identity(self.path, self.data.identity)
 
     def withdraw(self) -> None:
         """Remove what `begin` has written, where nothing came of it; of a run that is continued nothing."""
@@ -114,7 +116,7 @@ class RunFolder:
             self._log_figure(name, figure)
         self._log_graph_and_hyperparameters(results)
         results["total_seconds"] = round(time.perf_counter() - self._start, 2)
-        write_report(self.path, results, self.settings.model_dump() | AS_BEGUN)
+        write_report(self.path, results, as_begun(self.settings))
         # Last, as it says that the run is finished
         write_text(self.path / "results.json", as_json(results, allow_nan=False))
         if show:
@@ -140,6 +142,7 @@ class RunFolder:
             "task": "train",
             "model": self.settings.model.name,
             "data": self.data.source.name,
+            "data_digest": self.data.identity.digest if self.data.identity else None,
             "seed": self.settings.seed,
             "parameters": sum(p.numel() for p in self.task.model.parameters() if p.requires_grad),
             "images": {

@@ -1,9 +1,12 @@
 """The data module and the task of a run, from its settings: the place where data, model and task meet."""
 
+from typing import Any
+
 import torch
 from torch import nn
 
 from lenet_pl.data.datamodule import ImageDataModule
+from lenet_pl.data.own_images import OwnImages
 from lenet_pl.errors import SettingError
 from lenet_pl.interruption import Interruptible
 from lenet_pl.losses import Loss
@@ -15,11 +18,20 @@ from lenet_pl.task import ImageClassifier
 
 Network = ConvNet | LeNet1 | LeNet1998
 ARCHITECTURES: dict[str, type[Network]] = {"convnet": ConvNet, "lenet1": LeNet1, "lenet5_1998": LeNet1998}
-AS_BEGUN = {"resume": False}  # what a run records of itself does not depend on whether it was continued
 
 
-def build_datamodule(settings: TrainSettings) -> ImageDataModule:
-    """Load the data at the size that the model wants."""
+def as_begun(settings: TrainSettings) -> dict[str, Any]:
+    """Write settings as a run records them, plain values: it does not matter to them whether it was continued, or how.
+
+    The order of the keys is that of the settings.
+    """
+    plain = settings.model_dump()
+    kept = {"accept_changes": False} if "accept_changes" in plain["data"] else {}
+    return plain | {"resume": False, "data": plain["data"] | kept}
+
+
+def build_datamodule(settings: TrainSettings, own: OwnImages | None = None) -> ImageDataModule:
+    """Load the data at the size that the model wants, or the images in them that a run had."""
     return ImageDataModule(
         settings.data,
         settings.loader,
@@ -28,6 +40,7 @@ def build_datamodule(settings: TrainSettings) -> ImageDataModule:
         seed=settings.seed,
         limit_train_batches=settings.trainer.limit_train_batches,
         input_range=settings.input_range,
+        own=own,
     )
 
 
@@ -37,10 +50,10 @@ def build_model(settings: AnyModelSettings, channels: int, classes: int) -> Netw
 
 
 def build_parts(
-    settings: TrainSettings, interruptible: Interruptible | None = None
+    settings: TrainSettings, interruptible: Interruptible | None = None, own: OwnImages | None = None
 ) -> tuple[ImageDataModule, ImageClassifier]:
     """Build the data module and the task for it; see there for what can go wrong."""
-    data = build_datamodule(settings)
+    data = build_datamodule(settings, own)
     return data, build_task(settings, data, interruptible)
 
 
@@ -77,13 +90,14 @@ def build_task(
         seed=settings.seed,
         interruptible=interruptible,
         description={
-            "settings": settings.model_dump() | AS_BEGUN,
+            "settings": as_begun(settings),
             "classes": list(data.classes),
             "channels": data.channels,
             "mean": list(data.to_input.mean),
             "std": list(data.to_input.std),
             "background": data.source.background,
             "side": data.source.train.array.shape[-1],
+            **({"data": data.identity.compact()} if data.identity else {}),
         },
     )
 

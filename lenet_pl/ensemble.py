@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from lenet_pl.data.image_set import ImageSet
 from lenet_pl.errors import SettingError
 from lenet_pl.settings.evaluate import ViewSettings
 from lenet_pl.trained import TrainedRun
@@ -52,6 +53,26 @@ def ask(runs: Sequence[TrainedRun], images: Tensor, views: ViewSettings) -> Tens
     if len(answers) == 1:
         return answers[0]
     return torch.stack([functional.log_softmax(one, 1) for one in answers]).logsumexp(0) - math.log(len(answers))
+
+
+def count_trained_on(runs: Sequence[TrainedRun], images: ImageSet) -> int | None:
+    """Count the images that one of the networks was trained on, and print a note if there are any.
+
+    Args:
+        runs: the networks.
+        images: that they are judged on.
+
+    Returns:
+        None where no run has recorded what it was trained on, or the images are published ones.
+    """
+    known = [mask for run in runs if (mask := run.trained_on(images)) is not None]
+    if not known:
+        return None
+    count = int(torch.stack(known).any(0).sum())
+    if count:
+        whom = "the network" if len(runs) == 1 else "one of the networks"
+        print(f"note: {whom} was trained on {count:,} of these {len(images):,} images; figures for new ones are lower")
+    return count
 
 
 def identity_of_all(runs: Sequence[TrainedRun]) -> dict[str, Any]:

@@ -24,7 +24,7 @@ def evaluate(settings: EvaluateSettings, _: Path | None = None) -> dict[str, Any
     # torch and Lightning take seconds to import; mistakes in the settings are answered before
     import torch
 
-    from lenet_pl.ensemble import ask, identity_of_all, refuse_strangers
+    from lenet_pl.ensemble import ask, count_trained_on, identity_of_all, refuse_strangers
     from lenet_pl.environment import describe_environment
     from lenet_pl.errors import DataError
     from lenet_pl.evaluation import score, write_evaluation
@@ -34,7 +34,7 @@ def evaluate(settings: EvaluateSettings, _: Path | None = None) -> dict[str, Any
     runs = open_runs(settings)
     refuse_strangers(runs, settings.part)
     run = runs[0]
-    data = run.data(settings.data)
+    data = run.data(settings.other_data, part=settings.part, accept_changes=settings.accept_changes)
     images = data.test_set if settings.part == "test" else data.validation_set
     logits = ask(runs, images.images, settings.views)
     if wrong := int((~logits.isfinite()).any(1).sum()):
@@ -47,8 +47,10 @@ def evaluate(settings: EvaluateSettings, _: Path | None = None) -> dict[str, Any
         **(run.identity() if len(runs) == 1 else identity_of_all(runs)),
         "views": settings.views.model_dump(),
         "data": data.source.name,
+        "data_digest": data.identity.digest if data.identity else None,
         "part": settings.part,
         "images": len(images),
+        "images_trained_on": count_trained_on(runs, images),
         **score(scores),
         **describe_environment(torch.device("cpu")),
     }

@@ -45,7 +45,7 @@ def export(settings: ExportSettings, _: Path | None = None) -> dict[str, Any]:
     if settings.threads:
         torch.set_num_threads(settings.threads)
     run = open_run(settings)
-    test = run.data().test_set
+    test = run.data(accept_changes=settings.data.accept_changes).test_set
     images = test[slice(0, settings.images)].images
     expected = run.logits(images)
     if not expected.isfinite().all():

@@ -9,12 +9,18 @@ from lenet_pl.errors import DataError, SettingError, from_here
 from lenet_pl.ownership import refuse_used_folder
 from lenet_pl.processes import Process, this_process
 from lenet_pl.settings import TrainSettings, validate
-from lenet_pl.settings.recorded import NOT_OWN, read_settings
+from lenet_pl.settings.recorded import NOT_OWN, completed, read_settings
 from lenet_pl.slurm import restarted
 
 ABSENT = object()
 NOT_OF_THE_RUN = {"run", "resume", "traceback", "vectorise"}  # the command's own
-NO_MATTER = {"data_root", "data.root", "callbacks.progress_bar", "callbacks.model_summary"}  # change no figure
+NO_MATTER = {
+    "data_root",
+    "data.root",
+    "data.accept_changes",
+    "callbacks.progress_bar",
+    "callbacks.model_summary",
+}  # change no figure
 OF_ONE_LENGTH = ("cosine", "onecycle")  # schedulers made for a number of epochs
 
 
@@ -42,7 +48,13 @@ def begin_or_resume(
     refuse_seed_beside_seeds(settings, overrides)
     if restarted(folder) and not settings.resume:  # by a cluster; what is in the folder is this job's own
         settings = settings.model_copy(update={"resume": "auto"})
+    accept = getattr(settings.data, "accept_changes", None)  # None: the set cannot change
     if not settings.resume:
+        if accept:
+            raise SettingError(
+                "data.accept_changes: got true, and a new run takes the data as they are; accepted is false, or "
+                "resume=true to go on with a run"
+            )
         refuse_used_folder(folder, process)
         return settings
     begun, last = (folder / "config.yaml").exists(), folder / "checkpoints" / "last.ckpt"
@@ -62,6 +74,8 @@ def begin_or_resume(
             f"resume: {folder} has no checkpoints/last.ckpt, its first epoch did not end; accepted is resume=auto to "
             "begin it again"
         )
+    if accept is not None:
+        recorded = recorded.model_copy(update={"data": recorded.data.model_copy(update={"accept_changes": accept})})
     same = {name: getattr(settings, name) for name in (*NOT_OF_THE_RUN, "data_root")}
     trainer = recorded.trainer.model_copy(update={"max_epochs": settings.trainer.max_epochs})
     longer = any(override.startswith("trainer.max_epochs=") for override in overrides)
@@ -92,8 +106,7 @@ def recorded_settings(folder: Path, settings: TrainSettings) -> TrainSettings:
     """
     own = {name: getattr(settings, name) for name in NOT_OF_THE_RUN}
     try:
-        # Runs of before `seeds` had one
-        return validate(TrainSettings, {"seeds": None} | read_settings(folder) | own)
+        return validate(TrainSettings, completed(read_settings(folder)) | own)
     except (DataError, SettingError) as error:
         known = "" if str(error) == NOT_OWN else " of this version"
         raise DataError(f"resume: {folder}: {error}; accepted is a run of lenet_pl.train{known}") from None

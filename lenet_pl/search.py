@@ -37,14 +37,22 @@ def search(settings: SearchSettings, folder: Path) -> dict[str, Any]:
         raise SettingError(f"search: needs the package {error.name}; pip install 'lenet_pl[search]'") from None
 
     from lenet_pl.build import build_datamodule
+    from lenet_pl.data.identity import read_identity, write_identity
+    from lenet_pl.data.own_images import OwnImages
     from lenet_pl.interruption import Interruptible
     from lenet_pl.train import train
     from lenet_pl.trainer import check_device
 
     check_device(settings.trainer)
-    build_datamodule(settings)  # absent data would otherwise fail every trial
+    home = Path(settings.run)
+    begun = read_identity(home)
+    way_out = ", or another run= and search.study="
+    own = OwnImages(begun, home, wanted=(), instead=way_out) if begun else None
+    images = build_datamodule(settings, own).identity  # absent data would otherwise fail every trial
     with Interruptible():
-        session = Session(settings, space, train)
+        session = Session(settings, space, train, images.digest if images else None)
+        if begun is None:
+            write_identity(home, images)
         session.begin(folder)
         session.work()
         return session.finish()
@@ -62,6 +70,8 @@ def build_space(settings: SearchSettings) -> Space:
         raise SettingError("test: got true; accepted is false, the test part is not for choosing: search.seeds_of_best")
     if not settings.train:
         raise SettingError("train: got false; accepted is true")
+    if getattr(settings.data, "accept_changes", False):
+        raise SettingError("data.accept_changes: got true; accepted is false, all trials of a study have its images")
     if settings.seeds is not None:
         raise SettingError(f"seeds: got {settings.seeds}; accepted is null, and search.seeds_of_best for the best")
     if settings.trainer.devices > 1:

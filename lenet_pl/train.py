@@ -58,7 +58,7 @@ def train_one(
     folder: Path,
     interruptible: Any,
     callbacks: Sequence[Any] = (),
-    parts: Callable[[TrainSettings, Any], tuple[Any, Any]] | None = None,
+    parts: Callable[[TrainSettings, Any, Any], tuple[Any, Any]] | None = None,
 ) -> dict[str, Any]:
     """Train with one seed; as `train`, for those who listen for signals themselves.
 
@@ -67,7 +67,8 @@ def train_one(
         folder: the run folder.
         interruptible: listens for signals.
         callbacks: Lightning's, what else watches the training.
-        parts: builds data module and task; None: as the settings say, and the closing table is printed.
+        parts: builds data module and task, for a run that is continued from the images that it had; None: as the
+            settings say, and the closing table is printed.
 
     Returns:
         What results.json holds.
@@ -78,10 +79,11 @@ def train_one(
 
     from lenet_pl.artefacts import RunFolder
     from lenet_pl.build import build_parts
+    from lenet_pl.data.own_images import images_of_run
     from lenet_pl.trainer import MeetingError, build_trainer, meeting_others
 
     lightning.seed_everything(settings.seed, verbose=False)
-    datamodule, task = (parts or build_parts)(settings, interruptible)
+    datamodule, task = (parts or build_parts)(settings, interruptible, images_of_run(settings, folder))
     threads = settings.trainer.threads or choose_threads(task.model, datamodule.example(), settings.loader.batch_size)
     torch.set_num_threads(threads)
     if parts is None and (busy := load.describe(threads)):

@@ -12,9 +12,13 @@ from torch import Tensor
 from lenet_pl.build import Network, build_model
 from lenet_pl.checkpoint import load_checkpoint
 from lenet_pl.data.datamodule import ImageDataModule
+from lenet_pl.data.identity import Identity, PartName
+from lenet_pl.data.image_set import ImageSet
+from lenet_pl.data.own_images import OwnImages, recorded_identity
 from lenet_pl.data.transform import ModelInput
 from lenet_pl.errors import DataError, SettingError
 from lenet_pl.settings import AugmentSettings, DataSettings, FolderDataSettings, validate
+from lenet_pl.settings.recorded import completed
 from lenet_pl.settings.trained import RecordedSettings, TrainedSettings
 
 BLOCK = 128  # images that pass through the network at once; what the layers make of more leaves the cache
@@ -33,6 +37,7 @@ class TrainedRun:
     to_input: ModelInput
     classes: tuple[str, ...]
     side: int  # px, height and width of the images of its data, before they reach the model's size
+    images: Identity | None  # which it was trained, validated and tested on; None: published ones, or not recorded
 
     @property
     def channels(self) -> int:
@@ -60,11 +65,26 @@ class TrainedRun:
         with torch.inference_mode():
             return torch.cat([self.model(self.to_input(block)) for block in torch.split(images, BLOCK)])
 
-    def data(self, settings: DataSettings | None = None) -> ImageDataModule:
+    def trained_on(self, images: ImageSet) -> Tensor | None:
+        """Say of each image whether the network was trained on it, bool (N,); None where that was not recorded."""
+        if self.images is None or images.contents is None:
+            return None
+        rows = OwnImages(self.images, self.folder).recorded().parts["train"].rows()
+        return None if rows is None else torch.isin(images.contents, rows[0])
+
+    def data(
+        self, settings: DataSettings | None = None, *, part: PartName = "test", accept_changes: bool = False
+    ) -> ImageDataModule:
         """Load the run's own data, or another set of the same classes.
 
+        Args:
+            settings: of another set; None: the run's own.
+            part: that will be used of the run's own.
+            accept_changes: take the run's own images of that part out of changed data, where they are all there.
+
         Raises:
-            DataError: files are absent, or the set has other classes or channels than the network.
+            DataError: files are absent, the run's own data have changed, or the set has other classes or channels than
+                the network.
         """
         chosen = settings or self.settings.data
         if isinstance(chosen, FolderDataSettings) and chosen.colour == "auto" and self.channels == 3:
@@ -75,6 +95,8 @@ class TrainedRun:
             validate(AugmentSettings, NO_AUGMENT),
             image_size=self.model.image_size,
             seed=self.settings.seed,
+            statistics=(self.to_input.mean, self.to_input.std),
+            own=None if settings else OwnImages(self.images, self.folder, (part,), accept_changes),
         )
         if len(module.classes) != len(self.classes) or module.channels != self.channels:
             raise DataError(
@@ -135,13 +157,13 @@ def load_run(checkpoint: Path) -> TrainedRun:
     if not isinstance(given, dict) or not isinstance(given.get("settings"), dict):
         raise DataError(f"{checkpoint}: not written by this version of lenet_pl (it says nothing of its settings)")
     try:
-        settings = validate(RecordedSettings, given["settings"])
+        settings = validate(RecordedSettings, completed(given["settings"]))
         classes = tuple(str(name) for name in given["classes"])
         model = build_model(settings.model, given["channels"], len(classes))
         to_input = ModelInput(
             settings.model.image_size, settings.data.fit, given["mean"], given["std"], given["background"]
         )
-        side = int(given["side"])
+        side, images = int(given["side"]), recorded_identity(content)
         weights = content["state_dict"]
         kept = AVERAGE if any(name.startswith(AVERAGE) for name in weights) else "model."
         model.load_state_dict({k.removeprefix(kept): v for k, v in weights.items() if k.startswith(kept)})
@@ -153,7 +175,7 @@ def load_run(checkpoint: Path) -> TrainedRun:
         raise DataError(f"{checkpoint}: {odd} holds numbers that are not finite; accepted is a sound network")
     folder = checkpoint.parent.parent if checkpoint.parent.name == "checkpoints" else checkpoint.parent
     model.eval().to(memory_format=torch.channels_last)  # as it was trained, and in half the time
-    return TrainedRun(folder, checkpoint, settings, model, to_input, classes, side)
+    return TrainedRun(folder, checkpoint, settings, model, to_input, classes, side, images)
 
 
 def output_folder(settings: TrainedSettings, run: TrainedRun, verb: str) -> Path:

@@ -50,6 +50,14 @@ def _one_thread_per_worker() -> None:
     torch.set_num_threads(1)
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _no_digests_in_the_home() -> Iterator[None]:
+    """Keep no digests of arrays that tests make; those who test that say where."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("lenet_pl.data.content.SETTLED", 10**20)
+        yield
+
+
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Run:
     """Run a command, `train` unless told otherwise, in this process, in an empty folder and with other work."""

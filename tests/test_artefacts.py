@@ -74,8 +74,8 @@ def test_the_run_folder_is_complete_and_holds_nothing_else(folder: Path) -> None
     events = {name for name in there if name.startswith("tensorboard/events.out.tfevents")}
     assert events
     assert there - events - {"tensorboard/hparams.yaml"} == {
-        "config.yaml", "metrics.csv", "results.json", "report.html", "checkpoints/best.ckpt", "checkpoints/last.ckpt",
-        *PICTURES,
+        "config.yaml", "data.json", "metrics.csv", "results.json", "report.html", "checkpoints/best.ckpt",
+        "checkpoints/last.ckpt", *PICTURES,
     }  # fmt: skip
     for name in PICTURES:
         with Image.open(folder / name) as picture:

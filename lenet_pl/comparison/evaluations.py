@@ -33,6 +33,7 @@ class EvaluationResults(BaseModel):
     runs: list[Network] = Field(default_factory=list)  # of an ensemble
     views: ViewSettings
     data: str
+    data_digest: str | None = None
     part: Literal["test", "validation"]
     images: Number
     metrics: dict[str, Finite]

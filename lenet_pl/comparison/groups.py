@@ -8,6 +8,7 @@ from functools import cached_property
 from statistics import fmean, stdev
 from typing import Any
 
+from lenet_pl.comparison.data_sets import tell_apart
 from lenet_pl.comparison.intervals import Difference, difference
 from lenet_pl.comparison.run_differences import differences
 from lenet_pl.comparison.run_index import Run, RunIndex
@@ -102,7 +103,8 @@ def compare_runs(index: RunIndex, by: Sequence[str], metric: str, where: Mapping
 
     Args:
         index: the runs.
-        by: keys of the results or settings; `data` is added, as scores on different data are never averaged.
+        by: keys of the results or settings; `data` is added, as scores on different data are never averaged; sets of
+            one name with different images are different data.
         metric: key of `metrics` in the results.
         where: values that keys must have.
 
@@ -116,6 +118,7 @@ def compare_runs(index: RunIndex, by: Sequence[str], metric: str, where: Mapping
     problems = [run for run in runs if run.problem is not None]
     if not finished:
         raise DataError(f"runs: none of {len(runs)} is finished; the first is {runs[0].place}: {runs[0].problem}")
+    finished, of_data = tell_apart(finished)
     for key in by:
         if all(run.value(key) is MISSING for run in finished):
             raise SettingError(_unknown("by", key, finished))
@@ -143,7 +146,7 @@ def compare_runs(index: RunIndex, by: Sequence[str], metric: str, where: Mapping
         group.best = group is first
         group.to_best = None if group.best else difference(group.scores, first.scores)
     notes = [f"{group.label}: {line}" for group in groups for line in differences(group.runs)] + _unequal_tests(groups)
-    return Comparison(by, metric, groups, problems, index.passed_over, notes)
+    return Comparison(by, metric, groups, problems, index.passed_over, of_data + notes)
 
 
 def parse_where(where: Mapping[str, Any] | Sequence[str] | str | None) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from lenet_pl.comparison.setting_values import LONGEST, MISSING, canonical, dott
 from lenet_pl.text import shorten
 
 # Where a run lay and how errors were shown change no figure.
-NO_MATTER = {"seed", "run", "traceback", "data_root", "data.root"}
+NO_MATTER = {"seed", "run", "traceback", "data_root", "data.root", "data.accept_changes"}
 SURROUNDINGS = ("git_commit", "device", "threads", "versions.torch", "images.test")
 
 

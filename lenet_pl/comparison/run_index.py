@@ -31,6 +31,7 @@ class Results(BaseModel):
 
     model: str
     data: str
+    data_digest: str | None = None  # of a set that was not verified against published digests
     seed: Number
     parameters: Number
     epochs: Number

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from lenet_pl.data.class_labels import read_class_names, require_labels
-from lenet_pl.data.image_set import ImageSet
+from lenet_pl.data.content import digest_array
+from lenet_pl.data.image_set import ImageSet, Origin
 from lenet_pl.errors import DataError
 from lenet_pl.settings import ArraysDataSettings
 
@@ -61,9 +62,10 @@ def _part(path: Path, part: str, in_memory: bool) -> ImageSet:
     with warnings.catch_warnings():  # a file that is open for reading cannot be written to, and nobody does
         warnings.filterwarnings("ignore", "The given NumPy array is not writable")
         pixels = torch.from_numpy(images)
+    origin = Origin(digest_array(image_file, images))
     pixels = pixels[:, None] if pixels.ndim == 3 else pixels.permute(0, 3, 1, 2)
     announce = None if in_memory else Announcer(image_file, images)
-    return ImageSet(pixels, torch.from_numpy(labels.astype(np.int64)), announce=announce)
+    return ImageSet(pixels, torch.from_numpy(labels.astype(np.int64)), announce=announce, origin=origin)
 
 
 def _open(file: Path, mode: Any) -> Any:

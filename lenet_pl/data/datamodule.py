@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import lightning
@@ -9,12 +10,14 @@ import torch
 from torch import Tensor
 
 from lenet_pl.data.augment import Augment
+from lenet_pl.data.identity import PARTS, Identity, digest_source, identify
 from lenet_pl.data.image_set import ImageSet, split
 from lenet_pl.data.loader import BatchLoader, StretchLoader
+from lenet_pl.data.own_images import UNRECORDED, OwnImages
 from lenet_pl.data.sources import load_source
 from lenet_pl.data.transform import ModelInput, pixel_statistics
 from lenet_pl.errors import SettingError
-from lenet_pl.settings import AugmentSettings, DataSettings, LoaderSettings
+from lenet_pl.settings import AugmentSettings, DataSettings, LoaderSettings, SplitSettings
 
 STRETCH = 20  # batches for each step of Lightning's
 
@@ -32,9 +35,14 @@ class ImageDataModule(lightning.LightningDataModule):
         seed: of order and augmentation, never of the split.
         limit_train_batches: of an epoch; None: all.
         input_range: what grey levels 0 and 255 become; None: mean 0 and standard deviation 1.
+        statistics: mean and standard deviation per channel, of pixels scaled to [0, 1]; None: of the training images.
+        own: the images that a run had, which are to be used again; None: the set as it is.
+
+    Attributes:
+        identity: which images there are; None for a published set, or where an earlier version did not record them.
 
     Raises:
-        DataError: files are absent or damaged.
+        DataError: files are absent or damaged, or not what the run had.
         SettingError: the split or the batch size does not fit the set.
     """
 
@@ -48,32 +56,20 @@ class ImageDataModule(lightning.LightningDataModule):
         seed: int,
         limit_train_batches: int | None = None,
         input_range: Sequence[float] | None = None,
+        statistics: tuple[Sequence[float], Sequence[float]] | None = None,
+        own: OwnImages | None = None,
     ) -> None:
         super().__init__()
         self.loader, self.seed, self.limit_train_batches = loader, seed, limit_train_batches
-        self.source = load_source(data, image_size)
-        train, validation = torch.arange(len(self.source.train)), self.source.validation
-        if validation is None:
-            train, chosen = split(self.source.train.labels, data.split)
-            validation = self.source.train.subset(chosen)
-        missing = set(range(len(self.source.classes))) - set(self.source.train.labels[train].tolist())
-        if missing:
-            names = ", ".join(self.source.classes[k] for k in sorted(missing)[:5])
-            raise SettingError(
-                f"data.split: no training image is left of {len(missing)} classes ({names}); "
-                "accepted is a split, or more images, with at least one of each"
-            )
-        if loader.batch_size > len(train):
-            raise SettingError(
-                f"loader.batch_size: {loader.batch_size} images are more than the {len(train)} training images; "
-                f"accepted is 1 to {len(train)}"
-            )
-        self.train_set, self.validation_set, self.test_set = (
-            self.source.train.subset(train),
-            validation,
-            self.source.test,
-        )
-        mean, std = self.source.mean, self.source.std
+        self.source = load_source(own.read_as_before(data) if own else data, image_size)
+        self.identity: Identity | None = None
+        if own and (parts := own.find(self.source)):
+            self.identity = own.recorded()
+            self.source = replace(self.source, classes=own.classes)
+            self.train_set, self.validation_set, self.test_set = (parts[name] for name in PARTS)
+        else:
+            self._divide(data.split, own)
+        mean, std = statistics or (self.source.mean, self.source.std)
         if input_range:
             low, high = input_range
             mean, std = ((value / (high - low),) * self.source.channels for value in (-low, 1.0))
@@ -81,6 +77,36 @@ class ImageDataModule(lightning.LightningDataModule):
             mean, std = pixel_statistics(self.train_set)
         self.to_input = ModelInput(image_size, data.fit, mean, std, self.source.background)
         self.augment = Augment(augment, self.to_input.background)
+
+    def _divide(self, settings: SplitSettings, own: OwnImages | None) -> None:
+        """Split as the settings say, and note which images each part has."""
+        whole, test, validation_set = self.source.train, self.source.test, self.source.validation
+        train = torch.arange(len(whole))
+        if validation_set is None:
+            train, validation = split(whole.labels, settings)
+            validation_set = whole.subset(validation)
+        missing = set(range(len(self.source.classes))) - set(whole.labels[train].tolist())
+        if missing:
+            names = ", ".join(self.source.classes[k] for k in sorted(missing)[:5])
+            raise SettingError(
+                f"data.split: no training image is left of {len(missing)} classes ({names}); "
+                "accepted is a split, or more images, with at least one of each"
+            )
+        if self.loader.batch_size > len(train):
+            raise SettingError(
+                f"loader.batch_size: {self.loader.batch_size} images are more than the {len(train)} training images; "
+                f"accepted is 1 to {len(train)}"
+            )
+        self.train_set, self.validation_set, self.test_set = whole.subset(train), validation_set, test
+        if whole.origin is None:
+            return
+        if own and own.identity is None:  # what is not known of the beginning cannot be recorded now
+            print(UNRECORDED)
+            return
+        digest = digest_source(self.classes, *self.source.parts)
+        self.identity = identify(self.train_set, self.validation_set, test, self.classes, digest)
+        if own:
+            own.refuse_others(self.identity)
 
     @property
     def classes(self) -> tuple[str, ...]:

@@ -7,7 +7,8 @@ from typing import NamedTuple
 import torch
 from rich.progress import track
 
-from lenet_pl.data.image_set import ImageSet, stratified_shares
+from lenet_pl.data.content import digest_content
+from lenet_pl.data.image_set import ImageSet, Origin, stratified_shares
 from lenet_pl.data.layout import Part, find_layout
 from lenet_pl.data.pixels import LOSSY, Pixels
 from lenet_pl.errors import DataError, SettingError, printable
@@ -90,12 +91,16 @@ class _Reader:
         ]
         pixels = Pixels(len(files), self.settings, self.size)
         kept: list[tuple[int, int]] = []  # part and label of each image that was read
+        contents: list[int] = []
+        names: list[str] = []
         reasons: dict[str, list[Path]] = defaultdict(list)
         remarks: dict[str, list[Path]] = defaultdict(list)
         for file, number, label in track(files, "reading images", disable=len(files) <= _QUIET, transient=True):
-            why = self._read_one(file, pixels, remarks)
+            content, why = self._read_one(file, pixels, remarks)
             if not why:
                 kept.append((number, label))
+                contents.append(content)
+                names.append(_name(file, self.settings))
             elif self.settings.skip_unreadable:
                 reasons[why].append(file)
             else:
@@ -111,16 +116,14 @@ class _Reader:
                 )
         array = torch.from_numpy(pixels.finish())
         self.notes += [*pixels.notes, *([_counted(remarks)] if remarks else []), *([skipped] if skipped else [])]
-        return [self._part(array, kept, number) for number in range(len(parts))]
+        whole = ImageSet(
+            array, torch.tensor([label for _, label in kept]), origin=Origin(torch.tensor(contents), names)
+        )
+        part_of = torch.tensor([number for number, _ in kept])
+        return [whole.subset((part_of == number).nonzero()[:, 0]) for number in range(len(parts))]
 
-    def _part(self, array: torch.Tensor, kept: list[tuple[int, int]], number: int) -> ImageSet:
-        """Take the images of a part, which are neighbors."""
-        labels = [label for part, label in kept if part == number]
-        first = next(row for row, (part, _) in enumerate(kept) if part == number)
-        return ImageSet(array[first : first + len(labels)], torch.tensor(labels))
-
-    def _read_one(self, file: Path, pixels: Pixels, remarks: dict[str, list[Path]]) -> str:
-        """Append an image to `pixels`, or say why not."""
+    def _read_one(self, file: Path, pixels: Pixels, remarks: dict[str, list[Path]]) -> tuple[int, str]:
+        """Append an image to `pixels`; return the digest of its file, or why it cannot be used."""
         name = printable(file)
         try:
             with file.open("rb") as stream:
@@ -130,12 +133,19 @@ class _Reader:
                 remarks[remark].append(file)
             pixels.add(image, name, lossy=kind in LOSSY, wide_color=_is_wide_color(content, kind, name))
         except DataError as error:
-            return str(error).removeprefix(f"{name}: ").removesuffix(f"; {ACCEPTED}")
+            return 0, str(error).removeprefix(f"{name}: ").removesuffix(f"; {ACCEPTED}")
         except OSError as error:
-            return error.strerror or str(error)
+            return 0, error.strerror or str(error)
         except ValueError as error:
-            return str(error)
-        return ""
+            return 0, str(error)
+        return digest_content(content), ""
+
+
+def _name(file: Path, settings: FolderDataSettings) -> str:
+    """Name a file relative to the folder of the set; of another folder for the test part its own name stays."""
+    path = Path(settings.path)
+    root = path if file.is_relative_to(path) or not settings.test_path else Path(settings.test_path).parent
+    return file.relative_to(root).as_posix()
 
 
 def _is_wide_color(content: bytes, kind: str, name: str) -> bool:

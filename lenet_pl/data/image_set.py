@@ -1,6 +1,6 @@
 """A set of labelled images, and fixed ways to divide it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -13,6 +13,19 @@ SPLIT_SEED = 1998  # a constant, so that every run of every seed sees the same v
 
 
 @dataclass(frozen=True)
+class Origin:
+    """Where the images of an array came from, by which they are known again.
+
+    Attributes:
+        contents: int64 (M,), digest of each image, see `content.py`.
+        names: of each image, relative to the folder of the set; None: its row is its name.
+    """
+
+    contents: Tensor
+    names: Sequence[str] | None = None
+
+
+@dataclass(frozen=True)
 class ImageSet:
     """Images and their classes: a whole array, or chosen rows of one that is never copied as a whole."""
 
@@ -20,6 +33,7 @@ class ImageSet:
     labels: Tensor  # int64 (N,)
     rows: Tensor | None = None  # int64 (N,), where in the array the images are; None: N is M
     announce: Callable[[Tensor], None] | None = None  # of an array on disk: takes the rows that are wanted soon
+    origin: Origin | None = None  # of the array; None: its files were verified against published digests
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -37,6 +51,20 @@ class ImageSet:
         """Say which images are gathered soon; only an array on disk needs to know."""
         if self.announce:
             self.announce(torch.arange(len(self))[index] if self.rows is None else self.rows[index])
+
+    @property
+    def contents(self) -> Tensor | None:
+        """Digests of the images, int64 (N,); None where there is no origin."""
+        if self.origin is None:
+            return None
+        return self.origin.contents if self.rows is None else self.origin.contents[self.rows]
+
+    @property
+    def names(self) -> list[str] | list[int]:
+        """Names of the images, or their rows."""
+        rows: list[int] = list(range(len(self))) if self.rows is None else self.rows.tolist()
+        names = self.origin.names if self.origin else None
+        return rows if names is None else [names[row] for row in rows]
 
     def subset(self, index: Tensor) -> "ImageSet":
         """Choose images without copying them."""

@@ -8,10 +8,11 @@ from torch import Tensor
 
 from lenet_pl.data.arrays import read_arrays
 from lenet_pl.data.catalogue import DIGIT_NAMES, PUBLISHED, DataFile, Published, emnist
+from lenet_pl.data.content import digest_images
 from lenet_pl.data.files import read_files
 from lenet_pl.data.folder import read_folder
 from lenet_pl.data.formats import decode_cifar, decode_idx, decode_libsvm
-from lenet_pl.data.image_set import ImageSet, stratified_shares
+from lenet_pl.data.image_set import ImageSet, Origin, stratified_shares
 from lenet_pl.errors import DataError
 from lenet_pl.settings import (
     ArraysDataSettings,
@@ -36,6 +37,11 @@ class Source:
     std: tuple[float, ...] | None = None
     background: int = 0  # grey level around the object
     validation: ImageSet | None = None  # None: to be taken from `train`
+
+    @property
+    def parts(self) -> tuple[ImageSet, ...]:
+        """All images: training, validation where it is a part of its own, and test."""
+        return tuple(part for part in (self.train, self.validation, self.test) if part is not None)
 
     @property
     def channels(self) -> int:
@@ -105,7 +111,7 @@ def _digits() -> Source:
     images = torch.from_numpy(bunch.images * (255 / 16)).round().to(torch.uint8)[:, None]
     labels = torch.from_numpy(bunch.target).long()
     train, test = stratified_shares(labels, round(len(labels) / 5))
-    everything = ImageSet(images, labels)
+    everything = ImageSet(images, labels, origin=Origin(digest_images(images.numpy())))
     return Source("digits", everything.subset(train), everything.subset(test), DIGIT_NAMES)
 
 
@@ -118,5 +124,6 @@ def _fake(settings: FakeDataSettings) -> Source:
     for count in (settings.images, settings.test_images):
         labels = torch.arange(count) % settings.classes
         noise = torch.rand(count, *shape, generator=generator) * 55
-        parts.append(ImageSet((patterns[labels] + noise).to(torch.uint8), labels))
+        images = (patterns[labels] + noise).to(torch.uint8)
+        parts.append(ImageSet(images, labels, origin=Origin(digest_images(images.numpy()))))
     return Source("fake", parts[0], parts[1], tuple(f"class {k}" for k in range(settings.classes)))

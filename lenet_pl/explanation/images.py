@@ -20,7 +20,7 @@ def test_images(settings: ExplainSettings, run: TrainedRun) -> tuple[Tensor, lis
         SettingError: there is no such test image.
         DataError: the run's data are absent.
     """
-    test = run.data().test_set
+    test = run.data(accept_changes=settings.data.accept_changes).test_set
     places = settings.indices
     if places is None:
         places = telling_images(run.logits(test.images), test.labels, settings.count)

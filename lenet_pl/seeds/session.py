@@ -14,9 +14,11 @@ import yaml
 from rich.table import Table
 
 from lenet_pl.atomic import sweep_parts, write_text
-from lenet_pl.build import AS_BEGUN, build_datamodule, build_task
+from lenet_pl.build import as_begun, build_datamodule, build_task
 from lenet_pl.console import Console
 from lenet_pl.data.datamodule import ImageDataModule
+from lenet_pl.data.identity import write_identity
+from lenet_pl.data.own_images import OwnImages, images_of_run
 from lenet_pl.environment import describe_environment
 from lenet_pl.errors import DataError, DivergenceError, SettingError, from_here
 from lenet_pl.interruption import Interruptible
@@ -55,15 +57,18 @@ def train_seeds(
             f"trainer.devices: got {settings.trainer.devices} with seeds; accepted is 1, or seed= in place of seeds="
         )
     check_device(settings.trainer)
-    session = Seeds(settings, folder, interruptible, train_one, build_datamodule(settings))
+    begun = images_of_run(settings, *(folder / f"seed_{seed}" for seed in settings.seeds or ()))
+    data = build_datamodule(settings, begun)
+    session = Seeds(settings, folder, interruptible, train_one, data)
     # What is wrong with the network is said before anything is measured or written
-    network, example = build_task(settings, session.data).model, session.data.example()
+    network, example = build_task(settings, data).model, data.example()
     torch.set_num_threads(settings.trainer.threads or choose_threads(network, example, settings.loader.batch_size))
     missing = session.missing()
     choice = choose(settings, session.data, len(missing)) if missing else Choice(False, "all are finished")
     sweep_parts(folder)
-    text = yaml.safe_dump(settings.model_dump() | AS_BEGUN, sort_keys=False, allow_unicode=True)
+    text = yaml.safe_dump(as_begun(settings), sort_keys=False, allow_unicode=True)
     write_text(folder / "config.yaml", text)
+    write_identity(folder, data.identity)
     kept = f"; {len(session.seeds) - len(missing)} are finished" if len(missing) < len(session.seeds) else ""
     print(f"{len(session.seeds)} seeds: {choice.why}{kept}", flush=True)
     train = session.at_once if choice.together else session.one_after_another
@@ -115,9 +120,19 @@ class Seeds:
         return self.settings.model_copy(update=changed)
 
     def parts(
-        self, settings: TrainSettings, interruptible: Interruptible, kind: type[ImageClassifier] = ImageClassifier
+        self,
+        settings: TrainSettings,
+        interruptible: Interruptible,
+        own: OwnImages | None = None,
+        kind: type[ImageClassifier] = ImageClassifier,
     ) -> tuple[ImageDataModule, ImageClassifier]:
-        """Build a task, and a data module that shares the images."""
+        """Build a task, and a data module that shares the images.
+
+        Raises:
+            DataError: the run of this seed was begun with other images.
+        """
+        if own and self.data.identity:
+            own.refuse_others(self.data.identity)
         data = copy.copy(self.data)
         data.seed = settings.seed
         return data, build_task(settings, data, interruptible, kind)
@@ -142,8 +157,10 @@ class Seeds:
         return [_named(training.error, training.seed) for training in trainings if training.error]
 
     def _work(self, training: Training) -> dict[str, Any]:
-        def parts(settings: TrainSettings, interruptible: Interruptible) -> tuple[ImageDataModule, ImageClassifier]:
-            data, task = self.parts(settings, interruptible, OneOfMany)
+        def parts(
+            settings: TrainSettings, interruptible: Interruptible, own: OwnImages | None
+        ) -> tuple[ImageDataModule, ImageClassifier]:
+            data, task = self.parts(settings, interruptible, own, OneOfMany)
             assert isinstance(task, OneOfMany)
             task.thread = training
             return data, task
@@ -175,6 +192,7 @@ class Seeds:
             "task": "seeds",
             "model": self.settings.model.name,
             "data": self.data.source.name,
+            "data_digest": self.data.identity.digest if self.data.identity else None,
             "seeds": self.seeds,
             "at_once": choice.together,
             "why": choice.why,

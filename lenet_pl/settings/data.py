@@ -1,8 +1,8 @@
 """Settings of the groups `data`, `augment` and of `loader`."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field
 
 from lenet_pl.settings.types import Count, Degrees, LocalPath, Probability, Settings, Share, Side
 
@@ -66,12 +66,7 @@ class FolderDataSettings(DataSettings):
     colour: Literal["auto", "grey", "rgb"]
     background: Annotated[int, Field(ge=0, le=255)]  # grey level around the object
     skip_unreadable: bool
-
-    @model_validator(mode="before")
-    @classmethod
-    def _recorded_before(cls, values: Any) -> Any:
-        """Complete the settings of a run from before there was `layout`."""
-        return {"layout": "auto"} | values if isinstance(values, dict) else values
+    accept_changes: bool  # go on with the run's own images where others have changed; of the command, not of the run
 
 
 class ArraysDataSettings(DataSettings):
@@ -82,6 +77,7 @@ class ArraysDataSettings(DataSettings):
     path: LocalPath  # folder of train_images.npy, train_labels.npy and the same for test
     in_memory: bool  # read all at once, or memory-map the images
     background: Annotated[int, Field(ge=0, le=255)]  # grey level around the object
+    accept_changes: bool  # as for a folder
 
 
 class FakeDataSettings(DataSettings):
@@ -94,6 +90,12 @@ class FakeDataSettings(DataSettings):
     channels: Literal[1, 3]
     image_size: Side  # px
     seed: Annotated[int, Field(ge=0)]
+
+
+class RunDataSettings(Settings):
+    """What a verb takes that uses the data of a run."""
+
+    accept_changes: bool  # take the run's own test images where others were added, removed or replaced since
 
 
 AnyDataSettings = Annotated[

@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
+from lenet_pl.settings.data import RunDataSettings
 from lenet_pl.settings.predict import PhotoSettings
 from lenet_pl.settings.trained import TrainedSettings
 from lenet_pl.settings.types import Count, LocalPath
@@ -15,6 +16,7 @@ MOST = 60  # images; a picture of more could not be looked at
 class ExplainSettings(TrainedSettings):
     """Which images are explained, and how."""
 
+    data: RunDataSettings
     images: (
         LocalPath | Annotated[list[LocalPath], Field(min_length=1, max_length=MOST)] | None
     )  # file, directory or glob

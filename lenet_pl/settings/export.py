@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
+from lenet_pl.settings.data import RunDataSettings
 from lenet_pl.settings.trained import TrainedSettings
 from lenet_pl.settings.types import Count, Positive, Threads
 
@@ -13,6 +14,7 @@ Format = Literal["torch_export", "onnx", "safetensors"]
 class ExportSettings(TrainedSettings):
     """Which files are written, and how they are checked and timed."""
 
+    data: RunDataSettings
     formats: Annotated[list[Format], Field(min_length=1)]
     opset: Annotated[int, Field(ge=18, le=25)]  # version of the ONNX operators
     images: Count  # test images on which each file is compared with the checkpoint, at most

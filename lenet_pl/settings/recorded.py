@@ -15,6 +15,20 @@ OWN_SETTINGS = {"seed", "data", "model", "trainer"}  # a config.yaml without the
 NOT_OWN = "config.yaml is not a training's settings"
 
 
+# Settings that each kind of data has got since runs were recorded without them, and what these runs did
+SINCE: dict[str, dict[str, Any]] = {
+    "folder": {"accept_changes": False, "layout": "auto"},
+    "arrays": {"accept_changes": False},
+}
+
+
+def completed(settings: dict[str, Any]) -> dict[str, Any]:
+    """Add to a run's settings those that it was recorded without, by an earlier version."""
+    data = settings.get("data")
+    since = SINCE.get(str(data.get("name")), {}) if isinstance(data, dict) else {}
+    return {"seeds": None} | settings | ({"data": since | settings["data"]} if since else {})
+
+
 def read_settings(folder: Path) -> dict[str, Any]:
     """Read a folder's config.yaml as lenet_pl.train writes it, less `run`, which is where it once lay.
 

@@ -17,7 +17,7 @@ from lightning.pytorch.callbacks import Callback
 from optuna.exceptions import ExperimentalWarning, TrialPruned, UpdateFinishedTrialError
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 
-from lenet_pl.errors import SettingError, UserError, printable
+from lenet_pl.errors import DataError, SettingError, UserError, printable
 from lenet_pl.settings import TrainSettings
 from lenet_pl.settings.search import SamplerSettings
 from lenet_pl.study.shared import INTERRUPTED, REASON, StoppedError, TrialError
@@ -56,6 +56,7 @@ class Trial:
     Args:
         train: the verb.
         folder: receives a folder for each trial.
+        data_digest: of the images that all trials must have; None: they cannot change, or are meant to.
 
     Attributes:
         current: trial that was begun last.
@@ -63,8 +64,8 @@ class Trial:
 
     name = "trial"
 
-    def __init__(self, train: Train, folder: Path) -> None:
-        self.train, self.folder = train, folder
+    def __init__(self, train: Train, folder: Path, data_digest: str | None = None) -> None:
+        self.train, self.folder, self.data_digest = train, folder, data_digest
         self.current: optuna.Trial | None = None
 
     def __call__(self, trial: optuna.Trial) -> float:
@@ -115,7 +116,10 @@ class Trial:
             raise SettingError(f"run: {place} is not empty; accepted is a new or an empty folder")
         place.mkdir(parents=True, exist_ok=True)
         with contextlib.redirect_stdout(io.StringIO()):
-            return self.train(settings.model_copy(update={"run": str(place)}), place, watchers)
+            results = self.train(settings.model_copy(update={"run": str(place)}), place, watchers)
+        if self.data_digest and results["data_digest"] != self.data_digest:
+            raise DataError("data: the images have changed since the search was begun; accepted is the set as it was")
+        return results
 
 
 class SearchTrial(Trial):
@@ -127,10 +131,19 @@ class SearchTrial(Trial):
         space: what is varied.
         metric: of the best epoch; the value.
         sampler: who proposes.
+        data_digest: of the images.
     """
 
-    def __init__(self, train: Train, folder: Path, space: Space, metric: str, sampler: SamplerSettings) -> None:
-        super().__init__(train, folder / "trials")
+    def __init__(
+        self,
+        train: Train,
+        folder: Path,
+        space: Space,
+        metric: str,
+        sampler: SamplerSettings,
+        data_digest: str | None = None,
+    ) -> None:
+        super().__init__(train, folder / "trials", data_digest)
         self.space, self.metric, self.sampler = space, metric, sampler
 
     def run(self, trial: optuna.Trial) -> float:
@@ -152,10 +165,13 @@ class SeedTrial(Trial):
         folder: of the study.
         settings: of the best trial.
         number: of the best trial.
+        data_digest: of the images.
     """
 
-    def __init__(self, train: Train, folder: Path, settings: TrainSettings, number: int) -> None:
-        super().__init__(train, folder / "seeds" / f"of_trial_{number}")
+    def __init__(
+        self, train: Train, folder: Path, settings: TrainSettings, number: int, data_digest: str | None = None
+    ) -> None:
+        super().__init__(train, folder / "seeds" / f"of_trial_{number}", data_digest)
         self.settings = settings
 
     name = "seed trial"

@@ -18,26 +18,35 @@ from lenet_pl.study.space import Space
 from lenet_pl.study.storage import LOCK, StudyStorage, reason
 
 BEGUN_WITH = "begun with"  # attribute of a study
+DATA = "data_digest"  # among what it was begun with
 FOREIGN = "was not begun by lenet_pl.search"
 # What may differ between workers: it says where and how a training runs, not what comes out
 OF_THE_MACHINE: dict[str, Any] = {
-    "data": {"root", "download"},
+    "data": {"root", "download", "accept_changes"},
     "trainer": {"accelerator", "devices", "strategy", "threads", "precision", "compile", "profiler"},
     "callbacks": {"progress_bar", "model_summary"},
     **dict.fromkeys(("run", "traceback", "data_root", "logger", "test", "train", "resume"), True),
 }
 
 
-def open_study(settings: SearchSettings, storage: StudyStorage, space: Space) -> optuna.Study:
+def open_study(
+    settings: SearchSettings, storage: StudyStorage, space: Space, data_digest: str | None = None
+) -> optuna.Study:
     """Make or find the study.
 
+    Args:
+        settings: of the search.
+        storage: where it is kept.
+        space: what is varied.
+        data_digest: of the images; None: their files are verified against published digests.
+
     Raises:
-        SettingError: a study of this name searches something else.
+        SettingError: a study of this name searches something else, or was begun on other images.
         DataError: the database does not answer, or cannot be written.
     """
     given = settings.search
     plain = settings.model_copy(update={"search": None}).model_dump(exclude=OF_THE_MACHINE | {"search": True})
-    wanted = {"search.metric": given.metric, "search.space": space.describe(), **plain}
+    wanted = {"search.metric": given.metric, "search.space": space.describe(), DATA: data_digest, **plain}
     try:
         study = make_study(storage, given.study, "minimize" if given.metric.endswith("loss") else "maximize")
         with storage.exclusive(study._study_id):
@@ -48,6 +57,8 @@ def open_study(settings: SearchSettings, storage: StudyStorage, space: Space) ->
                 study.set_user_attr(BEGUN_WITH, wanted)
     except (exc.SQLAlchemyError, StorageInternalError, OSError) as error:
         raise DataError(f"search.storage: {storage.place}: {reason(error)}") from None
+    if begun is not None and data_digest is not None:
+        refuse_other_data(given.study, begun.get(DATA), data_digest)
     if begun is not None and (key := _first_difference(begun, wanted)):
         old, new = (_at(values, key) for values in (begun, wanted))
         raise SettingError(
@@ -57,6 +68,23 @@ def open_study(settings: SearchSettings, storage: StudyStorage, space: Space) ->
     refuse_other_trials(Path(settings.run) / "trials", len(study.get_trials(deepcopy=False)))
     study.pruner = build_pruner(settings)
     return study
+
+
+def refuse_other_data(study: str, begun: str | None, now: str) -> None:
+    """Raise SettingError if a study was begun on other images; say so if that cannot be told.
+
+    Args:
+        study: its name.
+        begun: digest of the images that it was begun on; None: an earlier version did not record it.
+        now: digest of the images as they are.
+    """
+    if begun is None:
+        print(f"note: study {study} does not say which images it was begun on; whether they have changed is not known")
+    elif begun != now:
+        raise SettingError(
+            f"data: the images are others than when search.study={study} was begun; accepted is the set as it was, or "
+            "another run= and search.study="
+        )
 
 
 def make_study(storage: StudyStorage, name: str, direction: Any) -> optuna.Study:
@@ -100,7 +128,7 @@ def refuse_other_trials(folder: Path, trials: int) -> None:
 def _first_difference(begun: dict[str, Any], wanted: dict[str, Any]) -> str | None:
     """Name the first setting that differs; the deepest key that says it."""
     keys = dict.fromkeys([*setting_keys_of(begun), *setting_keys_of(wanted)])
-    different = [key for key in keys if _at(begun, key) != _at(wanted, key)]
+    different = [key for key in keys if key != DATA and _at(begun, key) != _at(wanted, key)]
     return next((k for k in different if not any(o.startswith(f"{k}.") for o in different)), None)
 
 

@@ -44,18 +44,21 @@ class Session:
         settings: of the search.
         space: what is varied.
         train: the verb.
+        data_digest: of the images; None: their files are verified against published digests.
 
     Raises:
         UserError: the database cannot be used, or the study searches something else.
     """
 
-    def __init__(self, settings: SearchSettings, space: Space, train: Train) -> None:
+    def __init__(self, settings: SearchSettings, space: Space, train: Train, data_digest: str | None = None) -> None:
         optuna.logging.set_verbosity(optuna.logging.CRITICAL)  # a line for each trial is ours
         self.settings, self.given, self.space, self.train = settings, settings.search, space, train
         self.home = Path(settings.run)
         self.home.mkdir(parents=True, exist_ok=True)
         self.storage = open_storage(settings)
-        self.study = open_study(settings, self.storage, space)
+        self.study = open_study(settings, self.storage, space, data_digest)
+        varied = any(dimension.key.partition(".")[0] == "data" for dimension in space.dimensions)
+        self.data_digest = None if varied else data_digest
         self.shared = SharedStudy(self.study, self.storage, self.given.trials, self.given.retries)
         self.deadline = None if self.given.timeout is None else time.monotonic() + self.given.timeout
         self.seeds: dict[str, Any] | None = None
@@ -81,7 +84,7 @@ class Session:
             StorageLostError: the database has gone away.
         """
         given = self.given
-        objective = SearchTrial(self.train, self.home, self.space, given.metric, given.sampler)
+        objective = SearchTrial(self.train, self.home, self.space, given.metric, given.sampler, self.data_digest)
         self.shared.work(objective, self.deadline)
         best = self._best()
         if not given.seeds_of_best or best is None or len(self.shared.tally().finished) < given.trials:
@@ -96,7 +99,8 @@ class Session:
             return {"seed": next((seed for seed in seeds if seed not in taken), seeds[-1])}
 
         shared = SharedStudy(study, self.storage, given.seeds_of_best, given.retries, next_seed)
-        shared.work(SeedTrial(self.train, self.home, self.space.settings(best.params), best.number), self.deadline)
+        settings = self.space.settings(best.params)
+        shared.work(SeedTrial(self.train, self.home, settings, best.number, self.data_digest), self.deadline)
         self.seeds = summarise_seeds(study.get_trials(deepcopy=False), best.number)
 
     def finish(self) -> dict[str, Any]:

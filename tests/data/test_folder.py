@@ -18,6 +18,7 @@ from lenet_pl.data.folder import READ, read_folder
 from lenet_pl.data.image_set import ImageSet
 from lenet_pl.errors import DataError, SettingError, UserError
 from lenet_pl.settings import FolderDataSettings
+from lenet_pl.settings.recorded import completed
 
 RAMP = np.arange(256, dtype=np.uint8).reshape(16, 16)
 
@@ -165,7 +166,7 @@ def test_the_training_directory_is_refused_as_test_path(test_path: str, tmp_path
 def test_settings_of_a_run_from_before_there_was_a_layout_are_read() -> None:
     values = settings(Path("somewhere")).model_dump()
     assert values.pop("layout") == "auto"
-    assert FolderDataSettings(**values) == settings(Path("somewhere"))
+    assert FolderDataSettings(**completed({"data": values})["data"]) == settings(Path("somewhere"))
 
 
 def test_parts_are_not_taken_for_classes(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ def compare(settings: CompareSettings, folder: Path) -> None:
     from lenet_pl.comparison.report import print_comparison, write_comparison
     from lenet_pl.comparison.run_index import find_runs
     from lenet_pl.errors import DataError, from_here
+    from lenet_pl.optional_work import optional
 
     where = parse_where(settings.where)
     places = [settings.runs] if isinstance(settings.runs, str) else settings.runs
@@ -43,8 +44,9 @@ def compare(settings: CompareSettings, folder: Path) -> None:
 
     from lenet_pl.comparison.pictures import draw_comparison  # takes a second, which the table need not wait for
 
-    for name, figure in draw_comparison(comparison, settings.curves).items():
-        figure.savefig(folder / f"{name}.png", dpi=110)
+    with optional("a picture", []):
+        for name, figure in draw_comparison(comparison, settings.curves).items():
+            figure.savefig(folder / f"{name}.png", dpi=110)
     Console().print(f"everything is in {from_here(folder)}", highlight=False, markup=False)
 
 

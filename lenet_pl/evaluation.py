@@ -1,15 +1,19 @@
 """What `lenet_pl.evaluate` says about a network: figures, pictures and tables."""
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
+from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
+from lenet_pl.atomic import write_text
+from lenet_pl.optional_work import optional
 from lenet_pl.pictures import draw_confusion, draw_reliability, draw_samples
 from lenet_pl.scores import Scores, calibration_error
 
@@ -45,21 +49,26 @@ def write_evaluation(folder: Path, results: dict[str, Any], scores: Scores, imag
         images: uint8 (N, C, h, w), those that were scored.
     """
     text = json.dumps(results, indent=2, ensure_ascii=False, allow_nan=False)
-    (folder / "results.json").write_text(text + "\n", encoding="utf-8")
+    write_text(folder / "results.json", text + "\n")
     names, what = scores.classes, f"{results['part']} images of {results['data']}"
     mistakes = scores.mistakes(MISTAKES)
     shown = images[torch.tensor([m.index for m in mistakes], dtype=torch.int64)]
     titles = [f"{names[m.predicted]} {m.probability:.0%}\nis {names[m.true]}" for m in mistakes]
-    confusion = draw_confusion(scores.confusion, names)
-    confusion.axes[0].set_title(f"confusion matrix, {what}")
     error = results["metrics"]["calibration_error"]
-    figures = {
+
+    def confusion() -> Figure:
+        figure = draw_confusion(scores.confusion, names)
+        figure.axes[0].set_title(f"confusion matrix, {what}")
+        return figure
+
+    drawn: dict[str, Callable[[], Figure]] = {
         "confusion_matrix": confusion,
-        "misclassified": draw_samples(shown, titles, f"{what}, most confident mistakes"),
-        "reliability": draw_reliability(scores.calibration(), f"{what}, calibration error {error:.4f}"),
+        "misclassified": lambda: draw_samples(shown, titles, f"{what}, most confident mistakes"),
+        "reliability": lambda: draw_reliability(scores.calibration(), f"{what}, calibration error {error:.4f}"),
     }
-    for name, figure in figures.items():
-        figure.savefig(folder / f"{name}.png", dpi=110)
+    for name, draw in drawn.items():
+        with optional(f"{name}.png", []):
+            draw().savefig(folder / f"{name}.png", dpi=110)
     _print(folder, results)
 
 

@@ -76,8 +76,10 @@ def explain(settings: ExplainSettings, _: Path | None = None) -> dict[str, Any]:
         "settings": settings.model_dump(),
         "images": rows,
     }
-    _write(folder, results, figures, tensorboard=settings.tensorboard)
+    missing = _write(folder, results, figures, tensorboard=settings.tensorboard)
     _print(folder, results, figures)
+    if missing:  # they are what was asked for
+        raise DataError(f"{folder}: {missing[0]}")
     return results
 
 
@@ -86,20 +88,26 @@ def _caption(row: dict[str, Any]) -> str:
     return f"{start}\ntaken for {row['predicted']}\n{row['probability']:.1%}"
 
 
-def _write(folder: Path, results: dict[str, Any], figures: dict[str, Any], *, tensorboard: bool) -> None:
-    """Write explain.json and the pictures."""
+def _write(folder: Path, results: dict[str, Any], figures: dict[str, Any], *, tensorboard: bool) -> list[str]:
+    """Write explain.json and the pictures; return what could not be written, a line each."""
     import json
 
+    from lenet_pl.atomic import write_text
+    from lenet_pl.optional_work import optional
+
+    missing: list[str] = []
     text = json.dumps(results, indent=2, ensure_ascii=False, allow_nan=False)
-    (folder / "explain.json").write_text(text + "\n", encoding="utf-8")
+    write_text(folder / "explain.json", text + "\n")
     for name, figure in figures.items():
-        figure.savefig(folder / f"{name}.png", dpi=110)
+        with optional(f"{name}.png", missing):
+            figure.savefig(folder / f"{name}.png", dpi=110)
     if tensorboard:
         from torch.utils.tensorboard import SummaryWriter
 
-        with SummaryWriter(str(folder / "tensorboard")) as board:
+        with optional("part of the TensorBoard", missing), SummaryWriter(str(folder / "tensorboard")) as board:
             for name, figure in figures.items():
                 board.add_figure(name, figure, close=False)
+    return missing
 
 
 def _print(folder: Path, results: dict[str, Any], figures: dict[str, Any]) -> None:
@@ -113,7 +121,8 @@ def _print(folder: Path, results: dict[str, Any], figures: dict[str, Any]) -> No
         table.add_row(what, row.get("true", ""), row["predicted"], f"{row['probability']:.1%}")
     console = Console(markup=False)  # names of files and classes are shown as they are
     console.print(table)
-    console.print(f"{len(figures)} pictures and explain.json are in {folder}", soft_wrap=True)
+    there = sum((folder / f"{name}.png").exists() for name in figures)
+    console.print(f"{there} pictures and explain.json are in {folder}", soft_wrap=True)
 
 
 if __name__ == "__main__":

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from lenet_pl.atomic import write_text
 from lenet_pl.command import run_command
 from lenet_pl.errors import DataError, printable
+from lenet_pl.optional_work import optional
 from lenet_pl.photo.find import find_images
 from lenet_pl.settings.predict import PredictSettings
 
@@ -67,9 +70,10 @@ def predict(settings: PredictSettings, _: Path | None = None) -> list[dict[str, 
         raise DataError(f"{several}{failed[0]}")
     write_tables(folder, predictions, run.classes, {"run": str(run.folder), "name": run.name})
     more = f", the first {len(cells)}" if len(cells) < sum("class" in p for p in predictions) else ""
-    draw_contact_sheet(cells, f"{run.name}{more}; right: what the network saw").savefig(
-        folder / "predictions.png", dpi=110
-    )
+    with optional("predictions.png", []):
+        draw_contact_sheet(cells, f"{run.name}{more}; right: what the network saw").savefig(
+            folder / "predictions.png", dpi=110
+        )
     print_table(predictions, folder)
     if failed:
         raise DataError(f"{several}{failed[0]}")
@@ -95,17 +99,16 @@ def write_tables(
 ) -> None:
     """Write predictions.csv, a row for each image, and predictions.json."""
     text = json.dumps({"task": "predict", **about, "images": predictions}, indent=2, ensure_ascii=False)
-    (folder / "predictions.json").write_text(text + "\n", encoding="utf-8")
+    write_text(folder / "predictions.json", text + "\n")
     columns = ["file", "class", "probability", "second", "second_probability"]
-    with (folder / "predictions.csv").open("w", encoding="utf-8", newline="") as stream:
-        writer = csv.writer(stream)
-        writer.writerow([*columns, *(f"probability of {name}" for name in classes), "error"])
-        for row in predictions:
-            each = row.get("probabilities", {})
-            cells = (
-                [row.get(c, "") for c in columns] + [each.get(name, "") for name in classes] + [row.get("error", "")]
-            )
-            writer.writerow([f"'{cell}" if str(cell).startswith(FORMULA) else cell for cell in cells])
+    table = io.StringIO()
+    writer = csv.writer(table)
+    writer.writerow([*columns, *(f"probability of {name}" for name in classes), "error"])
+    for row in predictions:
+        each = row.get("probabilities", {})
+        cells = [row.get(c, "") for c in columns] + [each.get(name, "") for name in classes] + [row.get("error", "")]
+        writer.writerow([f"'{cell}" if str(cell).startswith(FORMULA) else cell for cell in cells])
+    write_text(folder / "predictions.csv", table.getvalue())
 
 
 def print_table(predictions: Sequence[dict[str, Any]], folder: Path) -> None:

@@ -8,6 +8,8 @@ from typing import Any
 
 import yaml
 
+from lenet_pl.atomic import write_text
+
 PICTURES = ("curves", "confusion_matrix", "misclassified", "filters", "feature_maps", "samples")
 PAGE = Template("""<!doctype html>
 <html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
@@ -48,6 +50,8 @@ def write_report(folder: Path, results: dict[str, Any], settings: dict[str, Any]
         figures["most confused"] = f"{' and '.join(pair['classes'])}, {pair['count']} times"
     for name, value in (results["per_class_accuracy"] or {}).items():
         figures[f"test/accuracy of {name}"] = "–" if value is None else f"{value:.4f}"
+    if notes := results.get("notes"):
+        figures["note"] = " ".join(f"{note}." for note in notes)
     rows = "".join(f"<tr><td>{_text(k)}<td>{_text(v)}" for k, v in figures.items())
     pictures = "".join(
         f'<h2>{name.replace("_", " ").capitalize()}</h2><img alt="{name}" src="{_embed(folder / f"{name}.png")}">\n'
@@ -63,7 +67,7 @@ def write_report(folder: Path, results: dict[str, Any], settings: dict[str, Any]
         settings=_text(yaml.safe_dump(settings, sort_keys=False, allow_unicode=True)),
         environment=_text(yaml.safe_dump(environment, sort_keys=False)),
     )
-    (folder / "report.html").write_text(page, encoding="utf-8")
+    write_text(folder / "report.html", page)
 
 
 def _embed(picture: Path) -> str:

@@ -8,14 +8,18 @@ from lenet_pl.command import run_command
 from lenet_pl.resume import begin_or_resume
 from lenet_pl.settings import TrainSettings
 
+Callbacks = Sequence[Any] | Callable[[TrainSettings], Sequence[Any]]  # of Lightning's Callback
 
-def train(settings: TrainSettings, folder: Path, callbacks: Sequence[Any] = ()) -> dict[str, Any]:
+
+def train(settings: TrainSettings, folder: Path, callbacks: Callbacks = ()) -> dict[str, Any]:
     """Train, test the best epoch once, and fill the run folder.
 
     Args:
         settings: checked settings. With `resume` training goes on from the folder's last checkpoint, if there is one.
         folder: the run folder; it exists and holds no run, or with `resume` the run to continue.
-        callbacks: Lightning's, what else watches the training; their hooks run before the checkpoints are written.
+        callbacks: Lightning's, what else watches the training; their hooks run before the checkpoints are written. A
+            function is called once for each training, with its settings, and makes them. With `seeds` each training
+            has callbacks of its own: what the function makes, or a deep copy of those given, which see nothing.
 
     Returns:
         What results.json holds.
@@ -38,14 +42,14 @@ def train(settings: TrainSettings, folder: Path, callbacks: Sequence[Any] = ()) 
             return train_one(settings, folder, interruptible, callbacks)
         from lenet_pl.seeds.session import train_seeds
 
-        return train_seeds(settings, folder, interruptible, train_one)
+        return train_seeds(settings, folder, interruptible, train_one, callbacks)
 
 
 def train_one(
     settings: TrainSettings,
     folder: Path,
     interruptible: Any,
-    callbacks: Sequence[Any] = (),
+    callbacks: Callbacks = (),
     parts: Callable[[TrainSettings, Any], tuple[Any, Any]] | None = None,
 ) -> dict[str, Any]:
     """Train with one seed; as `train`, for those who listen for signals themselves.
@@ -54,7 +58,7 @@ def train_one(
         settings: checked settings.
         folder: the run folder.
         interruptible: listens for signals.
-        callbacks: Lightning's, what else watches the training.
+        callbacks: as of `train`.
         parts: builds data module and task; None: as the settings say, and the closing table is printed.
 
     Returns:
@@ -68,11 +72,13 @@ def train_one(
 
     lightning.seed_everything(settings.seed, verbose=False)
     datamodule, task = (parts or build_parts)(settings, interruptible)
-    trainer = build_trainer(settings, folder, callbacks, interruptible)
+    watching = callbacks(settings) if callable(callbacks) else callbacks
+    trainer = build_trainer(settings, folder, watching, interruptible)
     run = RunFolder(folder, settings, datamodule, task, trainer)
+    last = run.last()  # a checkpoint that cannot be read leaves the folder as it is
     run.begin()
     if settings.train:
-        trainer.fit(task, datamodule, ckpt_path=run.last(), weights_only=True)
+        trainer.fit(task, datamodule, ckpt_path=last, weights_only=True)
         run.load_best()
     if settings.test:
         trainer.test(task, datamodule, verbose=False)

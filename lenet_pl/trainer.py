@@ -9,7 +9,7 @@ from typing import Any
 import lightning
 import torch
 from lightning.pytorch.callbacks import Callback
-from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
+from lightning.pytorch.loggers import Logger
 
 from lenet_pl.callbacks import (
     BestCheckpoint,
@@ -22,7 +22,8 @@ from lenet_pl.callbacks import (
 from lenet_pl.checkpoint import AtomicCheckpointIO
 from lenet_pl.errors import SettingError
 from lenet_pl.interruption import Interruptible
-from lenet_pl.optimizers import best_is
+from lenet_pl.loggers import RunBoard, RunTable
+from lenet_pl.metric_mode import metric_mode
 from lenet_pl.settings import SdlmSettings, TrainerSettings, TrainSettings
 from lenet_pl.slurm import job_environment
 
@@ -48,6 +49,7 @@ def build_trainer(
     check_device(given)
     if given.threads:
         torch.set_num_threads(given.threads)
+    recorder, *others = build_callbacks(settings, folder, interruptible or Interruptible())
     return lightning.Trainer(
         accelerator=given.accelerator,
         devices=given.devices,
@@ -59,7 +61,7 @@ def build_trainer(
         limit_val_batches=given.limit_val_batches,
         limit_test_batches=given.limit_test_batches,
         profiler=given.profiler,
-        callbacks=[*callbacks, *build_callbacks(settings, folder, interruptible or Interruptible())],
+        callbacks=[recorder, *callbacks, *others],
         logger=build_loggers(settings, folder),
         plugins=[AtomicCheckpointIO(), *job_environment()],
         default_root_dir=folder,
@@ -71,7 +73,7 @@ def build_trainer(
 
 
 def build_callbacks(settings: TrainSettings, folder: Path, interruptible: Interruptible) -> list[Callback]:
-    """Build what watches the training. Order matters: the recorder's figures are part of the checkpoints."""
+    """Build what watches the training. The recorder is first, as its figures are part of the checkpoints."""
     given = settings.callbacks
     callbacks: list[Callback] = [EpochRecorder(folder, settings.trainer.log_every_n_steps)]
     if isinstance(settings.optimizer, SdlmSettings):
@@ -83,7 +85,7 @@ def build_callbacks(settings: TrainSettings, folder: Path, interruptible: Interr
                 stopping.monitor,
                 min_delta=stopping.min_delta,
                 patience=stopping.patience,
-                mode=best_is(stopping.monitor),
+                mode=metric_mode(stopping.monitor),
                 check_on_train_epoch_end=True,
             )
         )
@@ -93,7 +95,7 @@ def build_callbacks(settings: TrainSettings, folder: Path, interruptible: Interr
             folder / "checkpoints",
             filename="best",
             monitor=monitor,
-            mode=best_is(monitor),
+            mode=metric_mode(monitor),
             save_on_train_epoch_end=True,
             enable_version_counter=False,
         ),
@@ -108,11 +110,11 @@ def build_loggers(settings: TrainSettings, folder: Path) -> list[Logger]:
     """Build the loggers that were asked for; both write into the run folder, in a new file if a run is continued."""
     loggers: list[Logger] = []
     if settings.logger.tensorboard:
-        loggers.append(TensorBoardLogger(folder, name=None, version="tensorboard", default_hp_metric=False))
+        loggers.append(RunBoard(folder, name=None, version="tensorboard", default_hp_metric=False))
     if settings.logger.csv:
         earlier = len(list(folder.glob("csv*")))
         version = f"csv_{earlier + 1}" if earlier else "csv"  # Lightning would delete what is there
-        loggers.append(CSVLogger(folder, name=None, version=version))
+        loggers.append(RunTable(folder, name=None, version=version))
     return loggers
 
 
@@ -160,4 +162,6 @@ def quiet_lightning() -> None:
     warnings.filterwarnings("ignore", r"The `srun` command is available")  # that a machine has SLURM is no reason
     # A run that is continued at the end of an epoch took its steps before
     warnings.filterwarnings("ignore", r"Detected call of `lr_scheduler\.step\(\)` before `optimizer\.step\(\)`")
+    # With ckpt_path="best" the first one is meant, which is BestCheckpoint
+    warnings.filterwarnings("ignore", r".*is called with Trainer configured with multiple `ModelCheckpoint` callbacks")
     warnings.filterwarnings("ignore", r"Checkpoint directory .* exists and is not empty")

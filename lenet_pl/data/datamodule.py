@@ -1,5 +1,6 @@
 """ImageDataModule: a source, its fixed split, and loaders for Lightning."""
 
+import copy
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
@@ -78,6 +79,12 @@ class ImageDataModule(lightning.LightningDataModule):
             mean, std = pixel_statistics(self.train_set)
         self.to_input = ModelInput(image_size, data.fit, mean, std, self.source.background)
         self.augment = Augment(augment, self.to_input.background)
+
+    def with_seed(self, seed: int) -> "ImageDataModule":
+        """Make one for another training, with an order and augmentation of its own and the same images."""
+        other = copy.copy(self)
+        other.seed = seed
+        return other
 
     @property
     def classes(self) -> tuple[str, ...]:

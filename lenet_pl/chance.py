@@ -85,7 +85,7 @@ def what_to_try(settings: TrainSettings, guess: Guess, classes: int, steps: int)
     saturates = isinstance(settings.model, ConvNetSettings) and settings.model.activation in SATURATING
     tips: list[str] = []
     if (
-        guess.share > max(0.5, 2 / classes)
+        guess.share > max(0.5, 1.5 / classes)
         and not settings.loss.class_weights
         and settings.loss.name == "cross_entropy"
     ):

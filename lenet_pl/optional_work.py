@@ -23,7 +23,9 @@ def optional(what: str, notes: list[str]) -> Iterator[None]:
 
 
 def reason(error: Exception) -> str:
-    """Say on one line what went wrong."""
+    """Say on one line what went wrong; Lightning takes a full disk for a value that cannot be logged."""
+    if isinstance(error.__cause__, OSError):
+        error = error.__cause__
     if isinstance(error, UserError):
         return str(error)
     if isinstance(error, OSError) and error.strerror:

@@ -188,7 +188,7 @@ def close_sweep(folder: Path) -> int:
         Console().print(table)
     if jobs and all(job.state == "kept" and "resume=true" in job.overrides for _, job in jobs):
         told = "; accepted is resume=auto to leave them as they are, or more trainer.max_epochs"
-        print(f"error: resume: {folder} is finished, all {len(jobs)} jobs{told}", file=sys.stderr)
+        print(f"error: resume: all {len(jobs)} jobs in {folder} are finished{told}", file=sys.stderr)
         return SettingError.exit_code
     failed = [job for _, job in jobs if job.state not in GOOD]
     if failed:

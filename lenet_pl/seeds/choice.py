@@ -91,7 +91,7 @@ def find_randomness(settings: TrainSettings, data: ImageDataModule) -> str | Non
     with torch.random.fork_rng():
         model = build_task(settings, data).model
     return (
-        f"{settings.model.name} is random in other ways than nn.Dropout"
+        f"{settings.model.name} draws random numbers for more than nn.Dropout"
         if draws_otherwise(model, data.example())
         else None
     )

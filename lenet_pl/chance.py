@@ -81,8 +81,8 @@ def what_to_try(settings: TrainSettings, guess: Guess, classes: int, steps: int)
         steps: optimizer steps that were taken.
     """
     optimizer, lr = settings.optimizer, settings.optimizer.lr
-    sgd, convnet = isinstance(optimizer, SgdSettings), isinstance(settings.model, ConvNetSettings)
-    saturates = isinstance(settings.model, ConvNetSettings) and settings.model.activation in SATURATING
+    sgd, model = isinstance(optimizer, SgdSettings), settings.model
+    saturates = isinstance(model, ConvNetSettings) and model.activation in SATURATING
     tips: list[str] = []
     if (
         guess.share > max(0.5, 1.5 / classes)
@@ -101,6 +101,6 @@ def what_to_try(settings: TrainSettings, guess: Guess, classes: int, steps: int)
         tips += [] if optimizer.name.startswith("adam") else ["optimizer=adam"]
     if steps < FEW_STEPS:
         tips.append("more epochs")
-    if convnet and settings.model.norm == "none" and optimizer.name != "sdlm":
+    if isinstance(model, ConvNetSettings) and model.norm == "none" and optimizer.name != "sdlm":
         tips.append("model.norm=batch")
     return f"try {', '.join(tips[:-1])} or {tips[-1]}" if len(tips) > 1 else f"try {tips[0]}"

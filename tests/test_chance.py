@@ -73,7 +73,7 @@ def test_of_one_class_nothing_can_be_told(confusion: list[list[int]]) -> None:
             ["optimizer=sgd", "optimizer.lr=1", "model=lenet5_bn"],
             500,
             0.1,
-            "a smaller optimizer.lr (0.05 instead of 1)",
+            "a smaller optimizer.lr (0.05 ",
         ),
         (["optimizer=sgd", "model=lenet_sigmoid"], 500, 0.1, "optimizer=adam, a larger optimizer.lr (it is 0.05) or"),
         (["optimizer.lr=1e-6"], 500, 0.1, "a larger optimizer.lr (it is 1e-06) or model.norm=batch"),

@@ -8,7 +8,7 @@ from lenet_pl.comparison.groups import compare_runs
 from lenet_pl.comparison.run_index import Run, RunIndex
 from lenet_pl.errors import SettingError
 from lenet_pl.metric_mode import metric_mode
-from lenet_pl.trainer import build_trainer
+from lenet_pl.trainer import build_trainer, quiet_lightning
 
 SMALL_IS_GOOD = ("train/loss", "val/loss", "best/val/loss", "test/loss", "test/calibration_error")
 LARGE_IS_GOOD = (
@@ -32,7 +32,7 @@ def test_what_is_not_known_is_refused(metric: str) -> None:
 
 
 def run(folder: str, model: str, **metrics: float) -> Run:
-    results = {"model": model, "data": "d", "seed": 0, "parameters": 1, "epochs": 1, "metrics": metrics}
+    results = {"model": model, "data": "d", "seed": 0, "parameters": 1, "epochs": 1, "images": {}, "metrics": metrics}
     return Run(Path(folder), results)
 
 
@@ -44,6 +44,7 @@ def test_the_best_calibrated_of_a_comparison_is_the_one_with_the_smallest_error(
 
 @pytest.mark.parametrize("monitor", ["val/loss", "val/accuracy"])
 def test_a_trainer_keeps_the_best_by_the_table(monitor: str, compose: Compose, tmp_path: Path) -> None:
+    quiet_lightning()
     settings = compose(f"callbacks.checkpoint.monitor={monitor}", "logger=none", "trainer.accelerator=cpu")
     kept = build_trainer(settings, tmp_path).checkpoint_callback
     assert isinstance(kept, ModelCheckpoint)

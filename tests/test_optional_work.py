@@ -50,7 +50,9 @@ def work(verb: str, run: Path, out: Path) -> Any:
     if verb == "explain":
         return explain(compose("explain", ExplainSettings, [*where, "methods=[filters]"]))
     image = out.parent / "5.png"
-    Image.new("L", (28, 28), 40).save(image)
+    digit = Image.new("L", (28, 28), 255)
+    digit.paste(0, (12, 4, 16, 24))
+    digit.save(image)
     return predict(compose("predict", PredictSettings, [*where, f"images={image}"]))
 
 

@@ -5,6 +5,7 @@ import csv
 import io
 import signal
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,19 +14,46 @@ import torch
 from lightning.pytorch.callbacks import Callback, Checkpoint, EarlyStopping, ModelCheckpoint, RichProgressBar
 
 from lenet_pl.atomic import write_text
+from lenet_pl.errors import SettingError
 from lenet_pl.interruption import Interruptible, Interruption
 from lenet_pl.model.curvature import diagonal_curvature
+from lenet_pl.settings import TrainSettings
 from lenet_pl.task import ImageClassifier
 
 DRAWINGS_PER_SECOND = 4  # of the progress bar; each takes the interpreter for some milliseconds
 COLUMNS = ("epoch", "step", "lr", "train/loss", "train/accuracy", "val/loss", "val/accuracy", "seconds", "images/s")
 SCORES = COLUMNS[3:7]
+Callbacks = Sequence[Callback] | Callable[[TrainSettings], Sequence[Callback]]
 
 
-class EpochRecorder(Checkpoint):
+def for_each(callbacks: Callbacks) -> Callable[[TrainSettings], Sequence[Callback]]:
+    """Make a function that gives every training callbacks of its own, as they hold the state of one.
+
+    Args:
+        callbacks: are copied, or a function that makes them from the settings of a training.
+
+    Raises:
+        SettingError: by the function, if one of them cannot be copied.
+    """
+    if callable(callbacks):
+        return callbacks
+
+    def copies(settings: TrainSettings) -> Sequence[Callback]:
+        try:
+            return copy.deepcopy(callbacks)
+        except Exception as error:  # whatever a callback of someone else's raises
+            raise SettingError(
+                f"callbacks: cannot be copied for seed {settings.seed} ({type(error).__name__}: {error}); must be a "
+                "function that makes them from the settings"
+            ) from error
+
+    return copies
+
+
+class EpochRecorder(Callback):
     """Keep the figures of every epoch, in memory and in metrics.csv, and give the per-step loss to the loggers.
 
-    It is a Checkpoint because Lightning calls those after the module's own end of the epoch, where training is scored.
+    Callbacks that come after it find the scores of the epoch's training in `trainer.callback_metrics`.
 
     Args:
         folder: receives metrics.csv.
@@ -59,6 +87,7 @@ class EpochRecorder(Checkpoint):
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         assert isinstance(pl_module, ImageClassifier)
+        pl_module.score_training()
         # From the end of the epoch before, so that its checkpoint counts; validation does not.
         now = time.perf_counter()
         seconds = now - self._mark - self._validation
@@ -191,7 +220,11 @@ class ResumableStopping(EarlyStopping):
     @property
     def stopped(self) -> bool:
         """Whether patience is at its end."""
-        return self.wait_count >= self.patience
+        return self.has_stopped(self.state_dict())
+
+    def has_stopped(self, state: dict[str, Any]) -> bool:
+        """Whether patience was at its end when this state was saved."""
+        return int(state["wait_count"]) >= self.patience
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         trainer.should_stop = self.stopped

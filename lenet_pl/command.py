@@ -57,6 +57,7 @@ def run_command(
     prepare_openmp()
     failures: list[int] = []  # exit codes; a failed job of a sweep does not stop the others
     begun: list[Path] = []  # run folders
+    jobs: Path | None = None  # folder of a sweep
     rank = 0  # of this process among those of its run
 
     def job(config: DictConfig) -> None:
@@ -107,7 +108,6 @@ def run_command(
     prepare_output()
     warnings.filterwarnings("error", r"provider=hydra\.searchpath", UserWarning)  # of a folder that does not exist
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then hands over its errors in place of printing several lines
-    jobs: Path | None = None
     with own_streams() as stdout, startup.Working(name):
         for part in (compose_and_work, close):
             try:

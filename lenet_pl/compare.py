@@ -22,6 +22,7 @@ def compare(settings: CompareSettings, folder: Path) -> None:
     from lenet_pl.comparison.run_index import find_runs
     from lenet_pl.console import Console
     from lenet_pl.errors import DataError, from_here
+    from lenet_pl.optional_work import optional
 
     where = parse_where(settings.where)
     places = [settings.runs] if isinstance(settings.runs, str) else settings.runs
@@ -44,7 +45,8 @@ def compare(settings: CompareSettings, folder: Path) -> None:
     from lenet_pl.comparison.pictures import draw_comparison
     from lenet_pl.figure import save_figures
 
-    save_figures(folder, draw_comparison(comparison, settings.curves))
+    with optional("a picture", []):
+        save_figures(folder, draw_comparison(comparison, settings.curves))
     Console().print(f"everything is in {from_here(folder)}")
 
 

@@ -1,5 +1,6 @@
 """What `lenet_pl.evaluate` says about a network: figures, pictures and tables."""
 
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -8,9 +9,11 @@ import torch
 from rich.table import Table
 from torch import Tensor
 
+from lenet_pl.atomic import write_text
 from lenet_pl.console import Console
 from lenet_pl.errors import from_here
-from lenet_pl.figure import save_figures
+from lenet_pl.figure import Figure, save_figures
+from lenet_pl.optional_work import optional
 from lenet_pl.pictures import describe_mistakes, draw_confusion, draw_reliability, draw_samples
 from lenet_pl.scores import Scores, calibration_error
 from lenet_pl.text import as_json, label
@@ -46,20 +49,26 @@ def write_evaluation(folder: Path, results: dict[str, Any], scores: Scores, imag
         scores: of the images.
         images: uint8 (N, C, h, w), those that were scored.
     """
-    (folder / "results.json").write_text(as_json(results, allow_nan=False), encoding="utf-8")
+    write_text(folder / "results.json", as_json(results, allow_nan=False))
     names, what = scores.classes, f"{results['part']} images of {label(results['data'])}"
     mistakes = scores.mistakes(MISTAKES)
     shown = images[torch.tensor([m.index for m in mistakes], dtype=torch.int64)]
     titles = describe_mistakes(mistakes, names)
-    confusion = draw_confusion(scores.confusion, names)
-    confusion.axes[0].set_title(f"confusion matrix, {what}")
     error = results["metrics"]["calibration_error"]
-    figures = {
+
+    def confusion() -> Figure:
+        figure = draw_confusion(scores.confusion, names)
+        figure.axes[0].set_title(f"confusion matrix, {what}")
+        return figure
+
+    drawn: dict[str, Callable[[], Figure]] = {
         "confusion_matrix": confusion,
-        "misclassified": draw_samples(shown, titles, f"{what}, most confident mistakes"),
-        "reliability": draw_reliability(scores.calibration(), f"{what}, calibration error {error:.4f}"),
+        "misclassified": lambda: draw_samples(shown, titles, f"{what}, most confident mistakes"),
+        "reliability": lambda: draw_reliability(scores.calibration(), f"{what}, calibration error {error:.4f}"),
     }
-    save_figures(folder, figures)
+    for name, draw in drawn.items():
+        with optional(f"{name}.png", []):
+            save_figures(folder, {name: draw()})
     _print(folder, results)
 
 

@@ -77,8 +77,10 @@ def explain(settings: ExplainSettings, _: Path | None = None) -> dict[str, Any]:
         "settings": settings.model_dump(),
         "images": rows,
     }
-    _write(folder, results, figures, tensorboard=settings.tensorboard)
+    missing = _write(folder, results, figures, tensorboard=settings.tensorboard)
     _print(folder, results, figures)
+    if missing:  # they are what was asked for
+        raise DataError(f"{folder}: {missing[0]}")
     return results
 
 
@@ -89,19 +91,25 @@ def _caption(row: dict[str, Any]) -> str:
     return f"{start}\ntaken for {label(row['predicted'], 20)}\n{row['probability']:.1%}"
 
 
-def _write(folder: Path, results: dict[str, Any], figures: dict[str, Any], *, tensorboard: bool) -> None:
-    """Write explain.json and the pictures."""
+def _write(folder: Path, results: dict[str, Any], figures: dict[str, Any], *, tensorboard: bool) -> list[str]:
+    """Write explain.json and the pictures; return what could not be written, a line each."""
+    from lenet_pl.atomic import write_text
     from lenet_pl.figure import save_figures
+    from lenet_pl.optional_work import optional
     from lenet_pl.text import as_json
 
-    (folder / "explain.json").write_text(as_json(results, allow_nan=False), encoding="utf-8")
-    save_figures(folder, figures)
+    missing: list[str] = []
+    write_text(folder / "explain.json", as_json(results, allow_nan=False))
+    for name, figure in figures.items():
+        with optional(f"{name}.png", missing):
+            save_figures(folder, {name: figure})
     if tensorboard:
         from torch.utils.tensorboard import SummaryWriter
 
-        with SummaryWriter(str(folder / "tensorboard")) as board:
+        with optional("part of the TensorBoard", missing), SummaryWriter(str(folder / "tensorboard")) as board:
             for name, figure in figures.items():
                 board.add_figure(name, figure, close=False)
+    return missing
 
 
 def _print(folder: Path, results: dict[str, Any], figures: dict[str, Any]) -> None:
@@ -118,7 +126,8 @@ def _print(folder: Path, results: dict[str, Any], figures: dict[str, Any]) -> No
         table.add_row(what, label(row.get("true", "")), label(row["predicted"]), f"{row['probability']:.1%}")
     console = Console()
     console.print(table)
-    console.print(f"{len(figures)} pictures and explain.json are in {from_here(folder)}", soft_wrap=True)
+    there = sum((folder / f"{name}.png").exists() for name in figures)
+    console.print(f"{there} pictures and explain.json are in {from_here(folder)}", soft_wrap=True)
 
 
 if __name__ == "__main__":

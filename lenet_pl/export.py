@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from lenet_pl.atomic import write_text
 from lenet_pl.command import run_command
 from lenet_pl.errors import DataError, SettingError
 from lenet_pl.settings import validate
@@ -84,7 +85,7 @@ def export(settings: ExportSettings, _: Path | None = None) -> dict[str, Any]:
         ],
         **environment,
     }
-    (folder / "export.json").write_text(as_json(results), encoding="utf-8")
+    write_text(folder / "export.json", as_json(results))
     print_export(results, folder)
     for path, check in zip(files, checks.values(), strict=True):
         if check["same_class"] < len(images) or check["largest_difference"] > settings.tolerance:

@@ -10,6 +10,7 @@ from matplotlib.artist import Artist
 from matplotlib.text import Text
 from matplotlib.ticker import LogFormatter
 
+from lenet_pl.atomic import atomic_file
 from lenet_pl.fonts import FONTS
 from lenet_pl.text import lines
 
@@ -54,7 +55,8 @@ def save_figures(folder: Path, figures: Mapping[str, matplotlib.figure.Figure]) 
         figures: by the names of their files.
     """
     for name, figure in figures.items():
-        figure.savefig(folder / f"{name}.png", dpi=DPI)
+        with atomic_file(folder / f"{name}.png") as stream:
+            figure.savefig(stream, format="png", dpi=DPI)
     tell_lacking(figures.values())
 
 

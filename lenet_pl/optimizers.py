@@ -8,6 +8,7 @@ from typing import Any
 from torch import nn, optim
 from torch.optim import lr_scheduler
 
+from lenet_pl.metric_mode import metric_mode
 from lenet_pl.sdlm import Sdlm
 from lenet_pl.settings import (
     AdamSettings,
@@ -63,7 +64,7 @@ def build_scheduler(settings: Settings, optimizer: optim.Optimizer, steps: int) 
     """
     scheduler: Any
     if isinstance(settings, PlateauSettings):
-        mode = best_is(settings.monitor)
+        mode = metric_mode(settings.monitor)
         scheduler = lr_scheduler.ReduceLROnPlateau(optimizer, mode, settings.factor, settings.patience)
         return {"scheduler": scheduler, "interval": "epoch", "monitor": settings.monitor}
     if isinstance(settings, StepSettings):
@@ -94,8 +95,3 @@ def build_scheduler(settings: Settings, optimizer: optim.Optimizer, steps: int) 
         )
         return {"scheduler": scheduler, "interval": "step"}
     return None
-
-
-def best_is(metric: str) -> Any:
-    """Say whether the best value of a metric is its "min" or its "max"."""
-    return "min" if metric.endswith("loss") else "max"

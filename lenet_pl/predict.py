@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from lenet_pl.atomic import write_text
 from lenet_pl.command import run_command
 from lenet_pl.errors import DataError, from_here, printable
+from lenet_pl.optional_work import optional
 from lenet_pl.photo.find import find_images
 from lenet_pl.settings.predict import PredictSettings
 from lenet_pl.text import as_csv, as_json, label
@@ -71,8 +73,9 @@ def predict(settings: PredictSettings, _: Path | None = None) -> list[dict[str, 
         raise DataError(f"{several}{failed[0]}")
     write_tables(folder, predictions, run.classes, {"run": str(run.folder), "name": run.name})
     more = f", the first {len(cells)}" if len(cells) < sum("class" in p for p in predictions) else ""
-    sheet = draw_contact_sheet(cells, f"{run.name}{more}; right: what the network saw")
-    save_figures(folder, {"predictions": sheet})
+    with optional("predictions.png", []):
+        sheet = draw_contact_sheet(cells, f"{run.name}{more}; right: what the network saw")
+        save_figures(folder, {"predictions": sheet})
     print_table(predictions, folder)
     if failed:
         raise DataError(f"{several}{failed[0]}")
@@ -98,7 +101,7 @@ def write_tables(
 ) -> None:
     """Write predictions.csv, a row for each image, and predictions.json."""
     text = as_json({"task": "predict", **about, "images": predictions})
-    (folder / "predictions.json").write_text(text, encoding="utf-8")
+    write_text(folder / "predictions.json", text)
     columns = ["file", *(["digit"] if any("digit" in row for row in predictions) else [])]
     columns += ["class", "probability", "second", "second_probability"]
     rows: list[list[Any]] = [[*columns, *(f"probability of {name}" for name in classes), "note", "error"]]
@@ -106,7 +109,7 @@ def write_tables(
         each = row.get("probabilities", {})
         cells = [row.get(c, "") for c in columns] + [each.get(name, "") for name in classes]
         rows.append([*cells, "; ".join(row.get("notes", [])), row.get("error", "")])
-    (folder / "predictions.csv").write_text(as_csv(rows), encoding="utf-8", newline="")
+    write_text(folder / "predictions.csv", as_csv(rows))
 
 
 def print_table(predictions: Sequence[dict[str, Any]], folder: Path) -> None:

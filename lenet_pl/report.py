@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from lenet_pl.atomic import write_text
 from lenet_pl.errors import printable
 from lenet_pl.text import as_bdi, as_html
 
@@ -51,6 +52,8 @@ def write_report(folder: Path, results: dict[str, Any], settings: dict[str, Any]
         figures["most confused"] = f"{' and '.join(map(as_bdi, pair['classes']))}, {pair['count']} times"
     for name, value in (results["per_class_accuracy"] or {}).items():
         figures[f"test/accuracy of {as_bdi(name)}"] = "–" if value is None else f"{value:.4f}"
+    if notes := results.get("notes"):
+        figures["note"] = " ".join(f"{as_html(note)}." for note in notes)
     rows = "".join(f"<tr><td>{k}<td>{v}" for k, v in figures.items())
     pictures = "".join(
         f'<h2>{name.replace("_", " ").capitalize()}</h2><img alt="{name}" src="{_embed(folder / f"{name}.png")}">\n'
@@ -66,7 +69,7 @@ def write_report(folder: Path, results: dict[str, Any], settings: dict[str, Any]
         settings=as_html(yaml.safe_dump(settings, sort_keys=False, allow_unicode=True)),
         environment=as_html(yaml.safe_dump(environment, sort_keys=False)),
     )
-    (folder / "report.html").write_text(page, encoding="utf-8")
+    write_text(folder / "report.html", page)
 
 
 def _embed(picture: Path) -> str:

@@ -8,6 +8,7 @@ from lenet_pl.composition import compose
 from lenet_pl.errors import DataError, SettingError, from_here
 from lenet_pl.ownership import refuse_used_folder
 from lenet_pl.processes import Process, this_process
+from lenet_pl.results_file import RESULTS, read_end
 from lenet_pl.settings import TrainSettings, validate
 from lenet_pl.settings.recorded import NOT_OWN, completed, read_settings
 from lenet_pl.slurm import restarted
@@ -29,6 +30,9 @@ def begin_or_resume(
 ) -> TrainSettings | None:
     """Say with which settings to train in a folder: those given for a new run, or those of the run that is there.
 
+    A finished run goes on if more epochs are asked for and early stopping has not ended it. Otherwise it is left as it
+    is, but only for those who asked for that with resume=auto or go on with a sweep.
+
     Args:
         settings: of the command.
         folder: the run folder, which exists.
@@ -36,11 +40,11 @@ def begin_or_resume(
         sweep: whether this is one of many jobs, of which some may not have begun.
 
     Returns:
-        None if the run is finished.
+        None if the run is finished and left alone.
 
     Raises:
         SettingError: the folder is in use, there is nothing to resume, or a setting is not that of the run.
-        DataError: the folder's config.yaml is damaged or another program's.
+        DataError: the folder's config.yaml or results.json is damaged or another program's.
     """
     process = this_process(settings.trainer.devices)
     if not sweep:
@@ -65,21 +69,70 @@ def begin_or_resume(
         return settings
     recorded = recorded_settings(folder, settings)
     refuse_changes(settings, recorded, overrides)
-    if (folder / "results.json").exists():
-        if not sweep:
-            print(f"finished already: {from_here(folder)}")
+    if accept is not None:
+        recorded = recorded.model_copy(update={"data": recorded.data.model_copy(update={"accept_changes": accept})})
+    same = {name: getattr(settings, name) for name in (*NOT_OF_THE_RUN, "data_root")}
+    trainer = recorded.trainer.model_copy(update={"max_epochs": settings.trainer.max_epochs})
+    longer = more_epochs(settings, recorded, overrides)
+    resumed = recorded.model_copy(update=same | ({"trainer": trainer} if longer else {}))
+    if (folder / RESULTS).exists():
+        if goes_on(resumed, folder, longer=longer, may_stay=settings.resume == "auto" or sweep, quiet=sweep):
+            return resumed
         return None
     if not last.exists() and settings.resume is True and not sweep and recorded.seeds is None:
         raise SettingError(
             f"resume: {folder} has no checkpoints/last.ckpt, its first epoch did not end; accepted is resume=auto to "
             "begin it again"
         )
-    if accept is not None:
-        recorded = recorded.model_copy(update={"data": recorded.data.model_copy(update={"accept_changes": accept})})
-    same = {name: getattr(settings, name) for name in (*NOT_OF_THE_RUN, "data_root")}
-    trainer = recorded.trainer.model_copy(update={"max_epochs": settings.trainer.max_epochs})
-    longer = any(override.startswith("trainer.max_epochs=") for override in overrides)
-    return recorded.model_copy(update=same | ({"trainer": trainer} if longer else {}))
+    return resumed
+
+
+def more_epochs(settings: TrainSettings, recorded: TrainSettings, overrides: Sequence[str]) -> bool:
+    """Say whether the command line asks for more epochs than the run was to have; a default does not."""
+    asked = settings.trainer.max_epochs
+    if asked <= recorded.trainer.max_epochs:
+        return False
+    named = any(override.lstrip("+").startswith("trainer.max_epochs=") for override in overrides)
+    return named or asked != compose("train", TrainSettings, ["run=unused"]).trainer.max_epochs
+
+
+def goes_on(resumed: TrainSettings, folder: Path, *, longer: bool, may_stay: bool, quiet: bool) -> bool:
+    """Say whether a finished run is trained further; print or refuse, if it is not.
+
+    Args:
+        resumed: settings that it would have.
+        folder: of the run, or of the runs of several seeds.
+        longer: whether more epochs are asked for than it was to have.
+        may_stay: whether it may be left as it is.
+        quiet: print nothing where it is.
+
+    Raises:
+        SettingError: it is to go on and cannot, or is not and may not be left.
+        DataError: results.json is damaged.
+    """
+    places = [folder] if resumed.seeds is None else [folder / f"seed_{seed}" for seed in resumed.seeds]
+    ends = {place: read_end(place) for place in places}
+    limit = resumed.trainer.max_epochs
+    behind = [place for place, end in ends.items() if end is None or not end.reached(limit)]
+    if longer and behind and resumed.train:
+        if lost := [place for place in behind if ends[place] and not (place / "checkpoints" / "last.ckpt").exists()]:
+            raise SettingError(
+                f"resume: {lost[0]} is finished and has no checkpoints/last.ckpt to go on from; accepted is another "
+                "folder for a new run"
+            )
+        return True
+    early = not behind and all(end and end.stopped_early for end in ends.values())
+    how = ", early stopping ended it" if early else ""
+    if longer:
+        how += ", more epochs would change nothing"
+    if may_stay:
+        if not quiet:
+            print(f"finished already: {from_here(folder)}{how}")
+        return False
+    more = "another folder for a new run"
+    if resumed.train and not early and resumed.scheduler.name not in OF_ONE_LENGTH:
+        more = f"trainer.max_epochs=<more than {limit}> to train further"
+    raise SettingError(f"resume: {folder} is finished{how}; accepted is resume=auto to leave it as it is, or {more}")
 
 
 def refuse_folders_of_their_own(process: Process, overrides: Sequence[str]) -> None:
@@ -126,9 +179,11 @@ def refuse_changes(settings: TrainSettings, recorded: TrainSettings, overrides: 
             continue
         if key == "trainer.max_epochs" and came > has and recorded.scheduler.name not in OF_ONE_LENGTH:
             continue
+        planned = key == "trainer.max_epochs" and came > has
+        why = f"; scheduler={recorded.scheduler.name} was planned for that many" if planned else ""
         raise SettingError(
-            f"resume: {key}={_show(came)} is asked for and the run has {_show(has)}; accepted is the run's own, or "
-            "another folder for a new run"
+            f"resume: {key}={_show(came)} is asked for and the run has {_show(has)}{why}; accepted is the run's own, "
+            "or another folder for a new run"
         )
 
 

@@ -203,6 +203,10 @@ def close_sweep(folder: Path) -> int:
         table.add_row(*cells, style=style)
     if len(jobs) > 1:
         Console().print(table)
+    if jobs and all(job.state == "kept" and "resume=true" in job.overrides for _, job in jobs):
+        told = "; accepted is resume=auto to leave them as they are, or more trainer.max_epochs"
+        print(f"error: resume: all {len(jobs)} jobs in {folder} are finished{told}", file=sys.stderr)
+        return SettingError.exit_code
     failed = [job for _, job in jobs if job.state not in GOOD]
     if failed:
         again = "; the same command with resume=auto runs what is missing"
@@ -226,8 +230,10 @@ def _await_end(folder: Path, job: Job) -> None:
 
 def _result(folder: Path) -> str:
     try:
-        metrics = json.loads((folder / "results.json").read_text(encoding="utf-8"))["metrics"]
-    except (OSError, ValueError, KeyError, TypeError):
+        content = json.loads((folder / "results.json").read_text(encoding="utf-8"))
+        metrics, chance = content["metrics"], content.get("at_chance")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return "results.json is unreadable"
+    told = f"; learned nothing{f' with seeds {chance}' if isinstance(chance, list) else ''}" if chance else ""
     names = {"test/accuracy": "test accuracy", "best/val/accuracy": "validation accuracy"}
-    return ", ".join(f"{name} {metrics[key]:.4f}" for key, name in names.items() if key in metrics)
+    return ", ".join(f"{name} {metrics[key]:.4f}" for key, name in names.items() if key in metrics) + told

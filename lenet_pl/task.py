@@ -18,10 +18,9 @@ from lenet_pl.gradients import clip_gradient
 from lenet_pl.interruption import Interruptible
 from lenet_pl.losses import CROSS_ENTROPY, Loss
 from lenet_pl.optimizers import build_optimizer, build_scheduler
-from lenet_pl.random_numbers import keyed_seed
+from lenet_pl.random_numbers import keep_global, keyed_seed, seed_global
 from lenet_pl.settings import Settings
-
-NOTED = ("predictions", "labels")  # of every training image of an epoch
+from lenet_pl.unfinished_epoch import Step, pack, unpack
 
 
 class ImageClassifier(lightning.LightningModule):
@@ -40,7 +39,7 @@ class ImageClassifier(lightning.LightningModule):
         gradient_clip_norm: largest norm of the whole gradient; None: any.
         ema_decay: of the average of the weights, which is then validated, tested and kept; None: none.
         compile_mode: of torch.compile; None runs the model as it is.
-        seed: of dropout; with epoch, step and rank it fixes what is dropped, whatever was drawn before.
+        seed: with epoch, step and rank it fixes what the model draws in a step, for dropout or whatever else.
         interruptible: is asked after each step whether a signal has come.
         description: plain JSON values that the checkpoint keeps, enough to build all this again.
     """
@@ -70,7 +69,6 @@ class ImageClassifier(lightning.LightningModule):
         self.optimizer_settings, self.scheduler_settings = optimizer, scheduler
         self.loss, self.label_smoothing, self.gradient_clip_norm = loss, label_smoothing, gradient_clip_norm
         self.seed, self.interruptible = seed, interruptible or Interruptible()
-        self.drops_out = any(isinstance(module, nn.Dropout) for module in self.modules())
         self.automatic_optimization = False  # a training step of Lightning's takes several optimizer steps
         self.class_weights: Tensor | None
         self.register_buffer("class_weights", class_weights, persistent=False)
@@ -78,7 +76,8 @@ class ImageClassifier(lightning.LightningModule):
         # Both are of the part and epoch that is being scored. By default MeanMetric would leave NaN out.
         self.mean_loss = MeanMetric(nan_strategy=math.nan)
         self.accuracy = MulticlassAccuracy(classes, average="micro")
-        self._steps: list[tuple[Tensor, Tensor, Tensor]] = []  # loss (), predictions (B,), labels (B,)
+        self._steps: list[Step] = []  # of training
+        self._evaluated: list[Step] = []  # of validation or test
         self._loss = torch.zeros(())  # of the step that is being taken
         self._weights: list[float] = []  # of each training step's loss among those of all ranks
         self._before: dict[str, Any] = {}  # what was done of an epoch before the run was interrupted in it
@@ -118,19 +117,20 @@ class ImageClassifier(lightning.LightningModule):
         groups = self.trainer.optimizers[0].param_groups
         epoch = self.trainer.fit_loop.epoch_progress.current.processed  # type: ignore[attr-defined]
         self.interruptible.check()
-        for batch in batches:
-            if self.drops_out:
-                torch.manual_seed(keyed_seed("dropout", self.seed, epoch, self.steps_done, self.global_rank))
-            logits = self(batch.images.to(self.dtype))
-            loss = self.loss(logits, batch.labels, self.class_weights, self.label_smoothing)
-            learn(loss if batch.weight == 1 else loss * batch.weight)
-            self._update_average()
-            self.step_rates.append(groups[0]["lr"])
-            if scheduler:
-                scheduler.step()
-            self._steps.append((loss.detach(), logits.detach().argmax(1), batch.labels))
-            self._weights.append(batch.weight)
-            self.interruptible.check()
+        with keep_global(self.device):  # callbacks and what comes after draw as if no step had been taken
+            for batch in batches:
+                seed = keyed_seed("dropout", self.seed, epoch, self.steps_done, self.global_rank)
+                seed_global(seed, self.device)
+                logits = self(batch.images.to(self.dtype))
+                loss = self.loss(logits, batch.labels, self.class_weights, self.label_smoothing)
+                learn(loss if batch.weight == 1 else loss * batch.weight)
+                self._update_average()
+                self.step_rates.append(groups[0]["lr"])
+                if scheduler:
+                    scheduler.step()
+                self._steps.append((loss.detach(), logits.detach().argmax(1), batch.labels))
+                self._weights.append(batch.weight)
+                self.interruptible.check()
 
     def _learn(self, loss: Tensor) -> None:
         optimizer = self.trainer.optimizers[0]
@@ -165,26 +165,26 @@ class ImageClassifier(lightning.LightningModule):
 
     def on_train_epoch_start(self) -> None:
         self._steps, self.step_rates, self._weights = [], [], []
-        if before := self._before:
-            predictions, labels = (before[name].to(self.device).split(before["sizes"]) for name in NOTED)
-            self._steps = list(zip(before["losses"].to(self.device), predictions, labels, strict=True))
-            self.step_rates = list(before["rates"])
+        if self._before:
+            self._steps, self.step_rates = unpack(self._before, self.device)
             self._before = {}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep what the scores of an unfinished epoch need."""
         if self._steps:
-            losses, *noted = zip(*self._steps, strict=True)
-            checkpoint["epoch_so_far"] = {
-                "losses": torch.stack(losses),
-                "sizes": [len(labels) for labels in noted[1]],
-                "rates": self.step_rates,
-            } | {name: torch.cat(values) for name, values in zip(NOTED, noted, strict=True)}
+            checkpoint["epoch_so_far"] = pack(self._steps, self.step_rates)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self._before = checkpoint.get("epoch_so_far", {})
 
     def on_train_epoch_end(self) -> None:
+        self.score_training()
+        self._step_epoch_scheduler()
+
+    def score_training(self) -> None:
+        """Score the training of the epoch that ends, once; for callbacks, which Lightning calls before the module."""
+        if not self._steps:
+            return
         losses = torch.stack([loss for loss, _, _ in self._steps])
         if self.trainer.world_size > 1:
             losses = losses * torch.tensor(self._weights, device=self.device)
@@ -192,27 +192,25 @@ class ImageClassifier(lightning.LightningModule):
         self.step_losses = list(losses)
         self.images_trained = sum(len(labels) for _, _, labels in self._steps)
         self._score("train")
-        self._step_epoch_scheduler()
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         self._evaluation_step(batch)
 
     def on_validation_epoch_start(self) -> None:
-        self._training_steps, self._steps = self._steps, []  # validation runs inside the training epoch
+        self._evaluated.clear()
 
     def on_validation_epoch_end(self) -> None:
         self._score("val")
-        self._steps = self._training_steps
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
         self._logits.append(self._evaluation_step(batch).float())
 
     def on_test_epoch_start(self) -> None:
-        self._steps.clear()
+        self._evaluated.clear()
         self._logits.clear()
 
     def on_test_epoch_end(self) -> None:
-        labels = torch.cat([labels for _, _, labels in self._steps])
+        labels = torch.cat([labels for _, _, labels in self._evaluated])
         self.test_logits, self.test_labels = self._gather(torch.cat(self._logits)), self._gather(labels)
         self._score("test")
 
@@ -234,12 +232,13 @@ class ImageClassifier(lightning.LightningModule):
     def _evaluation_step(self, batch: Batch) -> Tensor:
         with torch.autocast(self.device.type, enabled=False):  # in full precision, as every verb will ask it
             logits: Tensor = self(batch.images)
-        self._steps.append((functional.cross_entropy(logits, batch.labels), logits.argmax(1), batch.labels))
+        self._evaluated.append((functional.cross_entropy(logits, batch.labels), logits.argmax(1), batch.labels))
         return logits
 
     def _score(self, part: str) -> None:
         """Turn the steps of an epoch into `part`/loss and `part`/accuracy, over all images and all ranks."""
-        losses, predictions, labels = zip(*self._steps, strict=True)
+        steps = self._steps if part == "train" else self._evaluated
+        losses, predictions, labels = zip(*steps, strict=True)
         sizes = torch.tensor([float(len(p)) for p in predictions], device=self.device)
         self.mean_loss.update(torch.stack(losses).float(), sizes)
         self.accuracy.update(torch.cat(predictions), torch.cat(labels))
@@ -250,7 +249,7 @@ class ImageClassifier(lightning.LightningModule):
         self.log("step", float(self.trainer.global_step))  # or loggers would count Lightning's steps
         self.mean_loss.reset()
         self.accuracy.reset()
-        self._steps.clear()
+        steps.clear()
 
     def _gather(self, values: Tensor) -> Tensor:
         """Put together what the ranks have; each scored one stretch of the set."""

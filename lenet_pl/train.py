@@ -10,14 +10,18 @@ from lenet_pl.resume import begin_or_resume
 from lenet_pl.settings import TrainSettings
 from lenet_pl.threads import LoadMeter, choose_threads, prepare_openmp, restored_threads
 
+Callbacks = Sequence[Any] | Callable[[TrainSettings], Sequence[Any]]  # of Lightning's Callback
 
-def train(settings: TrainSettings, folder: Path, callbacks: Sequence[Any] = ()) -> dict[str, Any]:
+
+def train(settings: TrainSettings, folder: Path, callbacks: Callbacks = ()) -> dict[str, Any]:
     """Train, test the best epoch once, and fill the run folder.
 
     Args:
         settings: checked settings. With `resume` training goes on from the folder's last checkpoint, if there is one.
         folder: the run folder; it exists and holds no run, or with `resume` the run to continue.
-        callbacks: Lightning's, what else watches the training; their hooks run before the checkpoints are written.
+        callbacks: Lightning's, what else watches the training; their hooks run before the checkpoints are written. A
+            function is called once for each training, with its settings, and makes them. With `seeds` each training
+            has callbacks of its own: what the function makes, or a deep copy of those given, which see nothing.
 
     Returns:
         What results.json holds.
@@ -50,14 +54,14 @@ def train(settings: TrainSettings, folder: Path, callbacks: Sequence[Any] = ()) 
                 return train_one(settings, folder, interruptible, callbacks)
             from lenet_pl.seeds.session import train_seeds
 
-            return train_seeds(settings, folder, interruptible, train_one)
+            return train_seeds(settings, folder, interruptible, train_one, callbacks)
 
 
 def train_one(
     settings: TrainSettings,
     folder: Path,
     interruptible: Any,
-    callbacks: Sequence[Any] = (),
+    callbacks: Callbacks = (),
     parts: Callable[[TrainSettings, Any, Any], tuple[Any, Any]] | None = None,
 ) -> dict[str, Any]:
     """Train with one seed; as `train`, for those who listen for signals themselves.
@@ -66,7 +70,7 @@ def train_one(
         settings: checked settings.
         folder: the run folder.
         interruptible: listens for signals.
-        callbacks: Lightning's, what else watches the training.
+        callbacks: as of `train`.
         parts: builds data module and task, for a run that is continued from the images that it had; None: as the
             settings say, and the closing table is printed.
 
@@ -88,13 +92,15 @@ def train_one(
     torch.set_num_threads(threads)
     if parts is None and (busy := load.describe(threads)):
         print(f"note: {busy}, so that this training takes longer than on an idle machine", file=sys.stderr)
-    trainer = build_trainer(settings, folder, callbacks, interruptible)
+    watching = callbacks(settings) if callable(callbacks) else callbacks
+    trainer = build_trainer(settings, folder, watching, interruptible)
     run = RunFolder(folder, settings, datamodule, task, trainer)
+    last = run.last()  # a checkpoint that cannot be read leaves the folder as it is
     run.begin()
     if settings.train:
         try:
             with meeting_others():
-                trainer.fit(task, datamodule, ckpt_path=run.last(), weights_only=True)
+                trainer.fit(task, datamodule, ckpt_path=last, weights_only=True)
         except MeetingError:
             run.withdraw()
             raise

@@ -13,7 +13,7 @@ import torch
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch.callbacks import Callback
-from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
+from lightning.pytorch.loggers import Logger
 
 from lenet_pl.callbacks import (
     BestCheckpoint,
@@ -26,7 +26,8 @@ from lenet_pl.callbacks import (
 from lenet_pl.checkpoint import AtomicCheckpointIO
 from lenet_pl.errors import SettingError, UserError
 from lenet_pl.interruption import Interruptible
-from lenet_pl.optimizers import best_is
+from lenet_pl.loggers import RunBoard, RunTable
+from lenet_pl.metric_mode import metric_mode
 from lenet_pl.settings import SdlmSettings, TrainerSettings, TrainSettings
 
 
@@ -53,6 +54,7 @@ def build_trainer(
     """
     given = settings.trainer
     check_device(given)
+    recorder, *others = build_callbacks(settings, folder, interruptible or Interruptible())
     return lightning.Trainer(
         accelerator=given.accelerator,
         devices=given.devices,
@@ -64,7 +66,7 @@ def build_trainer(
         limit_val_batches=given.limit_val_batches,
         limit_test_batches=given.limit_test_batches,
         profiler=given.profiler,
-        callbacks=[*callbacks, *build_callbacks(settings, folder, interruptible or Interruptible())],
+        callbacks=[recorder, *callbacks, *others],
         logger=build_loggers(settings, folder),
         # Named, so that Lightning looks for no other; this one reads what `own_variables` has set
         plugins=[AtomicCheckpointIO(), LightningEnvironment()],
@@ -77,7 +79,7 @@ def build_trainer(
 
 
 def build_callbacks(settings: TrainSettings, folder: Path, interruptible: Interruptible) -> list[Callback]:
-    """Build what watches the training. Order matters: the recorder's figures are part of the checkpoints."""
+    """Build what watches the training. The recorder is first, as its figures are part of the checkpoints."""
     given = settings.callbacks
     callbacks: list[Callback] = [EpochRecorder(folder, settings.trainer.log_every_n_steps)]
     if isinstance(settings.optimizer, SdlmSettings):
@@ -89,7 +91,7 @@ def build_callbacks(settings: TrainSettings, folder: Path, interruptible: Interr
                 stopping.monitor,
                 min_delta=stopping.min_delta,
                 patience=stopping.patience,
-                mode=best_is(stopping.monitor),
+                mode=metric_mode(stopping.monitor),
                 check_on_train_epoch_end=True,
             )
         )
@@ -99,7 +101,7 @@ def build_callbacks(settings: TrainSettings, folder: Path, interruptible: Interr
             folder / "checkpoints",
             filename="best",
             monitor=monitor,
-            mode=best_is(monitor),
+            mode=metric_mode(monitor),
             save_on_train_epoch_end=True,
             enable_version_counter=False,
         ),
@@ -114,11 +116,11 @@ def build_loggers(settings: TrainSettings, folder: Path) -> list[Logger]:
     """Build the loggers that were asked for; both write into the run folder, in a new file if a run is continued."""
     loggers: list[Logger] = []
     if settings.logger.tensorboard:
-        loggers.append(TensorBoardLogger(folder, name=None, version="tensorboard", default_hp_metric=False))
+        loggers.append(RunBoard(folder, name=None, version="tensorboard", default_hp_metric=False))
     if settings.logger.csv:
         earlier = len(list(folder.glob("csv*")))
         version = f"csv_{earlier + 1}" if earlier else "csv"  # Lightning would delete what is there
-        loggers.append(CSVLogger(folder, name=None, version=version))
+        loggers.append(RunTable(folder, name=None, version=version))
     return loggers
 
 
@@ -194,4 +196,6 @@ def quiet_lightning() -> None:
     warnings.filterwarnings("ignore", r"The `srun` command is available")  # that a machine has SLURM is no reason
     # A run that is continued at the end of an epoch took its steps before
     warnings.filterwarnings("ignore", r"Detected call of `lr_scheduler\.step\(\)` before `optimizer\.step\(\)`")
+    # With ckpt_path="best" the first one is meant, which is BestCheckpoint
+    warnings.filterwarnings("ignore", r".*is called with Trainer configured with multiple `ModelCheckpoint` callbacks")
     warnings.filterwarnings("ignore", r"Checkpoint directory .* exists and is not empty")

@@ -16,6 +16,7 @@ TOP = {
     "lenet_pl.build",
     "lenet_pl.trainer",
     "lenet_pl.artefacts",
+    "lenet_pl.run_pictures",
     "lenet_pl.callbacks",
     "lenet_pl.trained",
     "lenet_pl.ensemble",

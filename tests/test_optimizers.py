@@ -6,7 +6,7 @@ import torch
 from conftest import Compose
 from torch import nn, optim
 
-from lenet_pl.optimizers import best_is, build_optimizer, build_scheduler
+from lenet_pl.optimizers import build_optimizer, build_scheduler
 
 
 def schedule(compose: Compose, *overrides: str, steps: int = 20, values: list[float] | None = None) -> list[float]:
@@ -120,7 +120,3 @@ def test_schedules_over_steps_and_over_epochs_say_so(compose: Compose) -> None:
     assert intervals == dict.fromkeys(("plateau", "step", "exponential"), "epoch") | dict.fromkeys(
         ("cosine", "onecycle"), "step"
     )
-
-
-def test_a_loss_is_best_small_and_an_accuracy_large() -> None:
-    assert [best_is(m) for m in ("train/loss", "val/loss", "val/accuracy")] == ["min", "min", "max"]

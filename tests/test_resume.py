@@ -43,6 +43,7 @@ REAL = (
     "loader.batch_size=50",
     "trainer.accelerator=cpu",
     "trainer.threads=1",
+    "trainer.precision=32-true",  # in bf16-mixed, which some CPUs would choose, the plateau is not reached
     "callbacks.progress_bar=false",
     "callbacks.model_summary=false",
     "logger=none",
@@ -318,10 +319,15 @@ def test_without_resume_a_run_is_not_touched(resume: Resume, stopped: Path) -> N
         resume(stopped)
 
 
-def test_a_finished_run_is_left_alone(resume: Resume, straight: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert resume(straight, "resume=true") is None
+def test_a_finished_run_is_left_alone_by_who_asks_for_that(
+    resume: Resume, straight: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert resume(straight, "resume=auto") is None
-    assert capsys.readouterr().out.startswith("finished already: ")
+    assert capsys.readouterr().out == f"finished already: {straight}\n"
+    assert resume(straight, "resume=true", sweep=True) is None  # the table of a sweep says that it was kept
+    assert capsys.readouterr().out == ""
+    with pytest.raises(SettingError, match=r"^resume: .*straight0 is finished; accepted is resume=auto to leave it"):
+        resume(straight, "resume=true")
 
 
 @pytest.mark.parametrize("content", [b"", b"seed: \xff", b"a: 1\n", b"seed: x\ndata: 1\nmodel: 2\ntrainer: 3\n"])

@@ -257,7 +257,7 @@ def test_an_interrupted_command_goes_on_as_if_it_had_not_been(compose: Compose, 
     assert again is not None
     train(again, tmp_path / "all")
     assert_as_alone(tmp_path / "all", tmp_path / "whole", 1e-6)
-    assert begin_or_resume(given.model_copy(update={"resume": True}), tmp_path / "all", [], False) is None
+    assert begin_or_resume(given.model_copy(update={"resume": "auto"}), tmp_path / "all", [], False) is None
 
 
 @pytest.mark.parametrize("vectorise", ["true", "false"])

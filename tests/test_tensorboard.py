@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from conftest import Compose
 
-from lenet_pl import artefacts
+from lenet_pl import run_pictures
 from lenet_pl.train import train
 
 pytestmark = pytest.mark.slow
@@ -26,7 +26,7 @@ def folder(compose: Compose, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Give the folder of a finished run on digits."""
     path = tmp_path_factory.mktemp("board")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(artefacts, "SAMPLES", 1)  # drawing would take longer than training
+        patch.setattr(run_pictures, "SAMPLES", 1)  # drawing would take longer than training
         train(compose("trainer.accelerator=cpu", "trainer.max_epochs=2", "callbacks.progress_bar=false"), path)
     return path
 

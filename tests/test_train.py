@@ -7,7 +7,7 @@ import pytest
 import torch
 from conftest import Compose, needs_fashion
 
-from lenet_pl import artefacts
+from lenet_pl import run_pictures
 from lenet_pl.composition import conf_dir
 from lenet_pl.errors import DivergenceError, SettingError
 from lenet_pl.settings import TrainSettings
@@ -28,7 +28,7 @@ def run(settings: TrainSettings, folder: Path) -> tuple[dict[str, Any], set[str]
 @pytest.fixture(autouse=True)
 def _few_images_in_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Draw fewer small images; drawing would take longer than training."""
-    monkeypatch.setattr(artefacts, "SAMPLES", 1)
+    monkeypatch.setattr(run_pictures, "SAMPLES", 1)
 
 
 @needs_fashion

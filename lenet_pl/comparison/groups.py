@@ -14,6 +14,7 @@ from lenet_pl.comparison.run_differences import differences
 from lenet_pl.comparison.run_index import Run, RunIndex
 from lenet_pl.comparison.setting_values import MISSING, canonical, dotted, show
 from lenet_pl.errors import DataError, SettingError, did_you_mean
+from lenet_pl.metric_mode import metric_mode
 from lenet_pl.settings import nearest_key
 
 VALIDATION = "best/val/accuracy"
@@ -138,7 +139,7 @@ def compare_runs(index: RunIndex, by: Sequence[str], metric: str, where: Mapping
         Group(tuple(some[0].value(key) for key in by), some[0].results["data"], some, by_seed(some, metric))
         for some in together.values()
     ]
-    sign = 1 if metric.endswith("loss") else -1
+    sign = 1 if metric_mode(metric) == "min" else -1
     groups.sort(key=lambda group: (group.data, sign * group.mean, group.label))
     best: dict[str, Group] = {}
     for group in groups:

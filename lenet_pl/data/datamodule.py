@@ -1,5 +1,6 @@
 """ImageDataModule: a source, its fixed split, and loaders for Lightning."""
 
+import copy
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
@@ -107,6 +108,12 @@ class ImageDataModule(lightning.LightningDataModule):
         self.identity = identify(self.train_set, self.validation_set, test, self.classes, digest)
         if own:
             own.refuse_others(self.identity)
+
+    def with_seed(self, seed: int) -> "ImageDataModule":
+        """Make one for another training, with an order and augmentation of its own and the same images."""
+        other = copy.copy(self)
+        other.seed = seed
+        return other
 
     @property
     def classes(self) -> tuple[str, ...]:

@@ -198,7 +198,7 @@ def digest_pixels(images: ImageSet) -> str | None:
         return None
     digest = hashlib.blake2b(digest_size=16)
     for start in range(0, len(images), 1000):
-        digest.update(images[slice(start, start + 1000)].array.contiguous().numpy())
+        digest.update(images[slice(start, start + 1000)].array.numpy().tobytes())
     return digest.hexdigest()
 
 

@@ -13,7 +13,7 @@ from lenet_pl.build import build_task
 from lenet_pl.data.datamodule import ImageDataModule
 from lenet_pl.errors import SettingError
 from lenet_pl.optimizers import build_optimizer
-from lenet_pl.seeds.stacked import StackedNetworks
+from lenet_pl.seeds.stacked import StackedNetworks, draws_otherwise
 from lenet_pl.settings import TrainSettings
 from lenet_pl.trainer import choose_precision, device_kind
 
@@ -49,7 +49,7 @@ def choose(settings: TrainSettings, data: ImageDataModule, networks: int) -> Cho
     """
     if settings.vectorise is False:
         return Choice(False, "one after another, as vectorise=false says")
-    obstacle = find_obstacle(settings, networks)
+    obstacle = find_obstacle(settings, networks) or find_randomness(settings, data)
     if obstacle and settings.vectorise is True and networks > 1:
         raise SettingError(f"vectorise: got true, and {obstacle}; accepted is false or auto")
     if obstacle:
@@ -84,6 +84,17 @@ def find_obstacle(settings: TrainSettings, networks: int) -> str | None:
     if kind == "mps":
         return "mps has not been tried"
     return None
+
+
+def find_randomness(settings: TrainSettings, data: ImageDataModule) -> str | None:
+    """Say that the network draws random numbers that would not be those of one alone; None if it does not."""
+    with torch.random.fork_rng():
+        model = build_task(settings, data).model
+    return (
+        f"{settings.model.name} draws random numbers for more than nn.Dropout"
+        if draws_otherwise(model, data.example())
+        else None
+    )
 
 
 def measure(settings: TrainSettings, data: ImageDataModule, networks: int) -> float:

@@ -14,7 +14,7 @@ from torch import Tensor
 from lenet_pl.batch import Batch
 from lenet_pl.errors import DivergenceError
 from lenet_pl.interruption import Interruptible, Interruption
-from lenet_pl.random_numbers import keyed_seed
+from lenet_pl.random_numbers import keep_global, keyed_seed
 from lenet_pl.seeds.stacked import StackedNetworks
 from lenet_pl.task import ImageClassifier
 
@@ -216,6 +216,10 @@ class TogetherSteps:
             [(task, batches)] = tasks
             ImageClassifier.training_step(task, cast(Iterable[Batch], batches), 0)
             return
+        with keep_global(tasks[0][0].device):  # as in the training step of one
+            self._take(tasks)
+
+    def _take(self, tasks: Sequence[tuple[OneOfMany, Iterator[Batch]]]) -> None:
         while True:
             alike: dict[Any, list[tuple[OneOfMany, Batch]]] = {}
             for task, batches in tasks:

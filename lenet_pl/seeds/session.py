@@ -1,6 +1,5 @@
 """Train once with each of several seeds, in one process; an ordinary run folder for each, and a table of all."""
 
-import copy
 import json
 import math
 import statistics
@@ -15,13 +14,15 @@ from rich.table import Table
 
 from lenet_pl.atomic import sweep_parts, write_text
 from lenet_pl.build import as_begun, build_datamodule, build_task
+from lenet_pl.callbacks import Callbacks, for_each
 from lenet_pl.console import Console
 from lenet_pl.data.datamodule import ImageDataModule
 from lenet_pl.data.identity import write_identity
 from lenet_pl.data.own_images import OwnImages, images_of_run
 from lenet_pl.environment import describe_environment
-from lenet_pl.errors import DataError, DivergenceError, SettingError, from_here
+from lenet_pl.errors import DataError, DivergenceError, SettingError, from_here, printable
 from lenet_pl.interruption import Interruptible
+from lenet_pl.results_file import RESULTS, make_way, read_end
 from lenet_pl.seeds.choice import Choice, choose
 from lenet_pl.seeds.lockstep import OneOfMany, Relayed, Training, train_together
 from lenet_pl.settings import TrainSettings
@@ -34,15 +35,22 @@ Train = Callable[..., dict[str, Any]]
 
 
 def train_seeds(
-    settings: TrainSettings, folder: Path, interruptible: Interruptible, train_one: Train
+    settings: TrainSettings,
+    folder: Path,
+    interruptible: Interruptible,
+    train_one: Train,
+    callbacks: Callbacks = (),
 ) -> dict[str, Any]:
     """Train with each of `settings.seeds`, at once or one after another; those that are finished are kept.
+
+    One that was finished after fewer epochs than are asked for now goes on, unless early stopping had ended it.
 
     Args:
         settings: of all of them.
         folder: receives config.yaml, a run folder `seed_<seed>` for each, and results.json.
         interruptible: listens for signals.
         train_one: trains with one seed, as `lenet_pl.train.train_one`.
+        callbacks: Lightning's, which are copied for each training, or a function that makes them from its settings.
 
     Returns:
         What results.json holds.
@@ -59,13 +67,14 @@ def train_seeds(
     check_device(settings.trainer)
     begun = images_of_run(settings, *(folder / f"seed_{seed}" for seed in settings.seeds or ()))
     data = build_datamodule(settings, begun)
-    session = Seeds(settings, folder, interruptible, train_one, data)
+    session = Seeds(settings, folder, interruptible, train_one, data, callbacks)
     # What is wrong with the network is said before anything is measured or written
     network, example = build_task(settings, data).model, data.example()
     torch.set_num_threads(settings.trainer.threads or choose_threads(network, example, settings.loader.batch_size))
     missing = session.missing()
     choice = choose(settings, session.data, len(missing)) if missing else Choice(False, "all are finished")
     sweep_parts(folder)
+    make_way(folder)  # before anything says that there is more to come
     text = yaml.safe_dump(as_begun(settings), sort_keys=False, allow_unicode=True)
     write_text(folder / "config.yaml", text)
     write_identity(folder, data.identity)
@@ -87,6 +96,7 @@ class Seeds:
         interruptible: listens for signals.
         train_one: trains with one seed.
         data: data module, whose images all share.
+        callbacks: Lightning's, which are copied for each training, or a function that makes them from its settings.
     """
 
     def __init__(
@@ -96,10 +106,11 @@ class Seeds:
         interruptible: Interruptible,
         train_one: Train,
         data: ImageDataModule,
+        callbacks: Callbacks = (),
     ) -> None:
         assert settings.seeds is not None
         self.settings, self.folder, self.seeds, self.data = settings, folder, settings.seeds, data
-        self.interruptible, self.train_one = interruptible, train_one
+        self.interruptible, self.train_one, self.callbacks = interruptible, train_one, for_each(callbacks)
         self._told = 0  # epochs of which a line was printed
 
     def place(self, seed: int) -> Path:
@@ -107,8 +118,10 @@ class Seeds:
         return self.folder / f"seed_{seed}"
 
     def missing(self) -> list[int]:
-        """List the seeds without results."""
-        return [seed for seed in self.seeds if not (self.place(seed) / "results.json").exists()]
+        """List the seeds without results, or with those of a shorter training."""
+        limit = self.settings.trainer.max_epochs if self.settings.train else 0
+        ends = {seed: read_end(self.place(seed)) for seed in self.seeds}
+        return [seed for seed, end in ends.items() if end is None or not end.reached(limit)]
 
     def own(self, seed: int, *, quiet: bool) -> TrainSettings:
         """Settings of one training; they are those of a run with that seed."""
@@ -133,8 +146,7 @@ class Seeds:
         """
         if own and self.data.identity:
             own.refuse_others(self.data.identity)
-        data = copy.copy(self.data)
-        data.seed = settings.seed
+        data = self.data.with_seed(settings.seed)
         return data, build_task(settings, data, interruptible, kind)
 
     def one_after_another(self, seeds: Sequence[int]) -> list[Exception]:
@@ -145,7 +157,7 @@ class Seeds:
             self.place(seed).mkdir(exist_ok=True)
             settings = self.own(seed, quiet=number > 1 and not self.settings.callbacks.progress_bar)
             try:
-                self.train_one(settings, self.place(seed), self.interruptible, (), self.parts)
+                self.train_one(settings, self.place(seed), self.interruptible, self.callbacks, self.parts)
             except DivergenceError as error:  # another seed may fare better; what else goes wrong would go on to
                 failures.append(_named(error, seed))
         return failures
@@ -168,7 +180,7 @@ class Seeds:
         place = self.place(training.seed)
         place.mkdir(exist_ok=True)
         settings = self.own(training.seed, quiet=True)
-        return self.train_one(settings, place, Relayed(self.interruptible), (), parts)
+        return self.train_one(settings, place, Relayed(self.interruptible), self.callbacks, parts)
 
     def _watch(self, tasks: Sequence[OneOfMany]) -> None:
         """Print a line when an epoch of all has ended."""
@@ -199,18 +211,20 @@ class Seeds:
             "speed_ratio": choice.ratio and round(choice.ratio, 3),
             "metrics": {name: round(statistics.fmean(some), 6) for name, some in values.items()},
             "sd": {name: _sd(some) for name, some in values.items()},
+            "at_chance": [seed for seed, one in zip(self.seeds, each, strict=True) if one["at_chance"]],
             "total_seconds": round(seconds, 2),
             **describe_environment(torch.device("cuda" if device_kind(self.settings.trainer) == "gpu" else "cpu")),
         }
+        write_text(self.folder / RESULTS, as_json(results, allow_nan=False))
         self._print(each, values)
-        write_text(self.folder / "results.json", as_json(results, allow_nan=False))
         return results
 
     def _results(self, seed: int) -> dict[str, Any]:
-        path = self.place(seed) / "results.json"
+        path = self.place(seed) / RESULTS
         try:
             content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-            return {key: content[key] for key in ("metrics", "epochs", "best_epoch", "training_seconds")}
+            found = {key: content[key] for key in ("metrics", "epochs", "best_epoch", "training_seconds")}
+            return found | {key: content.get(key) for key in ("at_chance", "notes")}  # which earlier versions lack
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise DataError(f"{path}: not a training's results ({type(error).__name__})") from None
 
@@ -228,6 +242,9 @@ class Seeds:
             table.add_section()
             table.add_row("mean ± sd", "", *(spread(values[name]) for name in shown.values()), "")
         Console().print(table)
+        for seed, one in zip(self.seeds, each, strict=True):
+            for note in one["notes"] or ():
+                print(f"note: seed {seed}: {printable(note)}")
         print(f"everything is in {from_here(self.folder)}")
 
 

@@ -14,6 +14,8 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 from torch.nn import functional
 
+from lenet_pl.random_numbers import keep_global, seed_global
+
 
 class Masked(nn.Module):
     """Stands where a dropout was; multiplies by a mask that was drawn outside, float (B, ...)."""
@@ -102,7 +104,7 @@ class StackedNetworks:
         self._shapes = self._shapes or self._find_shapes(images[:1])
         drawn = []
         for seed in seeds:
-            torch.manual_seed(seed)
+            seed_global(seed, images.device)
             ones = (images.new_ones((len(images), *shape)) for shape in self._shapes)
             drawn.append([functional.dropout(one, p, True) for one, p in zip(ones, self.drops.values(), strict=True)])
         columns = zip(*drawn, strict=True)
@@ -116,6 +118,26 @@ class StackedNetworks:
         with torch.no_grad():
             network(image)
         return shapes
+
+
+def draws_otherwise(network: nn.Module, image: Tensor) -> bool:
+    """Say whether a network in training draws random numbers for anything but `nn.Dropout`, which can be stacked.
+
+    Args:
+        network: on the device of the image; is left as it was.
+        image: float (1, C, H, W).
+    """
+    plain = copy.deepcopy(network).train()
+    for name in [name for name, module in plain.named_modules() if isinstance(module, nn.Dropout)]:
+        plain.set_submodule(name, nn.Identity())
+    with torch.no_grad(), keep_global(image.device):
+        before = _state(image.device)
+        plain(image.repeat(2, 1, 1, 1))  # batch normalisation takes no single image
+        return not torch.equal(before, _state(image.device))
+
+
+def _state(device: torch.device) -> Tensor:
+    return torch.cuda.get_rng_state(device) if device.type == "cuda" else torch.get_rng_state()
 
 
 def _stack(tensors: list[Tensor]) -> Tensor:

@@ -12,6 +12,7 @@ from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner,
 from sqlalchemy import exc
 
 from lenet_pl.errors import DataError, SettingError
+from lenet_pl.metric_mode import metric_mode
 from lenet_pl.settings import setting_keys
 from lenet_pl.settings.search import SearchSettings
 from lenet_pl.study.space import Space
@@ -48,7 +49,7 @@ def open_study(
     plain = settings.model_copy(update={"search": None}).model_dump(exclude=OF_THE_MACHINE | {"search": True})
     wanted = {"search.metric": given.metric, "search.space": space.describe(), DATA: data_digest, **plain}
     try:
-        study = make_study(storage, given.study, "minimize" if given.metric.endswith("loss") else "maximize")
+        study = make_study(storage, given.study, f"{metric_mode(given.metric)}imize")
         with storage.exclusive(study._study_id):
             begun = study.user_attrs.get(BEGUN_WITH)
             if begun is None and study.get_trials(deepcopy=False):

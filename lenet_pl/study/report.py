@@ -13,6 +13,7 @@ from rich.table import Table
 
 from lenet_pl.console import Console
 from lenet_pl.errors import printable
+from lenet_pl.metric_mode import metric_mode
 from lenet_pl.study.objective import show
 from lenet_pl.study.shared import REASON, RETRY_OF, deaths, is_lost
 from lenet_pl.text import as_csv, as_json
@@ -35,8 +36,9 @@ def why(trial: FrozenTrial, retries: int) -> str:
     return f"pruned after epoch {trial.last_step}" if trial.state == TrialState.PRUNED else ""
 
 
-def rank(trials: list[FrozenTrial], smaller: bool) -> list[FrozenTrial]:
-    """Best first: complete trials by value, then pruned ones, then the rest by number."""
+def rank(trials: list[FrozenTrial], metric: str) -> list[FrozenTrial]:
+    """Best first: complete trials by their value of the metric, then pruned ones, then the rest by number."""
+    smaller = metric_mode(metric) == "min"
     order = {TrialState.COMPLETE: 0, TrialState.PRUNED: 1}
 
     def place(trial: FrozenTrial) -> tuple[int, float, int]:
@@ -48,7 +50,7 @@ def rank(trials: list[FrozenTrial], smaller: bool) -> list[FrozenTrial]:
 
 def print_trials(trials: list[FrozenTrial], metric: str, rows: int, retries: int) -> None:
     """Print the first rows of the table of trials, best first."""
-    shown = rank(trials, metric.endswith("loss"))[:rows]
+    shown = rank(trials, metric)[:rows]
     told = {trial.number: printable(why(trial, retries)) for trial in shown if trial.state == TrialState.FAIL}
     table = Table()
     for heading in ("trial", metric, "state", "epochs"):

@@ -111,10 +111,10 @@ class Session:
         """
         given, trials = self.given, self.study.get_trials(deepcopy=False)
         keys = [dimension.key for dimension in self.space.dimensions]
-        print_trials(trials, given.metric, given.rows, given.retries)
-        write_trials(self.home / "trials.csv", trials, keys, given.retries)
         results = self._results(trials)
         write_results(self.home / "results.json", results)
+        write_trials(self.home / "trials.csv", trials, keys, given.retries)
+        print_trials(trials, given.metric, given.rows, given.retries)
         best = self._best()
         if best is None:
             reasons = [why(trial, given.retries) for trial in trials if trial.state != TrialState.WAITING]
@@ -127,7 +127,7 @@ class Session:
 
     def _best(self) -> FrozenTrial | None:
         complete = self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-        return rank(complete, self.given.metric.endswith("loss"))[0] if complete else None
+        return rank(complete, self.given.metric)[0] if complete else None
 
     def _results(self, trials: list[FrozenTrial]) -> dict[str, Any]:
         best, counts = self._best(), dict.fromkeys(("complete", "pruned", "failed", "lost", "running", "waiting"), 0)

@@ -1,0 +1,55 @@
+"""The table that closes a run."""
+
+import shlex
+from typing import Any
+
+from rich.table import Table
+
+from lenet_pl.console import Console
+from lenet_pl.text import label
+
+
+def print_results(results: dict[str, Any], place: str, *, board: bool, busy: str = "") -> None:
+    """Print the figures of a run, and its notes below.
+
+    Args:
+        results: what results.json holds.
+        place: of the run folder, as it is to be written.
+        board: whether TensorBoard has something to show.
+        busy: what is to be said of other work on the machine.
+    """
+    table = Table(title=f"{results['model']} on {label(results['data'])}, seed {results['seed']}", show_header=False)
+    table.add_column()
+    table.add_column(overflow="fold")  # a path is never cut off
+    metrics = results["metrics"]
+    rows = [("parameters", f"{results['parameters']:,}")]
+    if results["epochs"]:
+        how = ", stopped early" if results["stopped_early"] else ""
+        rows += [
+            ("best epoch", f"{results['best_epoch']} of {results['epochs']}{how}; lr changed {results['lr_changes']}×"),
+            ("validation accuracy", f"{metrics['best/val/accuracy']:.4f}"),
+        ]
+    if "test/accuracy" in metrics:
+        each = [f"{label(k)} {v:.3f}" for k, v in results["per_class_accuracy"].items() if v is not None]
+        often = f", tested {results['test_uses']} times by now" if results["test_uses"] > 1 else ""
+        rows += [
+            ("test accuracy", f"{metrics['test/accuracy']:.4f} of {results['images']['test']:,} images{often}"),
+            ("by class", ", ".join(each)),
+        ]
+        if pair := results["most_confused"]:
+            rows.append(("most confused", f"{' and '.join(map(label, pair['classes']))}, {pair['count']} images"))
+    rows += [
+        ("seconds", f"{results['total_seconds']:.1f}, of which training {results['training_seconds']:.1f}"),
+        ("images per second", f"{results['images_per_second'] or 0:,.0f} in training"),
+        ("everything is in", place),
+    ]
+    if busy:
+        rows.append(("machine", f"{busy}; it would train faster on an idle one"))
+    if board:
+        rows.append(("look at it with", f"tensorboard --logdir {shlex.quote(place)}"))
+    for row in rows:
+        table.add_row(*row)
+    console = Console()
+    console.print(table)
+    for note in results["notes"]:
+        console.print(f"note: {note}", soft_wrap=True)

@@ -169,8 +169,7 @@ def outcome(settings: TrainSettings, folder: Path) -> str:
         assert settled
         train(settled, folder)
     except UserError as error:
-        assert error.exit_code == 2
-        return str(error)
+        return str(error) if error.exit_code == 2 else f"exit code {error.exit_code}: {error}"
     return ""
 
 

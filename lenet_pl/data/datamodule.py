@@ -52,7 +52,10 @@ class ImageDataModule(lightning.LightningDataModule):
         super().__init__()
         self.loader, self.seed, self.limit_train_batches = loader, seed, limit_train_batches
         self.source = load_source(data, image_size)
-        train, validation = self.source.split or split(self.source.train.labels, data.split)
+        train, validation = torch.arange(len(self.source.train)), self.source.validation
+        if validation is None:
+            train, chosen = split(self.source.train.labels, data.split)
+            validation = self.source.train.subset(chosen)
         missing = set(range(len(self.source.classes))) - set(self.source.train.labels[train].tolist())
         if missing:
             names = ", ".join(self.source.classes[k] for k in sorted(missing)[:5])
@@ -67,7 +70,7 @@ class ImageDataModule(lightning.LightningDataModule):
             )
         self.train_set, self.validation_set, self.test_set = (
             self.source.train.subset(train),
-            self.source.train.subset(validation),
+            validation,
             self.source.test,
         )
         mean, std = self.source.mean, self.source.std

@@ -21,12 +21,12 @@ _QUIET = 2000  # files that are read without a progress bar
 
 
 class FolderImages(NamedTuple):
-    """A folder's images."""
+    """The parts of a folder of images."""
 
-    train: ImageSet  # training and validation
+    train: ImageSet
+    validation: ImageSet | None  # None: to be taken from the training part
     test: ImageSet
     classes: tuple[str, ...]  # in alphabetical order
-    split: tuple[torch.Tensor, torch.Tensor] | None  # rows of `train` for training and for validation; None: not given
 
 
 def read_folder(settings: FolderDataSettings, image_size: int) -> FolderImages:
@@ -45,39 +45,28 @@ def read_folder(settings: FolderDataSettings, image_size: int) -> FolderImages:
     layout = find_layout(settings)
     parts = [part for part in (layout.train, layout.validation, layout.test) if part]
     reader = _Reader(settings, settings.image_size or image_size)
-    whole, sizes = reader.read(parts)
+    images = dict(zip((part.path for part in parts), reader.read(parts), strict=True))
     for note in (*layout.notes, *reader.notes):
         print(f"note: {note}")
+    train = images[layout.train.path]
+    validation = images[layout.validation.path] if layout.validation else None
     classes = tuple(layout.train.files)
-    rows = list(torch.split(torch.arange(len(whole)), sizes))
-    train, validation = rows.pop(0), rows.pop(0) if layout.validation else None
     if layout.test:
-        test = rows.pop(0)
-    else:
-        rest, chosen = _test_share(whole.labels[train], classes, settings.test_fraction)
-        train, test = train[rest], train[chosen]
-    if validation is None:
-        return FolderImages(whole.subset(train), whole.subset(test), classes, None)
-    split = torch.split(torch.arange(len(train) + len(validation)), [len(train), len(validation)])
-    return FolderImages(whole.subset(torch.cat([train, validation])), whole.subset(test), classes, (split[0], split[1]))
-
-
-def _test_share(labels: torch.Tensor, classes: tuple[str, ...], share: float) -> tuple[torch.Tensor, torch.Tensor]:
-    """Choose test images where there is no test part; returns rows of the rest and of the chosen."""
-    count = round(len(labels) * share)
-    if not 0 < count < len(labels):
+        return FolderImages(train, validation, images[layout.test.path], classes)
+    count = round(len(train) * settings.test_fraction)
+    if not 0 < count < len(train):
         raise SettingError(
-            f"data.test_fraction: {share} takes {count} of {len(labels)} images; accepted is a share that leaves at "
-            "least one on either side"
+            f"data.test_fraction: {settings.test_fraction} takes {count} of {len(train)} images; accepted is a share "
+            "that leaves at least one on either side"
         )
-    rest, chosen = stratified_shares(labels, count)
-    left = set(labels[rest].tolist())
+    rest, test = stratified_shares(train.labels, count)
+    left = set(train.labels[rest].tolist())
     if gone := [name for k, name in enumerate(classes) if k not in left]:
         raise SettingError(
-            f"data.test_fraction: {share} leaves no training image of {', '.join(map(printable, gone[:5]))}; must be a "
-            "smaller share, or add images"
+            f"data.test_fraction: {settings.test_fraction} leaves no training image of "
+            f"{', '.join(map(printable, gone[:5]))}; must be a smaller share, or add images"
         )
-    return rest, chosen
+    return FolderImages(train.subset(rest), validation, train.subset(test), classes)
 
 
 class _Reader:
@@ -87,12 +76,8 @@ class _Reader:
         self.settings, self.size = settings, size
         self.notes: list[str] = []
 
-    def read(self, parts: list[Part]) -> tuple[ImageSet, list[int]]:
-        """Read the images of all parts.
-
-        Returns:
-            Images, uint8 (N, C, S, S), part by part and class by class in the order of the files, and how many each
-            part has.
+    def read(self, parts: list[Part]) -> list[ImageSet]:
+        """Read the images of all parts, uint8 (N, C, S, S).
 
         Raises:
             DataError: a file is no image, or none is left of a class.
@@ -126,9 +111,13 @@ class _Reader:
                 )
         array = torch.from_numpy(pixels.finish())
         self.notes += [*pixels.notes, *([_counted(remarks)] if remarks else []), *([skipped] if skipped else [])]
-        numbers = [number for number, _ in kept]
-        sizes = [numbers.count(number) for number in range(len(parts))]
-        return ImageSet(array, torch.tensor([label for _, label in kept])), sizes
+        return [self._part(array, kept, number) for number in range(len(parts))]
+
+    def _part(self, array: torch.Tensor, kept: list[tuple[int, int]], number: int) -> ImageSet:
+        """Take the images of a part, which are neighbors."""
+        labels = [label for part, label in kept if part == number]
+        first = next(row for row, (part, _) in enumerate(kept) if part == number)
+        return ImageSet(array[first : first + len(labels)], torch.tensor(labels))
 
     def _read_one(self, file: Path, pixels: Pixels, remarks: dict[str, list[Path]]) -> str:
         """Append an image to `pixels`, or say why not."""

@@ -29,13 +29,13 @@ class Source:
     """A data set with its official parts."""
 
     name: str
-    train: ImageSet  # training and validation
+    train: ImageSet  # training and validation, or training alone where there is a validation part
     test: ImageSet
     classes: tuple[str, ...]
     mean: tuple[float, ...] | None = None  # per channel, of training pixels scaled to [0, 1]; None: to be computed
     std: tuple[float, ...] | None = None
     background: int = 0  # grey level around the object
-    split: tuple[Tensor, Tensor] | None = None  # rows of `train` for training and validation; None: by the settings
+    validation: ImageSet | None = None  # None: to be taken from `train`
 
     @property
     def channels(self) -> int:
@@ -57,8 +57,8 @@ def load_source(settings: DataSettings, image_size: int) -> Source:
     if isinstance(settings, EmnistDataSettings):
         return _published("emnist", emnist(settings.variant), settings)
     if isinstance(settings, FolderDataSettings):
-        train, test, classes, split = read_folder(settings, image_size)
-        return Source(settings.title, train, test, classes, background=settings.background, split=split)
+        train, validation, test, classes = read_folder(settings, image_size)
+        return Source(settings.title, train, test, classes, background=settings.background, validation=validation)
     if isinstance(settings, ArraysDataSettings):
         return Source(settings.title, *read_arrays(settings), background=settings.background)
     if isinstance(settings, FakeDataSettings):

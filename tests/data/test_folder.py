@@ -29,7 +29,7 @@ def settings(path: Path, **changes: Any) -> FolderDataSettings:
 
 def read(path: Path, size: int = 16, **changes: Any) -> tuple[ImageSet, ImageSet, tuple[str, ...]]:
     parts = read_folder(settings(path, **changes), size)
-    assert parts.split is None
+    assert parts.validation is None
     return parts.train, parts.test, parts.classes
 
 
@@ -172,8 +172,8 @@ def test_parts_are_not_taken_for_classes(tmp_path: Path) -> None:
     for part in ("train", "val", "test"):
         fill(tmp_path / part)
     parts = read_folder(settings(tmp_path), 16)
-    assert parts.split is not None
-    assert (*map(len, parts.split), len(parts.test)) == (8, 8, 8)
+    assert parts.validation is not None
+    assert (len(parts.train), len(parts.validation), len(parts.test)) == (8, 8, 8)
 
 
 # --------------------------------------------------------------------------------------------------------------- pixels

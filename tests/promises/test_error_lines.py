@@ -20,7 +20,7 @@ from lenet_pl.settings.help_page import choices_of, groups_of
 
 # Words of libraries, of Python, and of classes, which say nothing to who has written key=value
 FOREIGN = re.compile(
-    r"(?i:omegaconf|pydantic|hydra(?![./]|-help))|Settings\b|traceback|Error\b|NoneType|\bNone\b|\bTrue\b|\bFalse\b|"
+    r"(?i:omegaconf|pydantic|(?<![.'])hydra(?![./]|-help))|Settings\b|Traceback|Error\b|NoneType|\bNone\b|\bTrue\b|\bFalse\b|"
     r"input_value|model_type|should be|Interpolation|struct|defaults list|ValidationInfo|<class|full_key|nullable|"
     r"discriminator|Input |For further information|validator|constrained|function-after|extract tag"
 )
@@ -148,7 +148,7 @@ def faults(asked: str, line: str, known: set[str]) -> list[str]:
     if "\n" in line or not line.isprintable():
         found.append("is not one line")
     begins, _, rest = line.partition(": ")
-    if not f"{begins}.".startswith(f"{key}.") and not f"{key}.".startswith(f"{begins}.") and f"{key}=" not in rest:
+    if not f"{begins}.".startswith(f"{key}.") and not f"{key}.".startswith(f"{begins}.") and key not in rest:
         found.append("does not begin with the key")
     if not re.search(r": (got |unknown setting|no value|\w+ has )|needs|needs odd", line):
         found.append("does not name what came")

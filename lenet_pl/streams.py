@@ -80,7 +80,7 @@ def _open(number: int, stream: TextIO | None) -> tuple[Any, Descriptor | None]:
     raw = Descriptor(number, "w", closefd=False)
     given: Any = stream or io.TextIOWrapper(io.BytesIO(), encoding="utf-8", errors="replace")
     text = io.TextIOWrapper(
-        raw if given.write_through else io.BufferedWriter(raw),  # type: ignore[arg-type]
+        raw if given.write_through else io.BufferedWriter(raw),
         encoding=given.encoding,
         errors=given.errors,
         line_buffering=given.line_buffering,

@@ -75,7 +75,7 @@ def _key(problem: Any, values: Any) -> str:
             here = here[part] if part < len(here) else None
         elif known:
             here = here[part]
-        elif part is not loc[-1] or not isinstance(here, dict) or part in (here.get("name"), here.get("architecture")):
+        elif part is not loc[-1] or problem["type"] not in ("extra_forbidden", "missing"):
             continue
         parts.append(str(part))
     tag = [problem["ctx"]["discriminator"].strip("'")] if problem["type"] == "union_tag_invalid" else []
@@ -91,11 +91,14 @@ def _line(key: str, problems: list[Any], values: dict[str, Any], or_null: str) -
         return f"{key}: no value given; a value{or_null} is required"
     if first["type"] == "value_error":
         return f"{key}: {first['msg'].removeprefix('Value error, ')}"
-    came = first["ctx"]["tag"] if first["type"] == "union_tag_invalid" else first["input"]
+    came = first["input"]
+    if first["type"] == "union_tag_invalid":
+        came = came[first["ctx"]["discriminator"].strip("'")]
     accepted = " or ".join(dict.fromkeys(_accepted(problem) for problem in problems))
     choices = re.findall("'([^']+)'", accepted)
     same = same_value(str(came))
-    near = f"did you mean {same}?" if same in choices else did_you_mean(str(came), choices)
+    near = f"did you mean {same}?" if same in choices else did_you_mean(as_written(came).strip("'"), choices)
+    near = "" if isinstance(came, bool) else near
     return f"{key}: got {as_written(came)}; accepted is {accepted}{or_null}" + (f"; {near}" if near else "")
 
 
@@ -110,7 +113,9 @@ def _accepted(problem: Any) -> str:
     """Say what one branch of a setting takes."""
     kind, context = problem["type"], problem.get("ctx", {})
     if kind == "union_tag_invalid":
-        return str(context["expected_tags"])
+        return " or ".join(str(context["expected_tags"]).rsplit(", ", 1))
+    if kind == "union_tag_not_found":
+        return f"a group of settings that has {context['discriminator']}"
     if kind in ("model_type", "model_attributes_type"):
         return "a group of settings"
     if kind == "too_short":

@@ -249,12 +249,12 @@ def test_what_is_said_to_be_written_can_be_read(hint: str, run: Run) -> None:
 @case("situations", "python -m lenet_pl train data=digits: trains, as python -m lenet_pl.train does")
 @pytest.mark.slow
 def test_the_package_trains_as_the_command_does(command: Command, tmp_path: Path) -> None:
-    for number, words in enumerate((["lenet_pl", "train"], ["lenet_pl.train"])):
-        done = command("-m", *words, *SHORT, *QUIET, f"run={number}")
+    for folder, words in {"a": ["lenet_pl", "train"], "b": ["lenet_pl.train"]}.items():
+        done = command("-m", *words, *SHORT, *QUIET, f"run={folder}")
         assert (done.returncode, done.stderr) == (0, "")
-    one, other = (json.loads((tmp_path / "cwd" / name / "results.json").read_text()) for name in "01")
+    one, other = (json.loads((tmp_path / "cwd" / name / "results.json").read_text()) for name in "ab")
     assert one["metrics"] == other["metrics"]
-    assert one["command"].replace("run=0", "run=1") == other["command"]
+    assert one["command"].replace("run=a", "run=b") == other["command"]
 
 
 @pytest.mark.parametrize("name", KINDS)
@@ -456,7 +456,7 @@ def test_a_signal_at_any_moment_is_one_line(
 @pytest.mark.parametrize(
     ("words", "name"),
     [
-        (["lenet_pl", "train", "data=digits"], "train"),
+        (["lenet_pl", "train", "data=digits"], "lenet_pl"),
         (["lenet_pl.compare"], "compare"),
         (["lenet_pl.evaluate", "run=x"], "evaluate"),
     ],

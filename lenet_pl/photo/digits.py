@@ -30,13 +30,12 @@ def separate(mask: Mask) -> list[Mask]:
                 group = [group[a] if g == group[b] else g for g in group]
     digits = [np.isin(parts, [k + 1 for k in range(count) if group[k] == g]) for g in dict.fromkeys(group)]
     sizes = [_size(bounding_box(digit)) for digit in digits]
-    return _in_order([digit for digit, size in zip(digits, sizes, strict=True) if size >= SMALL * max(sizes)])
-
-
-def is_wide(mask: Mask) -> bool:
-    """Say whether one digit is so wide that it may be two that touch."""
-    height, width = _sides(bounding_box(mask))
-    return width > WIDE * height
+    large = [digit for digit, size in zip(digits, sizes, strict=True) if size >= SMALL * max(sizes)]
+    if len(large) == 1:  # what is near to the only digit is one of its strokes
+        box = bounding_box(large[0])
+        near = [d for d in digits if max(map(_gap, box, bounding_box(d))) <= 0.4 * max(sizes)]
+        return [np.logical_or.reduce(near)]
+    return _in_order(large)
 
 
 def _size(box: Box) -> int:
@@ -61,8 +60,8 @@ def _belong(a: Box, b: Box, parts: NDArray[np.int32], labels: tuple[int, int], s
     larger, smaller = sorted((max(height_a, width_a), max(height_b, width_b)), reverse=True)
     if max(high, wide) > 0.3 * larger:
         return False
-    if smaller < SMALL * larger:
-        return max(high, wide) <= 0.2 * larger  # a dot, or a short stroke beside the rest
+    if smaller < SMALL * larger or min(height_a, height_b) < SMALL * max(height_a, height_b):
+        return max(high, wide) <= 0.25 * larger  # a dot, a short stroke, or the bar of a 5 beside the rest
     if -wide >= 0.5 * min(width_a, width_b):  # one above the other
         even = min(height_a, height_b) >= 0.6 * max(height_a, height_b)
         return high <= (0.1 if even else 0.25) * larger

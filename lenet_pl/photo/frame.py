@@ -11,6 +11,7 @@ from lenet_pl.photo.straight import Points, Run, find_runs
 
 SHORTEST = 0.1  # of the picture's longer side: a run of ink that may be a line
 STEEP = 0.5  # cosine of the smallest angle, 60°, at which lines of frames and grids meet
+THIN = 20  # times as long as wide: a line through the whole picture; a stroke that fills a tight crop is thicker
 EVERY = np.ones((3, 3))  # pixels that touch at a corner are connected
 
 
@@ -70,7 +71,7 @@ def _without_underlines(mask: Mask) -> Mask:
         thick = float((parts[rows, columns] == label).sum()) / length
         others = [box for other, box in enumerate(boxes, 1) if other != label and _extent(box) > 2 * thick]
         beside = all(box[0].stop <= rows.start for box in others) or all(box[0].start >= rows.stop for box in others)
-        if others and beside and length >= 8 * thick and length > 1.05 * max(map(_extent, others)):
+        if others and beside and length >= 8 * thick and length > 1.3 * max(map(_extent, others)):
             return np.asarray(mask & (parts != label))
     return mask
 
@@ -145,7 +146,7 @@ def _holds(end: Points, run: Run, others: Sequence[Run], shape: tuple[int, ...])
 
 
 def _at_border(end: Points, run: Run, shape: tuple[int, ...]) -> bool:
-    room = run.width + 0.015 * max(shape)
+    room = 0.5 * run.width + 0.012 * max(shape)
     return bool((end < room).any() or (end > np.array(shape) - 1 - room).any())
 
 
@@ -193,7 +194,7 @@ def _is_frame(lines: Sequence[Run], digit: Points, shape: tuple[int, ...]) -> bo
             sides.add(int(np.argmax([normal[0], normal[1], -normal[0], -normal[1]])))
     if len(sides) >= 3:
         return True
-    through = [line for line in lines if _crosses(line, shape)]
+    through = [line for line in lines if _crosses(line, shape) and line.length >= THIN * line.width]
     if len(through) < len(lines) or not through:
         return False
     if sum(abs(line.direction @ through[0].direction) > 0.99 for line in through) >= 2:

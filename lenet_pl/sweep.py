@@ -203,7 +203,8 @@ def close_sweep(folder: Path) -> int:
         table.add_row(*cells, style=style)
     if len(jobs) > 1:
         Console().print(table)
-    if jobs and all(job.state == "kept" and "resume=true" in job.overrides for _, job in jobs):
+    insisting = all("resume=true" in map(str.lower, job.overrides) for _, job in jobs)  # Hydra writes True in a sweep
+    if jobs and insisting and all(job.state == "kept" for _, job in jobs):
         told = "; accepted is resume=auto to leave them as they are, or more trainer.max_epochs"
         print(f"error: resume: all {len(jobs)} jobs in {folder} are finished{told}", file=sys.stderr)
         return SettingError.exit_code

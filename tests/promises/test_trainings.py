@@ -388,7 +388,8 @@ def test_finished_jobs_of_a_sweep_go_on_for_more_epochs(run: Path, compose: Comp
 
 
 @pytest.mark.parametrize(
-    ("resume", "state", "code"), [("true", "kept", 2), ("auto", "kept", 0), ("true", "finished", 0)]
+    ("resume", "state", "code"),
+    [("true", "kept", 2), ("auto", "kept", 0), ("True", "kept", 2), ("true", "finished", 0)],
 )
 @case("situations", "resume=true of a sweep of which every job is finished: a line and exit code 2, with auto 0")
 def test_a_sweep_that_had_nothing_to_do_says_so(

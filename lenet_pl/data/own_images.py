@@ -45,6 +45,7 @@ class OwnImages:
         wanted: parts that are used; the others need not be there.
         accept: take the run's own images out of changed data, where all that are wanted are there.
         instead: what else can be done about changed data.
+        channels: that the network takes; None: not known.
     """
 
     identity: Identity | None
@@ -52,6 +53,7 @@ class OwnImages:
     wanted: tuple[PartName, ...] = PARTS
     accept: bool = False
     instead: str = ""
+    channels: int | None = None
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -67,9 +69,12 @@ class OwnImages:
 
     def read_as_before(self, settings: DataSettings) -> DataSettings:
         """Fix what would be decided by looking at all images, of which some may not be the run's."""
-        if self.accept and self.identity and isinstance(settings, FolderDataSettings):
-            return settings.model_copy(update={"colour": "grey" if self.identity.channels == 1 else "rgb"})
-        return settings
+        if not isinstance(settings, FolderDataSettings) or settings.colour != "auto":
+            return settings
+        channels = self.identity.channels if self.identity else self.channels
+        if channels == 3:  # earlier versions took grey pictures that are saved as color for color
+            return settings.model_copy(update={"colour": "rgb"})
+        return settings.model_copy(update={"colour": "grey"}) if self.accept and channels == 1 else settings
 
     def find(self, source: Source) -> dict[PartName, ImageSet] | None:
         """Compare a set with what the run had.
@@ -178,7 +183,9 @@ def images_of_run(settings: TrainSettings, *folders: Path) -> OwnImages | None:
         if not settings.resume or not last.exists():
             continue
         try:
-            begun.append(OwnImages(recorded_identity(load_checkpoint(last)), folder, wanted, accept))
+            content = load_checkpoint(last)
+            channels = content.get("hyper_parameters", {}).get("channels")
+            begun.append(OwnImages(recorded_identity(content), folder, wanted, accept, channels=channels))
         except ValidationError:
             raise DataError(f"{last}: not written by this version of lenet_pl (what it says of its data)") from None
     return next((own for own in begun if own.identity), begun[0] if begun else None)

@@ -25,7 +25,7 @@ def explain(error: BaseException, name: str) -> str:
     if line := slurm.explain(error):
         return line
     if isinstance(error, MissingConfigException) and error.options is not None:
-        return _no_such_choice(str(error.missing_cfg_file), error.options)
+        return _no_such_choice(str(error.missing_cfg_file), list(error.options))
     if isinstance(error, OverrideParseException):
         return _unreadable(error.override)
     if isinstance(error, HydraException | OmegaConfBaseException):
@@ -95,8 +95,8 @@ def _of_hydra(error: HydraException | OmegaConfBaseException, name: str) -> str:
     if path := re.match(r"hydra\.searchpath must be a list of strings\. Got: (.*)", text):
         return f"hydra.searchpath: got {path[1]}; must be a list of folders, as in [file://<folder>]"
     if wrong := re.match(r"Could not (?:override|delete from config)[. ].*?'([^']+)'", text):
-        cause = getattr(error.__cause__, "full_key", None) or wrong[1]
-        return unknown_setting(name, wrong[1], cause if str(cause).startswith(wrong[1]) else wrong[1])
+        deepest = str(getattr(error.__cause__, "full_key", None) or wrong[1])
+        return unknown_setting(name, wrong[1], deepest if deepest.startswith(wrong[1]) else wrong[1])
     if several := re.match(r"(?:Ambiguous value for argument|Sweep parameters) '([^=]+)=(.*?)' (?:requires|1\.)", text):
         key, values = several[1].lstrip("+"), several[2]
         line = f"{key}: got {values}, several values; must be one; -m (--multirun) before the settings runs each"
@@ -134,7 +134,8 @@ def unknown_setting(command: str, key: str, deepest: str) -> str:
     if deepest != key and key.startswith(OPEN):
         return f"{key}: has no such part; one is added with +{key}.<key>=..."
     if deepest == key and part and (conf_dir() / group).is_dir() and (having := choices_with(conf_dir() / group, part)):
-        return f"{key}: not a setting of the {group} that is chosen; {group}={' or '.join(having)} has it"
+        choices = " or ".join(f"{group}={choice}" for choice in having)
+        return f"{key}: not a setting of the {group} that is chosen; {choices} has it"
     keys, parent = known_keys(command), deepest.rpartition(".")[0]
     meant = known_elsewhere(command, deepest) or nearest_key(deepest, keys)
     inside = [one for one in keys if one.startswith(f"{parent}.") and "." not in one.removeprefix(f"{parent}.")]

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 SCRIPTS = ("lenet", "lenet.exe")  # installed beside Python
 ENDING = tuple(getattr(_signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(_signal, name))
+STARTED_BY_ANOTHER = "LENET_PL_LAUNCH" in os.environ  # process of the same run, which speaks for all
 STARTING, WORKING, DONE = "starting", "working", "done"
 
 
@@ -132,7 +133,7 @@ def _unraisable(lost: Any) -> None:
 
 
 def _leave(number: int) -> None:
-    if _State.stage != DONE and os.environ.get("LOCAL_RANK", "0") == "0":
+    if _State.stage != DONE and not STARTED_BY_ANOTHER:
         what = "has not begun" if _State.stage == STARTING else "is not finished"
         os.write(2, f"error: interrupted; {_State.name} {what}\n".encode())
     os._exit(128 + number)

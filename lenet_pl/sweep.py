@@ -18,6 +18,7 @@ from lenet_pl.interruption import Interruption
 from lenet_pl.isolation import COMMAND, run_alone
 from lenet_pl.processes import started_as
 from lenet_pl.settings import TrainerSettings
+from lenet_pl.settings.types import expand_home
 from lenet_pl.text import as_json, prepare_output
 
 RECORD = "job.json"  # in a job's folder: what it was given and how it ended
@@ -73,7 +74,7 @@ def begin_sweep(arguments: list[str]) -> Path | None:
         arguments.append(f"run=runs/train/{os.environ[SWEEP]}")
         given = [f"runs/train/{os.environ[SWEEP]}"]
     place = given[-1].strip("'\"")
-    return None if "," in place or "${" in place else Path(place)
+    return None if "," in place or "${" in place else Path(expand_home(place))
 
 
 def do_job(

@@ -565,7 +565,7 @@ HABITS = {
     "val_split=0.1": "val_split: unknown setting; did you mean data.split.validation?",
     "device=cuda": "device: unknown setting; write trainer.accelerator=<auto, cpu, gpu or mps>",
     "optimizer.momentum=0.9": (
-        "optimizer.momentum: not a setting of the optimizer that is chosen; optimizer=rmsprop or sgd has it"
+        "optimizer.momentum: not a setting of the optimizer that is chosen; optimizer=rmsprop or optimizer=sgd has it"
     ),
 }
 

@@ -62,7 +62,8 @@ def _digests(blocks: Iterable[bytes], size: int) -> Tensor:
     found: list[bytes] = []
     for block in blocks:
         view = memoryview(block)
-        found += [hashlib.blake2b(view[k : k + size], digest_size=8).digest() for k in range(0, len(block), size)]
+        each = [hashlib.blake2b(view[k : k + size], digest_size=8).digest() for k in range(0, len(block), size)]
+        found.append(b"".join(each))
     return torch.from_numpy(np.frombuffer(b"".join(found), "<i8").astype(np.int64))
 
 

@@ -38,6 +38,12 @@ def separate(mask: Mask) -> list[Mask]:
     return _in_order(large)
 
 
+def is_wide(mask: Mask) -> bool:
+    """Say whether one digit is so wide that it may be two that touch."""
+    height, width = _sides(bounding_box(mask))
+    return width > WIDE * height
+
+
 def _size(box: Box) -> int:
     """Longer side of a digit; a row of letters is as large as it is high."""
     height, width = _sides(box)

@@ -97,7 +97,7 @@ def _without_lines(mask: Mask) -> tuple[Mask, bool]:
                 digit = _main(rest)
                 if digit is not None and all(_spans(run, corner, digit) for run in (one, other)):
                     return _near(rest, digit), False
-    return mask, any(line.length >= THIN * line.width for line in lines)
+    return mask, sum(line.length >= THIN * line.width for line in lines) >= 2
 
 
 def _stands_alone(run: Run, mask: Mask) -> bool:

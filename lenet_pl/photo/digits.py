@@ -57,7 +57,7 @@ def _sides(box: Box) -> tuple[int, int]:
 
 def _gap(a: slice, b: slice) -> int:
     """Pixels from one interval to the other; below 0 is how far they overlap."""
-    return max(a.start, b.start) - min(a.stop, b.stop)
+    return int(max(a.start, b.start) - min(a.stop, b.stop))
 
 
 def _belong(a: Box, b: Box, parts: NDArray[np.int32], labels: tuple[int, int], stroke: float) -> bool:

@@ -105,7 +105,7 @@ def open_image(source: Path | bytes, name: str, max_bytes: int = MAX_BYTES) -> I
         raise DataError(f"{name}: {error}; {ACCEPTED}") from None
     except Exception as error:  # decoders raise whatever a damaged file leads them to
         raise _damaged(name, error) from None
-    image.info |= {"name": name, "orientation": orientation} | ({"notes": notes} if notes else {})
+    image.info.update({"name": name, "orientation": orientation} | ({"notes": notes} if notes else {}))
     return image
 
 

@@ -38,6 +38,12 @@ def separate(mask: Mask) -> list[Mask]:
     return _in_order(large)
 
 
+def is_wide(mask: Mask) -> bool:
+    """Say whether one digit is so wide that it may be two that touch."""
+    height, width = _sides(bounding_box(mask))
+    return width > WIDE * height
+
+
 def _size(box: Box) -> int:
     """Longer side of a digit; a row of letters is as large as it is high."""
     height, width = _sides(box)
@@ -51,7 +57,7 @@ def _sides(box: Box) -> tuple[int, int]:
 
 def _gap(a: slice, b: slice) -> int:
     """Pixels from one interval to the other; below 0 is how far they overlap."""
-    return max(a.start, b.start) - min(a.stop, b.stop)
+    return int(max(a.start, b.start) - min(a.stop, b.stop))
 
 
 def _belong(a: Box, b: Box, parts: NDArray[np.int32], labels: tuple[int, int], stroke: float) -> bool:

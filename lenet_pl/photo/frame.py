@@ -77,7 +77,7 @@ def _without_underlines(mask: Mask) -> Mask:
 
 
 def _extent(box: Box) -> int:
-    return max(box[0].stop - box[0].start, box[1].stop - box[1].start)
+    return int(max(box[0].stop - box[0].start, box[1].stop - box[1].start))
 
 
 def _without_lines(mask: Mask) -> tuple[Mask, bool]:
@@ -97,7 +97,7 @@ def _without_lines(mask: Mask) -> tuple[Mask, bool]:
                 digit = _main(rest)
                 if digit is not None and all(_spans(run, corner, digit) for run in (one, other)):
                     return _near(rest, digit), False
-    return mask, len(lines) > 0
+    return mask, sum(line.length >= THIN * line.width for line in lines) >= 2
 
 
 def _stands_alone(run: Run, mask: Mask) -> bool:
@@ -156,13 +156,13 @@ def _crosses(run: Run, shape: tuple[int, ...]) -> bool:
 
 def _erase(mask: Mask, lines: Sequence[Run]) -> Mask:
     """Take lines out, but for where strokes on both sides of one go through it."""
-    points = np.argwhere(mask)
+    points = np.argwhere(mask).astype(np.float64)
     on = np.zeros(len(points), bool)
     widest = max(line.width for line in lines)
     for line in lines:
         on |= line.band(points, 1.5 + 0.2 * line.width)
     taken = np.zeros_like(mask)
-    taken[tuple(points[on].T)] = True
+    taken[tuple(points[on].astype(np.int64).T)] = True
     rest = mask & ~taken
     reach = int(np.ceil(0.7 * widest + 3))
     y, x = np.ogrid[-reach : reach + 1, -reach : reach + 1]

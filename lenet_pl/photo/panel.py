@@ -1,6 +1,7 @@
 """The sheet of paper, card or area of a plot that is only a part of a photo: found, and all around it left out."""
 
 import numpy as np
+from PIL import Image
 from scipy import ndimage
 
 from lenet_pl.photo import ink
@@ -34,7 +35,7 @@ def find_panel(grey: ink.Grey) -> ink.Mask | None:
     )
     if not (inside & ~part).any():
         return None
-    large = ink.resize(inside.astype(np.float32), grey.shape, ink.Image.Resampling.BILINEAR)
+    large = ink.resize(inside.astype(np.float32), grey.shape, Image.Resampling.BILINEAR)
     return np.asarray(large > 0.5)
 
 

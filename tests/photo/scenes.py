@@ -230,9 +230,9 @@ SCENES: dict[str, Scene] = {
     "two digits that touch": lambda g, r: photo(
         r,
         WHITE,
-        (put(g, 220, (130, 130)), BLACK),
-        (put(g, 220, (270, 130)), BLACK),
-        (shape("rectangle", (220, 236, 400, 252)), BLACK),
+        (put(g, 220, (110, 130)), BLACK),
+        (put(g, 220, (300, 130)), BLACK),
+        (shape("rectangle", (200, 236, 430, 252)), BLACK),
     ),
     "far away, on a large page": lambda g, r: photo(r, WHITE, (put(g, 60, (420, 80)), BLACK), light=light()),
 }

@@ -18,6 +18,7 @@ from lenet_pl.callbacks import EpochRecorder, ResumableStopping
 from lenet_pl.chance import Guess, find_guess, what_to_try
 from lenet_pl.checkpoint import load_checkpoint
 from lenet_pl.data.datamodule import ImageDataModule
+from lenet_pl.data.identity import FILE as IDENTITY
 from lenet_pl.data.identity import write_identity
 from lenet_pl.environment import describe_environment
 from lenet_pl.errors import from_here
@@ -85,7 +86,8 @@ class RunFolder:
     def withdraw(self) -> None:
         """Remove what `begin` has written, where nothing came of it; of a run that is continued nothing."""
         if self.trainer.is_global_zero and not self.settings.resume:
-            (self.path / "config.yaml").unlink(missing_ok=True)
+            for name in ("config.yaml", IDENTITY):
+                (self.path / name).unlink(missing_ok=True)
             with contextlib.suppress(OSError):  # not there, or not empty
                 (self.path / "checkpoints").rmdir()
 

@@ -1,6 +1,8 @@
-"""The table that closes a run."""
+"""The tables that close a run, and the runs of several seeds."""
 
 import shlex
+import statistics
+from collections.abc import Sequence
 from typing import Any
 
 from rich.table import Table
@@ -53,3 +55,38 @@ def print_results(results: dict[str, Any], place: str, *, board: bool, busy: str
     console.print(table)
     for note in results["notes"]:
         console.print(f"note: {note}", soft_wrap=True)
+
+
+def print_seeds(title: str, each: dict[int, dict[str, Any]], place: str) -> None:
+    """Print a row for the run of each seed, mean and standard deviation, and their notes below.
+
+    Args:
+        title: of the table.
+        each: what results.json of each seed holds.
+        place: of their folder, as it is to be written.
+    """
+    table = Table(title=title)
+    shown = {"validation accuracy": "best/val/accuracy", "test accuracy": "test/accuracy"}
+    shown = {heading: name for heading, name in shown.items() if all(name in one["metrics"] for one in each.values())}
+    for heading in ("seed", "best epoch", *shown, "seconds"):
+        table.add_column(heading, justify="right")
+    for seed, one in each.items():
+        scores = [f"{one['metrics'][name]:.4f}" for name in shown.values()]
+        epochs = f"{one['best_epoch']} of {one['epochs']}" if one["epochs"] else ""
+        table.add_row(str(seed), epochs, *scores, f"{one['training_seconds']:.1f}")
+    if len(each) > 1:
+        means = (spread([one["metrics"][name] for one in each.values()]) for name in shown.values())
+        table.add_section()
+        table.add_row("mean ± sd", "", *means, "")
+    console = Console()
+    console.print(table)
+    for seed, one in each.items():
+        for note in one["notes"] or ():
+            console.print(f"note: seed {seed}: {note}", soft_wrap=True)
+    console.print(f"everything is in {place}", soft_wrap=True)
+
+
+def spread(values: Sequence[float]) -> str:
+    """Write mean ± sd, or the one value."""
+    mean = statistics.fmean(values)
+    return f"{mean:.4f} ± {statistics.stdev(values):.4f}" if len(values) > 1 else f"{mean:.4f}"

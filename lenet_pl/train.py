@@ -1,6 +1,5 @@
 """Train a classifier and test it once: `python -m lenet_pl.train model=lenet_bn data=fashion`."""
 
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -91,7 +90,7 @@ def train_one(
     threads = settings.trainer.threads or choose_threads(task.model, datamodule.example(), settings.loader.batch_size)
     torch.set_num_threads(threads)
     if parts is None and (busy := load.describe(threads)):
-        print(f"note: {busy}, so that this training takes longer than on an idle machine", file=sys.stderr)
+        print(f"note: {busy}, so that this training takes longer than on an idle machine")
     watching = callbacks(settings) if callable(callbacks) else callbacks
     trainer = build_trainer(settings, folder, watching, interruptible)
     run = RunFolder(folder, settings, datamodule, task, trainer)

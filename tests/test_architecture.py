@@ -134,8 +134,12 @@ def uses(module: str) -> set[str]:
         ((".savefig",), {"figure", "study.pictures"}),
         (("csv.writer", "csv.DictWriter"), {"text", "callbacks"}),  # callbacks writes figures only
         (("html.escape",), {"text"}),
-        # For keys and equality, not for files
-        (("json.dumps",), {"text", "comparison.setting_values", "settings.recorded", "study.space"}),
+        # For keys and equality, and for files that are no user's to read
+        (
+            ("json.dumps",),
+            {"text", "comparison.setting_values", "settings.recorded", "study.space"}
+            | {"ownership", "data.content", "data.identity"},
+        ),
     ],
 )
 def test_text_of_the_user_has_one_way_out(forbidden: tuple[str, ...], allowed: set[str]) -> None:

@@ -154,7 +154,8 @@ def test_a_folder_without_runs_is_named(tmp_path: Path) -> None:
 def test_a_mistake_is_one_line_and_an_exit_code(
     runs: Path, tmp_path: Path, command_environment: dict[str, str], argument: str, code: int, message: str
 ) -> None:
-    line = [sys.executable, "-m", "lenet_pl.compare", f"runs={runs}", argument]
+    own = [] if argument.startswith("runs=") else [f"runs={runs}"]
+    line = [sys.executable, "-m", "lenet_pl.compare", *own, argument]
     done = subprocess.run(line, cwd=tmp_path, env=command_environment, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (code, "")
     assert done.stderr.startswith(f"error: {message}")

@@ -67,7 +67,7 @@ def test_shares_are_the_gradient_less_that_of_the_own_class(loss: Loss) -> None:
             (["model=lenet5_1998", "model.image_size=28"], "model.image_size: got 28; accepted is 32"),
             (["model=lenet5_1998", "model.hidden=[3]"], "model.hidden: unknown setting"),
             (["model.architecture=lenet9"],
-             "model.architecture: got 'lenet9'; accepted is 'convnet', 'lenet1', 'lenet5_1998'"),
+             "model.architecture: got 'lenet9'; accepted is 'convnet', 'lenet1' or 'lenet5_1998'; did you mean lenet"),
         ]
     ],
 )  # fmt: skip

@@ -343,9 +343,9 @@ def test_what_is_faster_is_measured_and_uses_no_random_numbers(
     [
         (["seeds=[1,2,1]"], "seeds: got 1 twice; accepted is a list of different seeds"),
         (["seeds=[1,-2]"], "seeds.1: got -2; accepted is greater than or equal to 0"),
-        (["seeds=[]"], "seeds: got []; accepted is a list of at least 1"),
+        (["seeds=[]"], "seeds: got []; accepted is a list of at least 1 or null"),
         (["seeds=[0,1]", "seed=3"], "seeds: got [0, 1] beside seed=3; accepted is one of the two"),
-        (["seeds=3"], "seeds: got 3; accepted is a list"),
+        (["seeds=3"], "seeds: got 3; accepted is a list or null"),
         (["seeds=[0,1]", "vectorise=often"], "vectorise: got 'often'; accepted is a boolean or 'auto'"),
         (
             ["seeds=[0,1]", "trainer.devices=2"],

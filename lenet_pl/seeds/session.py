@@ -10,18 +10,17 @@ from typing import Any
 
 import torch
 import yaml
-from rich.table import Table
 
 from lenet_pl.atomic import sweep_parts, write_text
 from lenet_pl.build import as_begun, build_datamodule, build_task
 from lenet_pl.callbacks import Callbacks, for_each
-from lenet_pl.console import Console
 from lenet_pl.data.datamodule import ImageDataModule
 from lenet_pl.data.identity import write_identity
 from lenet_pl.data.own_images import OwnImages, images_of_run
 from lenet_pl.environment import describe_environment
-from lenet_pl.errors import DataError, DivergenceError, SettingError, from_here, printable
+from lenet_pl.errors import DataError, DivergenceError, SettingError, from_here
 from lenet_pl.interruption import Interruptible
+from lenet_pl.result_table import print_seeds, spread
 from lenet_pl.results_file import RESULTS, make_way, read_end
 from lenet_pl.seeds.choice import Choice, choose
 from lenet_pl.seeds.lockstep import OneOfMany, Relayed, Training, train_together
@@ -216,7 +215,8 @@ class Seeds:
             **describe_environment(torch.device("cuda" if device_kind(self.settings.trainer) == "gpu" else "cpu")),
         }
         write_text(self.folder / RESULTS, as_json(results, allow_nan=False))
-        self._print(each, values)
+        title = f"{self.settings.model.name} on {label(self.data.source.name)}, {len(self.seeds)} seeds"
+        print_seeds(title, dict(zip(self.seeds, each, strict=True)), from_here(self.folder))
         return results
 
     def _results(self, seed: int) -> dict[str, Any]:
@@ -227,31 +227,6 @@ class Seeds:
             return found | {key: content.get(key) for key in ("at_chance", "notes")}  # which earlier versions lack
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise DataError(f"{path}: not a training's results ({type(error).__name__})") from None
-
-    def _print(self, each: list[dict[str, Any]], values: dict[str, list[float]]) -> None:
-        table = Table(title=f"{self.settings.model.name} on {label(self.data.source.name)}, {len(self.seeds)} seeds")
-        shown = {"validation accuracy": "best/val/accuracy", "test accuracy": "test/accuracy"}
-        shown = {heading: name for heading, name in shown.items() if name in values}
-        for heading in ("seed", "best epoch", *shown, "seconds"):
-            table.add_column(heading, justify="right")
-        for seed, one in zip(self.seeds, each, strict=True):
-            scores = [f"{one['metrics'][name]:.4f}" for name in shown.values()]
-            epochs = f"{one['best_epoch']} of {one['epochs']}" if one["epochs"] else ""
-            table.add_row(str(seed), epochs, *scores, f"{one['training_seconds']:.1f}")
-        if len(each) > 1:
-            table.add_section()
-            table.add_row("mean ± sd", "", *(spread(values[name]) for name in shown.values()), "")
-        Console().print(table)
-        for seed, one in zip(self.seeds, each, strict=True):
-            for note in one["notes"] or ():
-                print(f"note: seed {seed}: {printable(note)}")
-        print(f"everything is in {from_here(self.folder)}")
-
-
-def spread(values: Sequence[float]) -> str:
-    """Write mean ± sd, or the one value."""
-    mean = statistics.fmean(values)
-    return f"{mean:.4f} ± {statistics.stdev(values):.4f}" if len(values) > 1 else f"{mean:.4f}"
 
 
 def _sd(values: Sequence[float]) -> float | None:

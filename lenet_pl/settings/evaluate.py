@@ -17,8 +17,8 @@ class ViewSettings(Settings):
 
 
 def _whose(data: Any) -> str:
-    name = data.get("name") if isinstance(data, dict) else getattr(data, "name", None)
-    return "own" if name is None else "another"
+    given = data if isinstance(data, dict) else data.model_dump() if isinstance(data, Settings) else {}
+    return "another" if given.keys() - RunDataSettings.model_fields.keys() else "own"
 
 
 class EvaluateSettings(TrainedSettings):

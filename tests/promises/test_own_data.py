@@ -19,7 +19,6 @@ from promise import case
 from sklearn.datasets import load_digits
 
 from lenet_pl import composition
-from lenet_pl.artefacts import RunFolder
 from lenet_pl.compare import compare
 from lenet_pl.errors import DataError, SettingError
 from lenet_pl.evaluate import evaluate
@@ -80,7 +79,7 @@ def compose(kind: str, *overrides: str) -> TrainSettings:
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave out the pictures."""
-    monkeypatch.setattr(RunFolder, "_figures", lambda self, scores: {})
+    monkeypatch.setattr("lenet_pl.artefacts.pictures_of", lambda *_: {})
     monkeypatch.setattr("lenet_pl.evaluation.write_evaluation", lambda *_: None)
     monkeypatch.setattr("lenet_pl.explain._write", lambda *_, **__: None)
     monkeypatch.setattr("lenet_pl.study.session.draw_study", lambda *_: [])

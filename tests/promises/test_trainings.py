@@ -808,9 +808,8 @@ def test_what_fails_after_the_training_loses_no_result(
     run = tmp_path / "run"
     words = ["optimizer.lr=1"] if name == "find_guess" else []
     monkeypatch.setattr(place, name, fails)
-    code, printed, errors = command(
-        f"run={run}", *SMALL, "trainer.max_epochs=1", "logger=tensorboard", "loader.batch_size=200", *words
-    )
+    asked = [*SMALL, "trainer.max_epochs=1", "logger=tensorboard", *words]
+    code, printed, errors = command(f"run={run}", *{word.partition("=")[0]: word for word in asked}.values())
     assert code == 0
     why = ": No space left on device" if fails is full else "RuntimeError: a font is broken"
     assert len(errors) == len(missing)

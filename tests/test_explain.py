@@ -128,7 +128,7 @@ def test_own_images_are_explained(digits_run: Path, tmp_path: Path) -> None:
         (["count=0"], 2, "count: got 0"),
         (["count=2", "window=40"], 2, "window: got 40; accepted is 1 to 32 px"),
         (["count=2", "stride=7"], 2, "stride: got 7; accepted is 1 to 6 px"),
-        (["images=nowhere.png"], 1, "images: nowhere.png: no such file or directory; accepted is a PNG or JPEG file"),
+        (["images=nowhere.png"], 1, "images: nowhere.png: no such file or directory; accepted is an image file"),
         (["images=note.png"], 1, "note.png: a text file"),
     ],
 )

@@ -30,10 +30,11 @@ def find_panel(grey: ink.Grey) -> ink.Mask | None:
     share = float(part.sum() / filled.sum())
     if filled.mean() < SMALLEST or not 0.5 < share < 0.995 or _rectangularity(filled) < RECTANGULAR:
         return None
-    inside = ndimage.distance_transform_edt(np.pad(filled, 1))[1:-1, 1:-1] > 1 + MARGIN * max(
-        np.ptp(np.argwhere(filled), 0)
-    )
-    if not (inside & ~part).any():
+    depth = ndimage.distance_transform_edt(np.pad(filled, 1))[1:-1, 1:-1]
+    margin = 1 + MARGIN * max(np.ptp(np.argwhere(filled), 0))
+    ring = (depth > margin) & (depth < 3 * margin)
+    inside = depth > margin
+    if part[ring].mean() < 0.8 or not (inside & ~part).any():  # within a frame that is drawn thick it is empty
         return None
     large = ink.resize(inside.astype(np.float32), grey.shape, Image.Resampling.BILINEAR)
     return np.asarray(large > 0.5)

@@ -86,7 +86,8 @@ def refuse_used_folder(folder: Path, process: Process = ALONE) -> None:
     names = {path.name.removesuffix(PART) for path in folder.iterdir()}
     no_run = NO_RUN | _written_by_hydra()
     if any(name not in no_run and not name.startswith(ANSWER.format("")) for name in names):
-        _unless_owned(folder, process, f"run: {folder} is not empty; accepted is a new or an empty folder")
+        line = f"run: {folder} is not empty; accepted is a new or an empty folder"
+        _unless_owned(folder, process, str(_in_use(folder)) if _is_held(folder) else line)
 
 
 def _written_by_hydra() -> set[str]:

@@ -20,8 +20,10 @@ NOTEWORTHY = 0.25  # of a core
 def prepare_openmp() -> None:
     """Let idle threads sleep almost at once, and start no more than a container has cores for.
 
-    To be called before torch is imported. What the user has set in the environment stays.
+    Does nothing once torch is imported, which reads the environment then. What the user has set there stays.
     """
+    if "torch" in sys.modules:
+        return
     if not os.environ.keys() & {WAIT_POLICY, *SHORT_WAIT}:
         os.environ.update(SHORT_WAIT)
     if (cores := usable_cores()) < len(_cpu_set()):  # OpenMP knows the CPU set and not the quota

@@ -26,6 +26,7 @@ def clean(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     for name in (*SHORT_WAIT, "OMP_WAIT_POLICY", "OMP_NUM_THREADS"):
         monkeypatch.setenv(name, "")  # so that it is put back afterwards, and
         monkeypatch.delenv(name)
+    monkeypatch.delitem(sys.modules, "torch")  # the environment is prepared before it is imported
     return monkeypatch
 
 

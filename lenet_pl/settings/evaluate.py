@@ -17,8 +17,7 @@ class ViewSettings(Settings):
 
 
 def _whose(data: Any) -> str:
-    given = data if isinstance(data, dict) else data.model_dump() if isinstance(data, Settings) else {}
-    return "another" if given.keys() - RunDataSettings.model_fields.keys() else "own"
+    return "another" if isinstance(data, DataSettings) or (isinstance(data, dict) and "name" in data) else "own"
 
 
 class EvaluateSettings(TrainedSettings):

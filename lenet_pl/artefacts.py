@@ -135,6 +135,7 @@ class RunFolder:
             steps = len(self.recorder.step_losses)
             tips = what_to_try(self.settings, guess, len(self.data.classes), steps)
             notes.append(f"{guess.describe(self.data.classes)}; {tips}")
+        notes += self.data.doubts() if self.settings.train else ["the network was not trained, as train=false says"]
         pictures = pictures_of(self.data, self.task, self.recorder, self._scores(), self.settings.model.name)
         for what, draw in pictures.items():
             with optional(what, notes):

@@ -19,7 +19,14 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         path = Path(path)
         path.parent.mkdir(exist_ok=True)  # not those above it: a run folder that is gone is an error
         with atomic_file(path) as stream:
-            torch.save(checkpoint, stream)
+            try:
+                torch.save(checkpoint, stream)
+            except RuntimeError as error:  # torch tells of a disk that is full at the wrong place in its file
+                if "inline_container" not in str(error):
+                    raise
+                stream.write(bytes(1 << 20))  # the system says what is wrong, if it is the disk
+                stream.flush()
+                raise
 
     def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
         return load_checkpoint(Path(path))

@@ -114,8 +114,9 @@ def run_command(
                 with _signals_first():
                     part()
             except (KeyboardInterrupt, SystemExit, Interruption) as stop:
-                resumable = jobs is not None or any(folder.exists() for folder in begun)
-                failures.append(_interrupted(stop, name, rank, resumable=resumable))
+                finished = jobs is None and any((folder / "results.json").exists() for folder in begun)
+                resumable = jobs is not None or (not finished and any(folder.exists() for folder in begun))
+                failures.append(_interrupted(stop, name, rank, resumable=resumable, finished=finished))
             except Exception as error:
                 failures.append(_complain(error, name, started=bool(begun)))
     if code := settle(max(failures, default=0), stdout, worked=bool(begun or jobs)):
@@ -143,7 +144,7 @@ def remove_empty(folder: Path) -> None:
             parent.rmdir()
 
 
-def _interrupted(stop: BaseException, name: str, rank: int, *, resumable: bool) -> int:
+def _interrupted(stop: BaseException, name: str, rank: int, *, resumable: bool, finished: bool) -> int:
     """Say that a signal ended the work, the first process for all of a run; return 128 + its number, as shells do.
 
     Another exit is passed on.
@@ -158,7 +159,8 @@ def _interrupted(stop: BaseException, name: str, rank: int, *, resumable: bool) 
         return _exit_code_of(stop)
     more = "; run=<its folder> resume=true goes on" if name == "train" and resumable else ""
     if rank == 0:
-        print(f"error: interrupted; {name} is not finished{more}", file=sys.stderr)
+        what = "the results are written" if finished else f"{name} is not finished{more}"
+        print(f"error: interrupted; {what}", file=sys.stderr)
     return code
 
 

@@ -17,6 +17,7 @@ from lenet_pl.bare_words import hint, meant_by_option, refuse_spaces
 from lenet_pl.composition import conf_dir, known_keys
 from lenet_pl.error_lines import OPEN, unknown_setting
 from lenet_pl.errors import SettingError, printable
+from lenet_pl.recorded_words import data_of_run
 from lenet_pl.settings.help_page import choices_of, choices_with, groups_of, parents_of
 
 OPTIONAL_GROUPS = ("experiment", "debug")
@@ -69,6 +70,8 @@ def refuse_arguments(name: str) -> bool:
             _settle_choice(name, override)
         if key.startswith("+"):
             _refuse_unknown(name, plain)
+    if name == "train" and not known.multirun:
+        sys.argv += data_of_run(given)
     return bool(known.multirun)
 
 

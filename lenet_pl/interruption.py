@@ -38,6 +38,7 @@ class Interruptible:
     def __init__(self) -> None:
         self.at_a_step = False
         self._asked: int | None = None
+        self._raised: int | None = None  # a library that is being imported may swallow it, and fail later
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> "Interruptible":
@@ -58,6 +59,8 @@ class Interruptible:
         number = error.exit_code - 128 if isinstance(error, Interruption) else 0
         if number in ANNOUNCING:
             self._before[number](number, None)
+        if isinstance(error, Exception) and self._raised is not None:
+            raise Interruption(self._raised) from error
 
     def listen(self) -> None:
         """Take the signals again from who has taken them since, as Lightning does when it starts to train."""
@@ -66,11 +69,13 @@ class Interruptible:
 
     def check(self) -> None:
         """Raise Interruption if a signal has come."""
-        if self._asked is not None:
-            raise Interruption(self._asked, between_steps=True)
+        number = self._asked if self._raised is None else self._raised
+        if number is not None:
+            raise Interruption(number, between_steps=True)
 
     def _heard(self, number: int, frame: FrameType | None) -> None:
         if not self.at_a_step or self._asked is not None:
+            self._raised = number
             raise Interruption(number)
         self._asked = number
         print(f"\n{signal.Signals(number).name}: ends after this step", file=sys.stderr)

@@ -106,6 +106,12 @@ def refuse_run(folder: Path, process: Process = ALONE) -> None:
         _unless_owned(folder, process, f"run: {folder} holds a run already; accepted is a new or an empty folder")
 
 
+def refuse_running(folder: Path, process: Process = ALONE) -> None:
+    """Raise SettingError if a process that is not of this run works in the folder."""
+    if _is_held(folder):
+        _unless_owned(folder, process, str(_in_use(folder)))
+
+
 def _unless_owned(folder: Path, process: Process, line: str) -> None:
     # Looked at last: the owner notes itself before it writes anything else
     if not process.rank or not _is_owned(folder, process):

@@ -6,7 +6,7 @@ from typing import Any
 
 from lenet_pl.composition import compose
 from lenet_pl.errors import DataError, SettingError, from_here
-from lenet_pl.ownership import refuse_used_folder
+from lenet_pl.ownership import refuse_running, refuse_used_folder
 from lenet_pl.processes import Process, this_process
 from lenet_pl.results_file import RESULTS, read_end
 from lenet_pl.settings import TrainSettings, validate
@@ -61,6 +61,7 @@ def begin_or_resume(
             )
         refuse_used_folder(folder, process)
         return settings
+    refuse_running(folder, process)
     begun, last = (folder / "config.yaml").exists(), folder / "checkpoints" / "last.ckpt"
     if not begun and settings.resume is True and not sweep:
         raise SettingError(f"resume: {folder} holds no run; accepted is the folder of one, or resume=auto to begin it")
@@ -68,9 +69,11 @@ def begin_or_resume(
         refuse_used_folder(folder, process)
         return settings
     recorded = recorded_settings(folder, settings)
-    refuse_changes(settings, recorded, overrides)
-    if accept is not None:
-        recorded = recorded.model_copy(update={"data": recorded.data.model_copy(update={"accept_changes": accept})})
+    refuse_changes(settings, recorded, overrides, known_images=(folder / "data.json").exists())
+    if accept is not None and settings.data.name == recorded.data.name:
+        keys = [key for key in ("path", "test_path", "accept_changes") if _gives(overrides, f"data.{key}")]
+        where = {key: getattr(settings.data, key) for key in keys}
+        recorded = recorded.model_copy(update={"data": recorded.data.model_copy(update=where)})
     same = {name: getattr(settings, name) for name in (*NOT_OF_THE_RUN, "data_root")}
     trainer = recorded.trainer.model_copy(update={"max_epochs": settings.trainer.max_epochs})
     longer = more_epochs(settings, recorded, overrides)
@@ -165,17 +168,21 @@ def recorded_settings(folder: Path, settings: TrainSettings) -> TrainSettings:
         raise DataError(f"resume: {folder}: {error}; accepted is a run of lenet_pl.train{known}") from None
 
 
-def refuse_changes(settings: TrainSettings, recorded: TrainSettings, overrides: Sequence[str]) -> None:
+def refuse_changes(
+    settings: TrainSettings, recorded: TrainSettings, overrides: Sequence[str], *, known_images: bool = False
+) -> None:
     """Raise SettingError for a setting that the command line asks for and the run does not have.
 
     More epochs may be asked for, unless the learning rate was planned for a number of them.
     """
+    # Where the images are does not matter either, if the run knows them by their contents
+    no_matter = NO_MATTER | ({"data.accept_changes", "data.path", "data.test_path"} if known_images else set())
     given, there = _leaves(settings.model_dump()), _leaves(recorded.model_dump())
     defaults = _leaves(compose("train", TrainSettings, ["run=unused"]).model_dump())
     for key in sorted(given.keys() | there.keys()):
         asked = given.get(key, ABSENT) != defaults.get(key, ABSENT) or any(_names(word, key) for word in overrides)
         came, has = given.get(key, ABSENT), there.get(key, ABSENT)
-        if not asked or came == has or key.partition(".")[0] in NOT_OF_THE_RUN or key in NO_MATTER:
+        if not asked or came == has or key.partition(".")[0] in NOT_OF_THE_RUN or key in no_matter:
             continue
         if key == "trainer.max_epochs" and came > has and recorded.scheduler.name not in OF_ONE_LENGTH:
             continue
@@ -185,6 +192,11 @@ def refuse_changes(settings: TrainSettings, recorded: TrainSettings, overrides: 
             f"resume: {key}={_show(came)} is asked for and the run has {_show(has)}{why}; accepted is the run's own, "
             "or another folder for a new run"
         )
+
+
+def _gives(overrides: Sequence[str], key: str) -> bool:
+    """Whether the command line gives a key a value."""
+    return any(override.partition("=")[0].lstrip("+") == key for override in overrides)
 
 
 def _names(override: str, key: str) -> bool:

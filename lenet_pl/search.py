@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,8 +44,9 @@ def search(settings: SearchSettings, folder: Path) -> dict[str, Any]:
     from lenet_pl.train import train
     from lenet_pl.trainer import check_device
 
-    check_device(settings.trainer)
     home = Path(settings.run)
+    refuse_other_results(home)
+    check_device(settings.trainer)
     begun = read_identity(home)
     way_out = ", or another run= and search.study="
     own = OwnImages(begun, home, wanted=(), instead=way_out) if begun else None
@@ -56,6 +58,22 @@ def search(settings: SearchSettings, folder: Path) -> dict[str, Any]:
         session.begin(folder)
         session.work()
         return session.finish()
+
+
+def refuse_other_results(folder: Path) -> None:
+    """Raise SettingError if the folder holds what another command has made; a search would write over its results."""
+    if (folder / "config.yaml").exists() or (folder / "checkpoints").exists():
+        raise SettingError(f"run: {folder} holds a run; must be a new or an empty folder, or that of a study")
+    try:
+        task = json.loads((folder / "results.json").read_text(encoding="utf-8"))["task"]
+    except FileNotFoundError:
+        return
+    except (OSError, ValueError, KeyError, TypeError):
+        task = "something else"
+    if task != "search":
+        raise SettingError(
+            f"run: {folder} holds results of {task}; must be a new or an empty folder, or that of a study"
+        )
 
 
 def build_space(settings: SearchSettings) -> Space:

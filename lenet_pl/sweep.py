@@ -212,6 +212,8 @@ def close_sweep(folder: Path) -> int:
     failed = [job for _, job in jobs if job.state not in GOOD]
     if failed:
         again = "; the same command with resume=auto runs what is missing"
+        if all(job.state == "refused" for job in failed):  # and would be again
+            again = ""
         print(f"error: {len(failed)} of {len(jobs)} jobs have no result{again}", file=sys.stderr)
     return max((job.exit_code if job.exit_code > 0 else 1 for job in failed), default=0)
 

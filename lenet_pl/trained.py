@@ -1,6 +1,7 @@
 """A trained network, back from its run folder or checkpoint. Nothing in either can name code to be run."""
 
 import hashlib
+import sys
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -16,7 +17,7 @@ from lenet_pl.data.identity import Identity, PartName
 from lenet_pl.data.image_set import ImageSet
 from lenet_pl.data.own_images import OwnImages, recorded_identity
 from lenet_pl.data.transform import ModelInput
-from lenet_pl.errors import DataError, SettingError
+from lenet_pl.errors import DataError, SettingError, from_here
 from lenet_pl.settings import AugmentSettings, DataSettings, FolderDataSettings, validate
 from lenet_pl.settings.recorded import completed
 from lenet_pl.settings.trained import RecordedSettings, TrainedSettings
@@ -122,9 +123,13 @@ def open_run(settings: TrainedSettings) -> TrainedRun:
     if (settings.run is None) == (settings.ckpt is None):
         came = "neither run nor ckpt" if settings.run is None else "both run and ckpt"
         raise SettingError(f"run: got {came}; accepted is run=<folder of a run> or ckpt=<file>")
+    if settings.ckpt is not None and Path(settings.ckpt).is_dir():
+        raise SettingError(f"ckpt: {settings.ckpt} is a folder; write run={settings.ckpt}")
     if settings.ckpt is not None:
         return load_run(Path(settings.ckpt))
     folder = Path(str(settings.run))
+    if folder.suffix == ".ckpt" and folder.is_file():
+        raise SettingError(f"run: {folder} is a checkpoint; write ckpt={folder}")
     if not folder.is_dir():
         raise DataError(f"run: {folder} is not a folder; accepted is one that lenet_pl.train has filled")
     checkpoint = folder / "checkpoints" / "best.ckpt"
@@ -133,9 +138,14 @@ def open_run(settings: TrainedSettings) -> TrainedRun:
         what = "has" if (folder / "results.json").is_file() else "is unfinished and has"
         raise DataError(f"run: {folder} {what} no checkpoints/best.ckpt; its last epoch can be tried with ckpt={last}")
     if not checkpoint.is_file():
-        raise DataError(
-            f"run: {folder} has no checkpoints/best.ckpt; accepted is a folder that lenet_pl.train has filled"
-        )
+        why = "accepted is a folder that lenet_pl.train has filled"
+        if seeds := sorted(path.name for path in folder.glob("seed_*")):
+            why = f"it holds runs of several seeds; must be one of them, as in run={folder / seeds[0]}"
+        elif (folder / "results.json").is_file():
+            why = "it was not trained; must be a run that was"
+        raise DataError(f"run: {folder} has no checkpoints/best.ckpt; {why}")
+    if not (folder / "results.json").is_file():
+        print(f"note: {from_here(folder)} is not finished; this is the best epoch so far", file=sys.stderr)
     return load_run(checkpoint)
 
 

@@ -138,7 +138,7 @@ def uses(module: str) -> set[str]:
         (
             ("json.dumps",),
             {"text", "comparison.setting_values", "settings.recorded", "study.space"}
-            | {"ownership", "data.content", "data.identity"},
+            | {"ownership", "data.content", "data.identity", "recorded_words"},
         ),
     ],
 )

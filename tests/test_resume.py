@@ -1,5 +1,6 @@
 """A run that was stopped and continued is the run that was not: whole checkpoints are compared, at tolerance 0."""
 
+import contextlib
 import json
 import shutil
 import signal
@@ -19,7 +20,7 @@ from promise import case
 from whole_checkpoint import checkpoint, difference
 
 from lenet_pl.errors import DataError, SettingError, UserError
-from lenet_pl.interruption import Interruption
+from lenet_pl.interruption import Interruptible, Interruption
 from lenet_pl.ownership import used_by_one
 from lenet_pl.resume import begin_or_resume
 from lenet_pl.settings import TrainSettings
@@ -378,3 +379,23 @@ def test_a_folder_in_use_is_refused(settings: TrainSettings, tmp_path: Path) -> 
     with used_by_one(tmp_path), pytest.raises(SettingError, match=r"^run: another process works in .*; accepted is"):
         train(settings, tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_signal_that_a_library_swallows_still_ends_the_work(heard: None) -> None:
+    def work() -> None:
+        with Interruptible():
+            with contextlib.suppress(Interruption):  # as code of a library that is being imported does
+                signal.raise_signal(signal.SIGTERM)
+            raise RecursionError("what came of it")
+
+    with pytest.raises(Interruption) as stop:
+        work()
+    assert stop.value.exit_code == 143
+
+
+def test_a_signal_that_was_swallowed_ends_the_training_at_its_next_step(heard: None) -> None:
+    with Interruptible() as interruptible:
+        with contextlib.suppress(Interruption):
+            signal.raise_signal(signal.SIGTERM)
+        with pytest.raises(Interruption):
+            interruptible.check()

@@ -92,6 +92,23 @@ class Announcer:
         self._start, self._bytes = int(images.offset), int(images[0].nbytes)
         self._descriptor = os.open(file, os.O_RDONLY)
         weakref.finalize(self, os.close, self._descriptor)
+        self._file, self._state = file, self._look(file)
+
+    @staticmethod
+    def _look(file: Path) -> tuple[int, int, int]:
+        status = file.stat()
+        return status.st_size, status.st_mtime_ns, status.st_ino
+
+    def verify(self) -> None:
+        """Raise DataError if the file was written to or replaced since it was opened; its images are then others."""
+        try:
+            changed = self._look(self._file) != self._state
+        except OSError:
+            changed = True
+        if changed:
+            raise DataError(
+                f"{self._file}: changed while it was used; must stay as it is, or data.in_memory=true reads it once"
+            )
 
     def __call__(self, rows: Tensor) -> None:
         """Announce rows of the array, int64 (B,)."""

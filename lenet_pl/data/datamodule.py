@@ -17,7 +17,7 @@ from lenet_pl.data.loader import BatchLoader, StretchLoader
 from lenet_pl.data.own_images import UNRECORDED, OwnImages
 from lenet_pl.data.sources import load_source
 from lenet_pl.data.transform import ModelInput, pixel_statistics
-from lenet_pl.errors import SettingError
+from lenet_pl.errors import DataError, SettingError, printable
 from lenet_pl.settings import AugmentSettings, DataSettings, LoaderSettings, SplitSettings
 
 STRETCH = 20  # batches for each step of Lightning's
@@ -76,6 +76,11 @@ class ImageDataModule(lightning.LightningDataModule):
             mean, std = ((value / (high - low),) * self.source.channels for value in (-low, 1.0))
         elif mean is None or std is None:
             mean, std = pixel_statistics(self.train_set)
+            if min(std) == 1:  # in place of 0; the levels of images that differ have 0.5 at most
+                raise DataError(
+                    f"data: all training images are alike, every level is {round(255 * mean[0])}; must differ. Dark "
+                    "drawings on a transparent ground need data.background=255"
+                )
         self.to_input = ModelInput(image_size, data.fit, mean, std, self.source.background)
         self.augment = Augment(augment, self.to_input.background)
 
@@ -108,6 +113,21 @@ class ImageDataModule(lightning.LightningDataModule):
         self.identity = identify(self.train_set, self.validation_set, test, self.classes, digest)
         if own:
             own.refuse_others(self.identity)
+
+    def doubts(self) -> list[str]:
+        """Say, a line each, what makes figures of the test part doubtful."""
+        found, parts = [], (self.train_set, self.validation_set, self.test_set)
+        contents = [part.contents for part in parts]
+        if all(content is not None for content in contents):
+            train, validation = (set(content.tolist()) for content in contents[:2] if content is not None)
+            for what, seen in (("trained on", train), ("used for validation", validation - train)):
+                if common := sum(content in seen for content in contents[2].tolist()):  # type: ignore[union-attr]
+                    found.append(f"{common:,} of the {len(self.test_set):,} test images were {what} too, as copies")
+        there = set(self.test_set.labels.tolist())
+        if lacking := [name for k, name in enumerate(self.classes) if k not in there]:
+            more = f" and {len(lacking) - 5} more" if len(lacking) > 5 else ""
+            found.append(f"no test image of {', '.join(map(printable, lacking[:5]))}{more}")
+        return found
 
     def with_seed(self, seed: int) -> "ImageDataModule":
         """Make one for another training, with an order and augmentation of its own and the same images."""

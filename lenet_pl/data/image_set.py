@@ -1,7 +1,8 @@
 """A set of labelled images, and fixed ways to divide it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -25,6 +26,16 @@ class Origin:
     names: Sequence[str] | None = None
 
 
+class OnDisk(Protocol):
+    """What an array on disk needs to be told, and asked."""
+
+    def __call__(self, rows: Tensor) -> None:
+        """Announce rows that are wanted soon, int64 (B,)."""
+
+    def verify(self) -> None:
+        """Raise DataError if the file has changed since it was opened."""
+
+
 @dataclass(frozen=True)
 class ImageSet:
     """Images and their classes: a whole array, or chosen rows of one that is never copied as a whole."""
@@ -32,7 +43,7 @@ class ImageSet:
     array: Tensor  # uint8 (M, C, H, W), grey levels 0 to 255; in memory, memory-mapped or on an accelerator
     labels: Tensor  # int64 (N,)
     rows: Tensor | None = None  # int64 (N,), where in the array the images are; None: N is M
-    announce: Callable[[Tensor], None] | None = None  # of an array on disk: takes the rows that are wanted soon
+    announce: OnDisk | None = None  # of an array on disk
     origin: Origin | None = None  # of the array; None: its files were verified against published digests
 
     def __len__(self) -> int:

@@ -94,6 +94,8 @@ class BatchLoader:
             whole = min(self.batch_size, len(self.images) - step * self.batch_size)
             weight = len(chosen.labels) * self.ranks / whole
             yield Batch(self.to_input.normalise(pixels), chosen.labels.to(self.device), weight)
+        if self.images.announce:  # before the figures of these images count
+            self.images.announce.verify()
 
 
 class StretchLoader:

@@ -113,7 +113,9 @@ class Pixels:
         """Find the level that becomes 255, one for all images of more than 8 bits."""
         highest = self._highest[integer]
         bits = next((b for b in BITS if highest < 2**b), 32)
-        top = 1.0 if not integer and highest <= 1 else 2.0**bits - 1
+        top = 2.0**bits - 1
+        if not integer and highest < 2:  # meant to be from 0 to 1; a little more is what resampling leaves
+            top = max(1.0, highest)
         if top != 2**16 - 1:
             number = sum(deep.integer == integer for deep in self._deep)
             self.notes.append(

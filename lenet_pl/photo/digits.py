@@ -11,6 +11,11 @@ WIDE = 1.35  # times as wide as high: two digits may touch; of MNIST's test digi
 MOST = 200  # parts of ink; with more it is no photo of some digits
 
 
+def is_crowded(mask: Mask) -> bool:
+    """Whether ink is in more pieces than are divided into digits, and so comes back as one."""
+    return bool(ndimage.label(mask, np.ones((3, 3)))[1] > MOST)
+
+
 def separate(mask: Mask) -> list[Mask]:
     """Divide ink into digits, lines from top to bottom, each from left to right; smaller writing is in none of them.
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from lenet_pl.errors import DataError, SettingError
 from lenet_pl.image_file import eight_bit, read_image
 from lenet_pl.photo import ink
-from lenet_pl.photo.digits import is_wide, separate
+from lenet_pl.photo.digits import is_crowded, is_wide, separate
 from lenet_pl.photo.frame import without_frame
 from lenet_pl.photo.panel import cut_out, find_panel
 from lenet_pl.photo.transparency import opaque
@@ -134,6 +134,8 @@ def see(photo: Image.Image, run: TrainedOn, settings: PhotoSettings, *, many: bo
     left_out = mask & ~np.logical_or.reduce(digits)
     if left_out.any():
         doubts.append("smaller writing was left out")
+    if is_crowded(mask):
+        doubts.append("too many pieces of ink to tell digits apart; they were taken for one")
     if not many and len(digits) > 1:
         doubts.append(f"{len(digits)} digits seen; photo.many=true predicts each")
         digits = [mask]

@@ -240,7 +240,7 @@ def test_photos_with_odd_names_are_predicted(odd_run: OddRun, do: Do, tmp_path: 
     with (tmp_path / "out" / "predictions.csv").open(encoding="utf-8", newline="") as stream:
         heading, *rows = csv.reader(stream)
     encodable = [name.encode(errors="backslashreplace").decode() for name in CLASSES]
-    assert heading[5:-1] == [f"probability of {name}" for name in encodable]
+    assert heading[5:-2] == [f"probability of {name}" for name in encodable]
     assert all(row[1].removeprefix("'") in encodable for row in rows)
     assert not any(cell.startswith(("=", "+", "@")) for row in rows for cell in row)
     do(

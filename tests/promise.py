@@ -17,7 +17,7 @@ AREAS = {
     ),
     "reproducibility": (10, "The same settings on the same machine give the same bits"),
     "images": (34, "An image from a stranger is read within limits, and right; servers answer this machine only"),
-    "situations": (1, "What users meet in their own work loses no result and falsifies none"),
+    "situations": (250, "What users meet in their own work loses no result and falsifies none"),
 }  # cases that an area needs at least, and what it promises
 
 HEADER = """\

@@ -162,4 +162,9 @@ def _choices_named(override: str, choices: list[str]) -> str:
         return given  # what cannot be read, Hydra tells
     if isinstance(value, Glob):  # Hydra's own finds none in folders below the group's, and takes none for nothing to do
         return ",".join(str(choice) for choice in value.filter(choices))
-    return given if all(isinstance(one, str | list | QuotedString) for one in getattr(value, "list", [value])) else ""
+    return given if all(map(_may_be_chosen, getattr(value, "list", [value]))) else ""
+
+
+def _may_be_chosen(value: object) -> bool:
+    """Whether a value can stand for a choice of a group: a name, or a list of names."""
+    return all(isinstance(one, str | QuotedString) for one in (value if isinstance(value, list) else [value]))

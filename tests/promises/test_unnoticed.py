@@ -184,6 +184,15 @@ def test_a_page_of_writing_is_noted() -> None:
     assert not is_crowded(mask)
 
 
+@case("situations", "a value in place of a group's choice, model=[[6],[16]]: refused with the choices")
+@pytest.mark.parametrize("choice", ["[[6],[16]]", "[1]", "3", "[{a:1}]"])
+def test_a_value_in_place_of_a_choice_is_refused(choice: str, run: Run) -> None:
+    code, lines = run("run=out", f"model={choice}")
+    assert code == 2
+    assert len(lines) == 1
+    assert lines[0].startswith(f"error: model: got {choice}; accepted is cnn3_bn,")
+
+
 @case("situations", "a sweep whose jobs were refused: resume=auto is not proposed, as they would be refused again")
 def test_a_refused_sweep_proposes_no_resume(tmp_path: Path, run: Run) -> None:
     from lenet_pl.sweep import SWEEP, Job, close_sweep

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import lenet_pl
-from lenet_pl.streams import own_streams, settle
+from lenet_pl.streams import own_streams, report_lost_output
 
 PACKAGE = Path(__file__).resolve().parent
 
@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         return
     with own_streams() as stdout:
         code = _answer(words, known)
-    sys.exit(settle(code, stdout, worked=False))
+    sys.exit(report_lost_output(code, stdout, worked=False))
 
 
 def _answer(words: Sequence[str], known: dict[str, str]) -> int:

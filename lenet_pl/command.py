@@ -29,7 +29,7 @@ from lenet_pl.processes import this_process
 from lenet_pl.settings import Settings, TrainSettings
 from lenet_pl.settings.trained import TrainedSettings
 from lenet_pl.slurm import check_launcher
-from lenet_pl.streams import own_streams, settle
+from lenet_pl.streams import own_streams, report_lost_output
 from lenet_pl.sweep import begin_sweep, close_sweep, do_job
 from lenet_pl.text import prepare_output
 from lenet_pl.threads import prepare_openmp
@@ -119,7 +119,7 @@ def run_command(
                 failures.append(_interrupted(stop, name, rank, resumable=resumable, finished=finished))
             except Exception as error:
                 failures.append(_complain(error, name, started=bool(begun)))
-    if code := settle(max(failures, default=0), stdout, worked=bool(begun or jobs)):
+    if code := report_lost_output(max(failures, default=0), stdout, worked=bool(begun or jobs)):
         sys.exit(code)
 
 

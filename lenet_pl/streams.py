@@ -48,7 +48,7 @@ def own_streams() -> Iterator[Descriptor | None]:
         sys.stderr.flush()
 
 
-def settle(code: int, stdout: Descriptor | None, *, worked: bool) -> int:
+def report_lost_output(code: int, stdout: Descriptor | None, *, worked: bool) -> int:
     """Tell that output was lost; return the exit code.
 
     A reader that went away has what it wanted: nothing is said, and a command that had nothing else to do ends as if

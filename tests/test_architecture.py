@@ -84,6 +84,7 @@ def test_nobody_imports_a_verb_but_those_that_train_on_the_spot(module: str) -> 
     trains = (
         "lenet_pl.benchmark.worker",
         "lenet_pl.benchmark.time_to_accuracy",
+        "lenet_pl.benchmark.gpu_equality",
         "lenet_pl.demo.__main__",
         "lenet_pl.search",
     )

@@ -31,6 +31,7 @@ def _measure(settings: BenchmarkSettings, folder: Path) -> None:
     import torch
 
     from lenet_pl.benchmark import commands, compare_loops, results
+    from lenet_pl.benchmark.gpu import measure_gpu
     from lenet_pl.benchmark.jobs import measure_jobs
     from lenet_pl.benchmark.seeds import measure_seeds
     from lenet_pl.benchmark.side_by_side import measure_side_by_side
@@ -48,6 +49,11 @@ def _measure(settings: BenchmarkSettings, folder: Path) -> None:
     machine = compare_loops.describe_machine(settings, data)
     limit = machine["fp32 multiplications, GFLOP/s"] * 1e9
     found: dict[str, Any] = {"data": data, "machine": machine, **describe_environment(torch.device("cpu"))}
+
+    def save_gpu(record: dict[str, Any]) -> None:
+        found["gpu"] = record
+        results.write_results(folder, found)
+
     with tempfile.TemporaryDirectory(dir=folder) as place:
         scratch = Path(place)
         work: dict[str, Callable[[], Any]] = {
@@ -60,6 +66,7 @@ def _measure(settings: BenchmarkSettings, folder: Path) -> None:
             "side_by_side": lambda: measure_side_by_side(settings, scratch, data),
             "seeds": lambda: measure_seeds(settings, data),
             "mnist_99": lambda: time_to_accuracy(settings),
+            "gpu": lambda: measure_gpu(settings, scratch, data, save_gpu),
         }
         if "mnist_99" in settings.parts and compare_loops.first_there(settings, ["mnist"]) is None:
             work["mnist_99"] = lambda: {"not_measured": f"no MNIST in {settings.data_root} (data_root=, LENET_PL_DATA)"}

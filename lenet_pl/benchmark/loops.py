@@ -20,6 +20,7 @@ from lenet_pl.data.transform import ModelInput
 
 TUTORIAL, PLAIN, TUNED, OWN = "tutorial loop", "plain tensor loop", "tuned tensor loop", "lenet_pl"
 Run = Callable[[int], float]  # number of images → seconds
+CPU = torch.device("cpu")
 
 
 def usual_order(model: nn.Module) -> nn.Module:
@@ -34,14 +35,21 @@ def usual_order(model: nn.Module) -> nn.Module:
     return model.to(memory_format=torch.contiguous_format)
 
 
-def tutorial_loop(model: nn.Module, images: ImageSet, to_input: ModelInput, augment: Augment, batch_size: int) -> Run:
+def tutorial_loop(
+    model: nn.Module,
+    images: ImageSet,
+    to_input: ModelInput,
+    augment: Augment,
+    batch_size: int,
+    device: torch.device = CPU,
+) -> Run:
     """Train as tutorials do: one PIL image at a time, a DataLoader, and the loss read at every step."""
     steps: list[Any] = [transforms.Resize((to_input.image_size, to_input.image_size))]
     if augment.active:
         steps.append(transforms.RandomAffine(augment.settings.rotation, (augment.settings.translation,) * 2))
     steps += [transforms.ToTensor(), transforms.Normalize(to_input.mean, to_input.std)]
     loader = DataLoader(_PerImage(images, transforms.Compose(steps)), batch_size, shuffle=True)
-    model = usual_order(model)
+    model = usual_order(model).to(device)
     optimizer = optim.Adam(model.parameters(), 1e-3)
     loss_of = nn.CrossEntropyLoss()
     batches = _forever(loader)
@@ -51,7 +59,7 @@ def tutorial_loop(model: nn.Module, images: ImageSet, to_input: ModelInput, augm
         running = 0.0
         correct = 0
         for _ in range(count // batch_size):
-            pixels, labels = next(batches)
+            pixels, labels = (part.to(device) for part in next(batches))
             optimizer.zero_grad()
             logits = model(pixels)
             loss = loss_of(logits, labels)
@@ -64,34 +72,50 @@ def tutorial_loop(model: nn.Module, images: ImageSet, to_input: ModelInput, augm
     return run
 
 
-def plain_loop(model: nn.Module, images: ImageSet, to_input: ModelInput, augment: Augment, batch_size: int) -> Run:
+def plain_loop(
+    model: nn.Module,
+    images: ImageSet,
+    to_input: ModelInput,
+    augment: Augment,
+    batch_size: int,
+    device: torch.device = CPU,
+) -> Run:
     """Train on ready float images in memory, in ordinary fp32; random transforms, if any, by the batch."""
-    model = usual_order(model)
-    pixels = to_input.to_size(images.images)
+    model = usual_order(model).to(device)
+    pixels = to_input.to(device).to_size(images.images.to(device))
     ready = pixels if augment.active else to_input.normalise(pixels).contiguous()
     return _tensor_loop(
         model,
         ready,
-        images.labels,
+        images.labels.to(device),
         optim.Adam(model.parameters(), 1e-3),
         batch_size,
         prepare=lambda batch: to_input.normalise(augment(batch, GENERATOR)).contiguous() if augment.active else batch,
     )
 
 
-def tuned_loop(model: nn.Module, images: ImageSet, to_input: ModelInput, augment: Augment, batch_size: int) -> Run:
+def tuned_loop(
+    model: nn.Module,
+    images: ImageSet,
+    to_input: ModelInput,
+    augment: Augment,
+    batch_size: int,
+    device: torch.device = CPU,
+) -> Run:
     """Train with what pays on this machine: uint8 in memory, channels last, fused Adam, nothing read in between.
 
     The model pools before its activations already, and the worker that runs this keeps freed memory, as lenet_pl does.
     """
-    model = model.to(memory_format=torch.channels_last)
+    model = model.to(device).to(memory_format=torch.channels_last)
+    to_input.to(device)
 
     def prepare(batch: Tensor) -> Tensor:
         sized = to_input.to_size(batch)
         return to_input.normalise(augment(sized, GENERATOR) if augment.active else sized)
 
     optimizer = optim.Adam(model.parameters(), 1e-3, fused=True)
-    return _tensor_loop(model, images.images, images.labels, optimizer, batch_size, prepare=prepare)
+    pixels, labels = images.images.to(device), images.labels.to(device)
+    return _tensor_loop(model, pixels, labels, optimizer, batch_size, prepare=prepare)
 
 
 GENERATOR = torch.Generator().manual_seed(0)
@@ -108,7 +132,7 @@ def _tensor_loop(
 ) -> Run:
     def run(count: int) -> float:
         start = time.perf_counter()
-        order = torch.randperm(len(labels), generator=GENERATOR)
+        order = torch.randperm(len(labels), generator=GENERATOR).to(labels.device)
         for step in range(count // batch_size):
             first = step * batch_size % (len(labels) - batch_size + 1)
             chosen = order[first : first + batch_size]

@@ -6,6 +6,7 @@ from typing import Any
 
 from rich.markdown import Markdown
 
+from lenet_pl.benchmark.gpu_tables import gpu_tables, measured_rates
 from lenet_pl.console import Console
 from lenet_pl.errors import from_here
 from lenet_pl.figure import Figure, save_figures
@@ -23,6 +24,7 @@ def write_results(folder: Path, results: dict[str, Any]) -> None:
     where = f"{results['device']}, {results['threads']} of {results['cores']} threads, {versions}; {rates}"
     (folder / "benchmark.md").write_text("\n\n".join([*tables, where]) + "\n", encoding="utf-8")
     rows = [row for part in ("loops", "batch_sizes") for row in results.get(part, [])]
+    rows += measured_rates(results.get("gpu", {}))
     if rows:
         save_figures(folder, {"benchmark": _draw(rows)})
 
@@ -187,6 +189,7 @@ TABLES: dict[str, Callable[[Any], str]] = {
     "side_by_side": _side_by_side,
     "seeds": _seeds,
     "mnist_99": _mnist_99,
+    "gpu": gpu_tables,
 }
 
 

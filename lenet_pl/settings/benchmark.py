@@ -11,7 +11,7 @@ Counts = Annotated[list[Count], Field(min_length=1)]
 # Sets that are there without a path of the user's
 DataSet = Literal["cifar10", "digits", "emnist", "fake", "fashion", "kmnist", "mnist", "qmnist", "usps"]
 Part = Literal[
-    "loops", "batch_sizes", "start", "data_sizes", "memory_mapped", "jobs", "side_by_side", "seeds", "mnist_99"
+    "loops", "batch_sizes", "start", "data_sizes", "memory_mapped", "jobs", "side_by_side", "seeds", "mnist_99", "gpu"
 ]
 
 
@@ -38,3 +38,6 @@ class BenchmarkSettings(Settings):
     rounds: Count
     seconds: Positive  # per loop and round
     tutorial: bool  # run the tutorial loop too
+    gpu_device: Literal["auto", "cpu", "cuda"]  # of the part gpu; on the cpu only what needs no CUDA graph is measured
+    gpu_amount: Literal["full", "small"]  # small: a check that all of it runs
+    gpu_limit: Positive  # s, for the whole part gpu

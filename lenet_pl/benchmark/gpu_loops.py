@@ -1,0 +1,170 @@
+"""Training loops whose whole steps are CUDA graphs: the host launches a graph and computes nothing."""
+
+import time
+from collections.abc import Callable
+from contextlib import nullcontext
+
+import torch
+from torch import Tensor, nn, optim
+from torch.nn import functional
+
+from lenet_pl.benchmark.loops import CPU, Run
+from lenet_pl.data.augment import Augment
+from lenet_pl.data.image_set import ImageSet
+from lenet_pl.data.transform import ModelInput
+
+WARM_UP = 3  # steps that libraries need before they can be captured
+
+
+def capture(work: Callable[[], None], warm_up: Callable[[], None], device: torch.device) -> Callable[[], None]:
+    """Record what some work launches on the GPU, so that one launch does it again; on the CPU it is simply done again.
+
+    Args:
+        work: of fixed shapes and addresses, that never waits for the device.
+        warm_up: is done before, some times; the same work, or a part of it that has all its kinds of operations.
+        device: on which it works.
+    """
+    if device.type != "cuda":
+        return work
+    beside = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+    beside.wait_stream(torch.cuda.current_stream(device))
+    with torch.cuda.stream(beside):
+        for _ in range(WARM_UP):
+            warm_up()
+    torch.cuda.current_stream(device).wait_stream(beside)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        work()
+    return graph.replay
+
+
+class WholeSteps:
+    """Steps from the index of the images to the changed weights.
+
+    Args:
+        model: on the device.
+        images: uint8 (N, C, h, w), on the device.
+        labels: int64 (N,), on the device.
+        to_input: on the device.
+        optimizer: of the model's parameters.
+        label_smoothing: share of the target that is spread over all classes.
+        dtype: of autocast; None: everything in fp32.
+        compiled: by torch.compile; the optimizer is not.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        images: Tensor,
+        labels: Tensor,
+        to_input: ModelInput,
+        optimizer: optim.Optimizer,
+        *,
+        label_smoothing: float = 0.0,
+        dtype: torch.dtype | None = None,
+        compiled: bool = False,
+    ) -> None:
+        self.model, self.images, self.labels, self.to_input = model, images, labels, to_input
+        self.optimizer, self.label_smoothing, self.dtype = optimizer, label_smoothing, dtype
+        self._loss = torch.compile(self._loss_of) if compiled else self._loss_of
+        for group in optimizer.param_groups:
+            group["capturable"] = images.device.type == "cuda"
+
+    def step(self, chosen: Tensor, maps: Tensor | None = None) -> Tensor:
+        """Take a step on some images.
+
+        Args:
+            chosen: int64 (B,).
+            maps: (N, 2, 3), of all images, from output to input in sides; None: no augmentation.
+
+        Returns:
+            The loss, (), on the device.
+        """
+        raw, labels = self.images.index_select(0, chosen), self.labels.index_select(0, chosen)
+        loss = self._loss(raw, labels, None if maps is None else maps.index_select(0, chosen))
+        self.optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.optimizer.step()
+        return loss.detach()
+
+    def _loss_of(self, raw: Tensor, labels: Tensor, maps: Tensor | None) -> Tensor:
+        pixels = self.to_input.to_size(raw)
+        if maps is not None:
+            grid = functional.affine_grid(maps, list(pixels.shape), align_corners=False)
+            pixels = functional.grid_sample(pixels, grid, align_corners=False)
+        # A weight that is cast once for several steps would keep its old value in a graph
+        half = torch.autocast(raw.device.type, self.dtype, cache_enabled=False) if self.dtype else nullcontext()
+        with half:
+            logits = self.model(self.to_input.normalise(pixels))
+        return functional.cross_entropy(logits.float(), labels, label_smoothing=self.label_smoothing)
+
+
+def graph_loop(
+    model: nn.Module,
+    images: ImageSet,
+    to_input: ModelInput,
+    augment: Augment,
+    batch_size: int,
+    device: torch.device = CPU,
+    *,
+    steps: int = 1,
+    dtype: torch.dtype | None = None,
+    compiled: bool = False,
+) -> Run:
+    """Train with whole steps in a CUDA graph; order and augmentation are drawn on the device once an epoch.
+
+    Args:
+        model: and those up to `device` as of the other loops.
+        images: see there.
+        to_input: see there.
+        augment: see there; moves only.
+        batch_size: see there.
+        device: see there.
+        steps: in one graph. Where they do not divide an epoch, the last ones of one are those of the order before.
+        dtype: of autocast; None: everything in fp32.
+        compiled: by torch.compile.
+    """
+    model = model.to(device).to(memory_format=torch.channels_last)
+    pixels, labels = images.images.to(device), images.labels.to(device)
+    optimizer = optim.Adam(model.parameters(), 1e-3, fused=True)
+    whole = WholeSteps(model, pixels, labels, to_input.to(device), optimizer, dtype=dtype, compiled=compiled)
+    epoch = len(labels) // batch_size
+    order = torch.empty(epoch, batch_size, dtype=torch.int64, device=device)
+    maps = torch.empty(len(labels), 2, 3, device=device) if augment.active else None
+    place = torch.zeros(1, dtype=torch.int64, device=device)
+    losses = torch.zeros(epoch, device=device)
+
+    def begin_epoch() -> None:
+        order.copy_(torch.randperm(len(labels), device=device)[: order.numel()].view_as(order))
+        if maps is not None:
+            maps.copy_(draw_maps(augment, len(labels), to_input.image_size, device))
+
+    def step() -> None:
+        loss = whole.step(order.index_select(0, place).view(-1), maps)
+        losses.index_copy_(0, place, loss.view(1))
+        place.add_(1).remainder_(epoch)
+
+    def several() -> None:
+        for _ in range(steps):
+            step()
+
+    begin_epoch()
+    replay = capture(several, step, device)
+
+    def run(count: int) -> float:
+        start = time.perf_counter()
+        for done in range(0, count // batch_size, steps):
+            if done % epoch < steps:
+                begin_epoch()
+            replay()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        return time.perf_counter() - start
+
+    return run
+
+
+def draw_maps(augment: Augment, count: int, side: int, device: torch.device) -> Tensor:
+    """Draw how each image is moved, (N, 2, 3), as `affine_grid` takes it; all on the device."""
+    matrices = augment.matrices(torch.rand(count, 9, device=device), side, side)
+    return torch.cat([matrices[:, :, :2], matrices[:, :, 2:] * (2 / side)], 2)

@@ -1,0 +1,141 @@
+import json
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from lenet_pl import composition
+from lenet_pl.benchmark import gpu, gpu_choices
+from lenet_pl.benchmark.__main__ import benchmark
+from lenet_pl.benchmark.gpu_loops import draw_maps, graph_loop
+from lenet_pl.benchmark.gpu_steps import FULL, SMALL, Bench, OutOfTime, attempt, time_limit
+from lenet_pl.benchmark.gpu_tables import gpu_tables
+from lenet_pl.benchmark.gpu_training import WholeTraining
+from lenet_pl.build import build_datamodule
+from lenet_pl.data.augment import Augment, warp
+from lenet_pl.data.image_set import ImageSet
+from lenet_pl.data.transform import ModelInput
+from lenet_pl.errors import SettingError
+from lenet_pl.settings import AugmentSettings
+from lenet_pl.settings.benchmark import BenchmarkSettings
+
+CPU = torch.device("cpu")
+STILL = AugmentSettings(
+    rotation=0, translation=0, scale=0, squeeze=0, shear=0, crop_padding=0, flip=0, brightness=0, contrast=0,
+    saturation=0, erasing=0,
+)  # fmt: skip
+
+
+def settings_of(tmp_path: Path, *words: str) -> BenchmarkSettings:
+    given = ["run=unused", "parts=[gpu]", "data_sets=[digits]", f"data_root={tmp_path}", "gpu_amount=small", *words]
+    return composition.compose("benchmark", BenchmarkSettings, given)
+
+
+@pytest.mark.slow
+def test_the_whole_part_runs_on_a_cpu(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gpu_choices, "COMMANDS", {"evaluate": []})  # each is a process of its own
+    benchmark(settings_of(tmp_path, "gpu_device=cpu"), tmp_path)
+    found = json.loads((tmp_path / "benchmark.json").read_text())["gpu"]
+    assert list(gpu.STEPS) == [name for name in found if name in gpu.STEPS]
+    assert not any("failed" in found[name] for name in gpu.STEPS)
+    equality = found["equality"]
+    for name in ("losses, tf32 off", "accuracy with dropout"):
+        assert equality[name]["first_50"] == 0, equality[name]  # the device is the CPU here
+    assert equality["runs"]["deterministic_twice"] == equality["runs"]["resumed"] == []
+    assert equality["choices"]["failures"] == {}
+    assert equality["commands"] == {"evaluate": 0}
+    rates = {row["loop"]: row for row in found["rates"]["rows"] if row["augment"] == "none"}
+    assert {name for name, row in rates.items() if "images_per_second" in row} == {
+        "tutorial loop", "plain tensor loop", "tuned tensor loop", "lenet_pl"
+    }  # fmt: skip
+    assert all("GPU" in row["not_measured"] for row in rates.values() if "images_per_second" not in row)
+    assert found["mnist_99"]["lenet_pl"]["seconds"] > 0
+    assert found["ddp"]["loss_after_20_steps"]["ddp"] == found["ddp"]["loss_after_20_steps"]["without"]
+    assert [row["networks"] for row in found["seeds"]["rows"]] == [1, 2]
+    text = (tmp_path / "benchmark.md").read_text()
+    assert "resumed: the same bits." in text
+    assert "only a part" not in text
+    assert (tmp_path / "benchmark.png").exists()
+    assert "gpu: seeds took" in capsys.readouterr().err
+
+
+def test_without_a_gpu_the_part_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    found = gpu.measure_gpu(settings_of(tmp_path), tmp_path, "digits", lambda record: None)
+    assert found == {"not_measured": "no GPU here"}
+    assert gpu_tables(found) == "GPU: not measured, no GPU here."
+    with pytest.raises(SettingError, match="gpu_device: got cuda"):
+        gpu.measure_gpu(settings_of(tmp_path, "gpu_device=cuda"), tmp_path, "digits", lambda record: None)
+
+
+def test_what_fails_is_recorded_and_the_rest_goes_on(tmp_path: Path) -> None:
+    def fails(bench: Bench, record: dict[str, Any]) -> None:
+        record["before"] = 1
+        raise ValueError("no\nsuch luck")
+
+    def lasts(bench: Bench, record: dict[str, Any]) -> None:
+        while True:
+            attempt(record, "round", lambda: None)
+
+    bench = Bench(settings_of(tmp_path), tmp_path, "digits", CPU, SMALL)
+    record = gpu.take_step("fails", fails, bench, 60)
+    assert (record["before"], record["failed"]) == (1, "ValueError: no")
+    assert "in fails" in record["traceback"]
+    record = gpu.take_step("lasts", lasts, bench, 0.05)
+    assert record["failed"].startswith("OutOfTime: stopped after")
+    assert record["round"] is None
+    with pytest.raises(OutOfTime), time_limit(0.01):
+        threading.Event().wait(10)
+
+
+def test_the_shares_of_the_steps_are_the_whole() -> None:
+    assert sum(share for share, _ in gpu.STEPS.values()) == pytest.approx(1)
+    assert FULL.graph_seeds == 20
+
+
+@pytest.mark.parametrize("moving", [False, True])
+def test_whole_steps_learn(moving: bool) -> None:
+    labels = torch.arange(64) % 2
+    images = ImageSet((labels * 200).to(torch.uint8).view(-1, 1, 1, 1).expand(-1, 1, 8, 8).contiguous(), labels)
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Linear(72, 2))
+    augment = Augment(STILL.model_copy(update={"rotation": 5.0}) if moving else STILL)
+    to_input = ModelInput(8, "resize", [0.5], [0.5])
+    run = graph_loop(model, images, to_input, augment, 16, CPU, steps=3)
+    assert run(16 * 60) > 0
+    with torch.no_grad():
+        assert (model(to_input(images.images)).argmax(1) == labels).all()
+
+
+def test_maps_drawn_once_an_epoch_move_as_augmentation_does() -> None:
+    augment = Augment(STILL.model_copy(update={"rotation": 20.0, "translation": 0.1}))
+    torch.manual_seed(0)
+    maps = draw_maps(augment, 3, 12, CPU)
+    torch.manual_seed(0)
+    pixels = torch.rand(3, 9)
+    images = torch.arange(3 * 144).view(3, 1, 12, 12) / 432
+    grid = nn.functional.affine_grid(maps, [3, 1, 12, 12], align_corners=False)
+    moved = nn.functional.grid_sample(images, grid, align_corners=False)
+    torch.testing.assert_close(moved, warp(images, augment.matrices(pixels, 12, 12)))
+
+
+@pytest.mark.slow
+def test_a_whole_training_begins_anew_with_every_seed(tmp_path: Path) -> None:
+    bench = Bench(settings_of(tmp_path), tmp_path, "digits", CPU, SMALL)
+    given = bench.given("experiment=mnist_99_fast", "data=digits", "logger=none")
+    data = build_datamodule(given)
+    training = WholeTraining(given, data, CPU)
+    training.run(1)
+    first = [value.clone() for value in training.model.state_dict().values()]
+    training.run(2)
+    assert not torch.equal(next(iter(training.model.state_dict().values())), first[0])
+    training.run(1)
+    for value, before in zip(training.model.state_dict().values(), first, strict=True):
+        assert torch.equal(value, before)
+    assert training.accuracy(training.test) > 0.5
+    assert len(training.losses) == 3 * -(-len(data.train_set) // 128)

@@ -3,8 +3,10 @@
 One command that surely ends: each step has a time limit, and what fails is written down while the others go on.
 """
 
+import multiprocessing
 import time
 from collections.abc import Callable
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +18,18 @@ from lenet_pl.benchmark.gpu_steps import FULL, SMALL, Bench, OutOfTime, failure,
 from lenet_pl.environment import describe_environment
 from lenet_pl.errors import SettingError
 from lenet_pl.settings.benchmark import BenchmarkSettings
+from lenet_pl.trainer import quiet_lightning
 
 # The most valuable first, each with the share of the whole time that it may use
 STEPS: dict[str, tuple[float, Callable[[Bench, dict[str, Any]], None]]] = {
-    "equality": (0.25, gpu_equality.measure),
-    "rates": (0.38, gpu_rates.measure),
-    "mnist_99": (0.2, gpu_mnist.measure),
-    "memory": (0.05, gpu_more.measure_memory),
-    "ddp": (0.05, gpu_more.measure_ddp),
-    "seeds": (0.07, gpu_more.measure_seeds),
+    "equality": (0.24, gpu_equality.measure),
+    "rates": (0.36, gpu_rates.measure),
+    "mnist_99": (0.28, gpu_mnist.measure),
+    "memory": (0.03, gpu_more.measure_memory),
+    "ddp": (0.03, gpu_more.measure_ddp),
+    "seeds": (0.06, gpu_more.measure_seeds),
 }
+GRACE = 15  # s that a step's process has to begin and to end, beyond the step's time
 
 
 def measure_gpu(
@@ -52,26 +56,52 @@ def measure_gpu(
         return {"not_measured": "no GPU here"}
     device = torch.device("cpu" if settings.gpu_device == "cpu" else "cuda:0")
     bench = Bench(settings, folder, data, device, FULL if settings.gpu_amount == "full" else SMALL)
-    found: dict[str, Any] = {"device": describe_environment(device)["device"], "amount": settings.gpu_amount}
-    found |= {"data": data, "cuda": torch.version.cuda, "cudnn": torch.backends.cudnn.version()}  # type: ignore[no-untyped-call]
+    found: dict[str, Any] = {"amount": settings.gpu_amount, "data": data, "cuda": torch.version.cuda}
     begin = time.perf_counter()
-    for name, (share, measure) in STEPS.items():
-        found[name] = take_step(name, measure, bench, share * settings.gpu_limit)
+    for name in settings.gpu_steps:
+        # After some errors a process can do nothing more on a GPU
+        take = take_step_alone if device.type == "cuda" else take_step
+        found[name] = take(name, bench, STEPS[name][0] * settings.gpu_limit)
+        found.setdefault("device", found[name].get("device"))
         found["seconds"] = round(time.perf_counter() - begin, 1)
         save(found)
     return found
 
 
-def take_step(
-    name: str, measure: Callable[[Bench, dict[str, Any]], None], bench: Bench, limit: float
-) -> dict[str, Any]:
+def take_step_alone(name: str, bench: Bench, limit: float) -> dict[str, Any]:
+    """Take one step in a process of its own, whose end is that of all it did to the GPU."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    here, there = context.Pipe(duplex=False)
+    process = context.Process(target=_answer, args=(name, bench, limit, there))
+    process.start()
+    there.close()
+    record: dict[str, Any] = {"failed": "it took no notice of its time limit"}
+    try:
+        if here.poll(limit + GRACE):
+            record = here.recv()
+    except EOFError:
+        process.join()
+        record = {"failed": f"its process ended with {process.exitcode}"}
+    process.join(GRACE)
+    process.kill()
+    return record
+
+
+def _answer(name: str, bench: Bench, limit: float, answer: Connection) -> None:
+    quiet_lightning()
+    answer.send(take_step(name, bench, limit))
+
+
+def take_step(name: str, bench: Bench, limit: float) -> dict[str, Any]:
     """Take one step; what it had measured when it failed or its time was over stays."""
     say(f"gpu: {name}, at most {limit:.0f} s")
     record: dict[str, Any] = {}
     begin = time.perf_counter()
     try:
         with time_limit(limit):
-            measure(bench, record)
+            record["device"] = describe_environment(bench.device)["device"]
+            STEPS[name][1](bench, record)
             bench.synchronise()
     except (Exception, OutOfTime) as error:
         record |= failure(error)

@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-import time
 import warnings
 from collections import Counter
 from functools import partial
@@ -41,7 +40,7 @@ COMPILE = {"compile": ["trainer.compile=default"]}
 COMMANDS: dict[str, list[str]] = {"evaluate": [], "explain": ["count=2"], "export": ["rounds=1", "images=200"]}
 
 
-def try_choices(bench: Bench) -> dict[str, Any]:
+def try_choices(bench: Bench, found: dict[str, Any]) -> None:
     """Train some steps with every optimizer, scheduler and special setting; what fails is listed."""
     names = [f"{group}={path.stem}" for group in GROUPS for path in sorted((conf_dir() / group).glob("*.yaml"))]
     tried = {name: [name] for name in names} | SETTINGS | (COMPILE if bench.amount.compiled else {})
@@ -49,16 +48,13 @@ def try_choices(bench: Bench) -> dict[str, Any]:
         tried = {name: tried[name] for name in names[:2]}
     few = ["trainer.max_epochs=2", "trainer.limit_train_batches=3", "trainer.limit_val_batches=1"]
     data = build_datamodule(bench.given())
-    failed: dict[str, Any] = {}
-    seconds: dict[str, float] = {}
+    found |= {"tried": [], "failures": {}}
     for name, words in tried.items():
         attempted: dict[str, Any] = {}
-        begin = time.perf_counter()
         attempt(attempted, name, partial(_train_few, bench, [*few, *words], data))
-        seconds[name] = round(time.perf_counter() - begin, 1)
-        if isinstance(attempted[name], dict):
-            failed[name] = attempted[name]
-    return {"tried": list(tried), "failures": failed, "slowest": max(seconds.items(), key=lambda pair: pair[1])}
+        found["tried"].append(name)
+        if attempted[name]:
+            found["failures"][name] = attempted[name]
 
 
 def _train_few(bench: Bench, words: list[str], data: ImageDataModule) -> None:

@@ -3,6 +3,7 @@
 import contextlib
 import io
 import signal
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ from torch import Tensor
 
 from lenet_pl.benchmark.gpu_choices import count_synchronisations, try_choices, try_commands
 from lenet_pl.benchmark.gpu_steps import Bench, attempt, fit, switches
+from lenet_pl.build import build_datamodule
+from lenet_pl.data.datamodule import ImageDataModule
 from lenet_pl.interruption import Interruption
 from lenet_pl.train import train
 
@@ -21,13 +24,16 @@ COMPARED = 50  # first steps whose losses are compared
 def measure(bench: Bench, record: dict[str, Any]) -> None:
     """Compare losses and accuracy with the CPU, runs with one another, and try what can be chosen."""
     torch.use_deterministic_algorithms(False)
-    attempt(record, "losses, tf32 off", lambda: compare_losses(bench, ["augment=affine"], tf32=False))
-    attempt(record, "losses, torch's defaults", lambda: compare_losses(bench, ["augment=affine"], tf32=None))
-    attempt(record, "accuracy with dropout", lambda: compare_losses(bench, ["augment=affine", "model=lenet_bn"]))
-    attempt(record, "runs", lambda: compare_runs(bench))
-    attempt(record, "choices", lambda: try_choices(bench))
+    small = replace(bench, data="digits")  # which is read at once
+    data = build_datamodule(bench.given("augment=affine"))
+    attempt(record, "losses, tf32 off", lambda: compare_losses(bench, data, "lenet5", tf32=False))
+    attempt(record, "losses, torch's defaults", lambda: compare_losses(bench, data, "lenet5", tf32=None))
+    attempt(record, "accuracy with dropout", lambda: compare_losses(bench, data, "lenet_bn", tf32=False))
+    attempt(record, "runs", lambda: compare_runs(small))
     attempt(record, "synchronisations", lambda: count_synchronisations(bench))
-    attempt(record, "commands", lambda: try_commands(bench, bench.folder / "straight"))
+    attempt(record, "commands", lambda: try_commands(small, bench.folder / "straight"))
+    record["choices"] = {}
+    try_choices(small, record["choices"])
 
 
 class Losses(lightning.Callback):
@@ -43,14 +49,14 @@ class Losses(lightning.Callback):
         self.accuracy = round(float(trainer.callback_metrics["val/accuracy"]), 6)
 
 
-def compare_losses(bench: Bench, overrides: list[str], tf32: bool | None = False) -> dict[str, Any]:
+def compare_losses(bench: Bench, data: ImageDataModule, model: str, tf32: bool | None) -> dict[str, Any]:
     """Train with the same settings on the CPU and on the device; with dropout the two draw different numbers."""
     found: dict[str, Losses] = {}
     for kind in ("cpu", bench.accelerator):
-        given = bench.given(*_short(bench), *overrides, f"trainer.accelerator={kind}", "trainer.threads=null")
+        given = bench.given(*_short(bench), "augment=affine", f"model={model}", f"trainer.accelerator={kind}")
         found[kind] = Losses()
         with switches(tf32=tf32):
-            fit(given, bench.folder / "losses", callbacks=[found[kind]])
+            fit(given, bench.folder / "losses", data, [found[kind]])
     here, there = found["cpu"], found[bench.accelerator]
     apart = [abs(a - b) / abs(a) for a, b in zip(here.losses, there.losses, strict=True)]
     return {
@@ -65,8 +71,8 @@ def compare_losses(bench: Bench, overrides: list[str], tf32: bool | None = False
 
 def compare_runs(bench: Bench) -> dict[str, Any]:
     """Say whether runs have the same bits: twice deterministic, twice not, and interrupted and continued."""
-    given = bench.given(*_short(bench), "model=lenet_bn", "augment=affine")
-    free = bench.given(*_short(bench), "model=lenet_bn", "augment=affine", "trainer.deterministic=false")
+    words = (*_short(bench), "loader.batch_size=10", "model=lenet_bn", "augment=affine")
+    given, free = bench.given(*words), bench.given(*words, "trainer.deterministic=false")
     with switches(), contextlib.redirect_stdout(io.StringIO()):
         for name, settings in (("straight", given), ("again", given), ("free", free), ("free again", free)):
             train(settings, _new(bench.folder / name))

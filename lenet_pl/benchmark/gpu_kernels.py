@@ -13,12 +13,21 @@ from lenet_pl.settings import TrainSettings
 KERNELS = 16  # that are listed
 
 
-def look_into_step(bench: Bench, given: TrainSettings, data: ImageDataModule) -> dict[str, Any]:
-    """Say what a step of LeNet-5 in a CUDA graph consists of: its kernels and their µs, and the µs of the whole."""
-    size, many = given.loader.batch_size, bench.amount.many
+def look_into_step(bench: Bench, given: TrainSettings, data: ImageDataModule) -> list[dict[str, Any]]:
+    """Say what a step of LeNet-5 in a CUDA graph takes and consists of, in both orders of channels."""
+    return [
+        _look(bench, given, data, size, channels_last)
+        for size in (given.loader.batch_size, 4 * given.loader.batch_size)
+        for channels_last in (True, False)
+    ]
+
+
+def _look(bench: Bench, given: TrainSettings, data: ImageDataModule, size: int, channels_last: bool) -> dict[str, Any]:
+    many = bench.amount.many
     with switches(fast=True):
         model = build_task(given, data).model.train()
-        run = graph_loop(model, data.train_set, data.to_input, data.augment, size, bench.device, steps=many)
+        parts = (data.train_set, data.to_input, data.augment, size, bench.device)
+        run = graph_loop(model, *parts, steps=many, channels_last=channels_last)
         wall = min(run(many * size) for _ in range(5)) / many
         with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profile:
             run(many * size)
@@ -30,6 +39,7 @@ def look_into_step(bench: Bench, given: TrainSettings, data: ImageDataModule) ->
     ]
     return {
         "batch_size": size,
+        "channels_last": channels_last,
         "wall_us": round(1e6 * wall, 1),
         "kernel_us": round(sum(row["us"] for row in rows), 1),
         "kernels": round(sum(row["per_step"] for row in rows), 1),

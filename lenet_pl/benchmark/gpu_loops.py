@@ -28,14 +28,26 @@ def capture(work: Callable[[], None], warm_up: Callable[[], None], device: torch
         return work
     beside = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
     beside.wait_stream(torch.cuda.current_stream(device))
-    with torch.cuda.stream(beside):
-        for _ in range(WARM_UP):
-            warm_up()
-    torch.cuda.current_stream(device).wait_stream(beside)
+    try:
+        with torch.cuda.stream(beside):
+            for _ in range(WARM_UP):
+                warm_up()
+    finally:  # or memory that it reads would be used for something else
+        torch.cuda.current_stream(device).wait_stream(beside)
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
         work()
-    return graph.replay
+    return Captured(graph, work, warm_up)
+
+
+class Captured:
+    """A captured graph; keeps what was captured, as the graph itself keeps no tensor that it reads or writes."""
+
+    def __init__(self, graph: torch.cuda.CUDAGraph, *work: Callable[[], None]) -> None:
+        self.graph, self.work = graph, work
+
+    def __call__(self) -> None:
+        self.graph.replay()
 
 
 class WholeSteps:
@@ -50,6 +62,7 @@ class WholeSteps:
         label_smoothing: share of the target that is spread over all classes.
         dtype: of autocast; None: everything in fp32.
         compiled: by torch.compile; the optimizer is not.
+        channels_last: in memory, as lenet_pl has images and weights; false: channel after channel.
     """
 
     def __init__(
@@ -63,7 +76,11 @@ class WholeSteps:
         label_smoothing: float = 0.0,
         dtype: torch.dtype | None = None,
         compiled: bool = False,
+        channels_last: bool = True,
     ) -> None:
+        self.channels_last = channels_last
+        order = torch.channels_last if channels_last else torch.contiguous_format
+        model.to(memory_format=order)
         self.model, self.images, self.labels, self.to_input = model, images, labels, to_input
         self.optimizer, self.label_smoothing, self.dtype = optimizer, label_smoothing, dtype
         self._loss = torch.compile(self._loss_of) if compiled else self._loss_of
@@ -94,8 +111,11 @@ class WholeSteps:
             pixels = functional.grid_sample(pixels, grid, align_corners=False)
         # A weight that is cast once for several steps would keep its old value in a graph
         half = torch.autocast(raw.device.type, self.dtype, cache_enabled=False) if self.dtype else nullcontext()
+        pixels = self.to_input.normalise(pixels)
+        if not self.channels_last and pixels.shape[1] == 1:  # or torch would see channels last in them still
+            pixels = pixels.flatten().view(pixels.shape)
         with half:
-            logits = self.model(self.to_input.normalise(pixels))
+            logits = self.model(pixels if self.channels_last else pixels.contiguous())
         return functional.cross_entropy(logits.float(), labels, label_smoothing=self.label_smoothing)
 
 
@@ -110,6 +130,7 @@ def graph_loop(
     steps: int = 1,
     dtype: torch.dtype | None = None,
     compiled: bool = False,
+    channels_last: bool = True,
 ) -> Run:
     """Train with whole steps in a CUDA graph; order and augmentation are drawn on the device once an epoch.
 
@@ -120,14 +141,19 @@ def graph_loop(
         augment: see there; moves only.
         batch_size: see there.
         device: see there.
-        steps: in one graph. Where they do not divide an epoch, the last ones of one are those of the order before.
+        steps: in one graph, which divides the steps that are run. Where it does not divide those of an epoch, the last
+            ones of one are of the order before.
         dtype: of autocast; None: everything in fp32.
         compiled: by torch.compile.
+        channels_last: in memory; false: channel after channel.
     """
-    model = model.to(device).to(memory_format=torch.channels_last)
+    model = model.to(device)
     pixels, labels = images.images.to(device), images.labels.to(device)
     optimizer = optim.Adam(model.parameters(), 1e-3, fused=True)
-    whole = WholeSteps(model, pixels, labels, to_input.to(device), optimizer, dtype=dtype, compiled=compiled)
+    to_input.to(device)
+    whole = WholeSteps(
+        model, pixels, labels, to_input, optimizer, dtype=dtype, compiled=compiled, channels_last=channels_last
+    )
     epoch = len(labels) // batch_size
     order = torch.empty(epoch, batch_size, dtype=torch.int64, device=device)
     maps = torch.empty(len(labels), 2, 3, device=device) if augment.active else None
@@ -152,6 +178,8 @@ def graph_loop(
     replay = capture(several, step, device)
 
     def run(count: int) -> float:
+        if count // batch_size % steps:
+            raise ValueError(f"{count // batch_size} steps are not a multiple of the {steps} in a graph")
         start = time.perf_counter()
         for done in range(0, count // batch_size, steps):
             if done % epoch < steps:

@@ -20,10 +20,11 @@ from lenet_pl.data.datamodule import ImageDataModule
 from lenet_pl.settings import TrainSettings
 
 GRAPH, MANY = "one CUDA graph a step", "CUDA graph of many steps"
+FIRST = "many steps, channels first"
 TF32, BF16 = "many steps, TF32", "many steps, bf16"
 COMPILED, COMPILED_GRAPH = "tuned, torch.compile", "many steps, torch.compile"
 ORDINARY = (TUTORIAL, PLAIN)  # as torch is without any switch
-WARM_UP = 3  # steps before anything is measured
+SLOW = 2  # steps of the tutorial's loop in a round, at least
 MOST_EPOCHS = 12  # of lenet_pl in a round; short ones are of little meaning alone
 
 
@@ -52,11 +53,14 @@ def _measure_case(bench: Bench, given: TrainSettings, *, compiled: bool) -> list
             continue
         try:
             with _switches(name):
-                runs[name] = make()
-                runs[name](WARM_UP * size)
+                run = make()
+                if name != OWN:  # which warms up itself
+                    run(_least(bench, name) * size)
+                runs[name] = run
         except Exception as error:
             rows.append({**case, "loop": name, **failure(error)})
-    counts = {name: _count(run, name, size, bench.amount.seconds) for name, run in runs.items()}
+    counts = {name: _count(bench, run, name, size) for name, run in runs.items() if name != OWN}
+    counts[OWN] = counts.get(TUNED, size)
     rates: dict[str, list[float]] = {name: [] for name in runs}
     for _ in range(bench.amount.rounds):
         for name, run in runs.items():
@@ -91,6 +95,7 @@ def loops(bench: Bench, given: TrainSettings, data: ImageDataModule, *, compiled
         TUNED: partial(of, tuned_loop),
         GRAPH: partial(of, graph_loop),
         MANY: partial(of, graph_loop, steps=many),
+        FIRST: partial(of, graph_loop, steps=many, channels_last=False),
         TF32: partial(of, graph_loop, steps=many),
         BF16: partial(of, graph_loop, steps=many, dtype=torch.bfloat16),
     }
@@ -120,11 +125,17 @@ def own_loop(bench: Bench, given: TrainSettings, data: ImageDataModule) -> Run:
     return run
 
 
-def _count(run: Run, name: str, size: int, seconds: float) -> int:
-    """Find how many images take about so many seconds."""
+def _least(bench: Bench, name: str) -> int:
+    """Say how many steps a loop takes at least, of which it can take any multiple."""
+    return SLOW if name == TUTORIAL else bench.amount.many
+
+
+def _count(bench: Bench, run: Run, name: str, size: int) -> int:
+    """Find how many images take about as many seconds as each loop has in a round."""
+    least = _least(bench, name)
     with _switches(name):
-        trial = run(WARM_UP * size)
-    return max(2, round(seconds * WARM_UP / trial)) * size
+        trial = run(least * size)
+    return max(1, round(bench.amount.seconds / trial)) * least * size
 
 
 def _ratio(found: list[float], others: list[float] | None) -> float | None:

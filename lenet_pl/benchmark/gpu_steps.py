@@ -1,8 +1,10 @@
 """What the steps of the part `gpu` share: how much they do, the settings of their trainings, and what failed."""
 
 import contextlib
+import copy
 import signal
 import threading
+import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -132,7 +134,8 @@ def fit(
     """Train as the command does, without the pictures and tables that it closes with."""
     folder.mkdir(parents=True, exist_ok=True)
     lightning.seed_everything(given.seed, verbose=False)
-    data = data or build_datamodule(given)
+    data = copy.copy(data) if data else build_datamodule(given)
+    data.limit_train_batches = given.trainer.limit_train_batches  # it was perhaps built for epochs of another length
     task = build_task(given, data)
     trainer = build_trainer(given, folder, callbacks)
     trainer.fit(task, data)
@@ -163,10 +166,12 @@ def switches(*, tf32: bool | None = None, fast: bool = False) -> Iterator[None]:
 def attempt(record: dict[str, Any], name: str, work: Callable[[], Any]) -> None:
     """Note what a piece of work returns, or in one line and a traceback that it failed."""
     say(f"  {name}")
+    begin = time.perf_counter()
     try:
         record[name] = work()
     except Exception as error:
         record[name] = failure(error)
+    say(f"    {time.perf_counter() - begin:.1f} s")
 
 
 def failure(error: BaseException) -> dict[str, Any]:

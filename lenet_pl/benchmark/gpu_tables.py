@@ -12,7 +12,8 @@ def gpu_tables(found: dict[str, Any]) -> str:
         return f"GPU: not measured, {found['not_measured']}."
     parts = [f"{found['device']}, CUDA {found['cuda']}, data {found['data']}; the part took {found['seconds']} s."]
     for name, table in TABLES.items():
-        step = found.get(name, {})
+        if (step := found.get(name)) is None:
+            continue
         if reason := step.get("failed") or step.get("not_measured"):
             parts.append(f"{name}: {reason}.")
         try:
@@ -104,17 +105,19 @@ def _mnist(found: dict[str, Any]) -> list[str]:
             ("lenet_pl, mnist_99_fast", "", str(len(own["runs"])), f"{own['seconds']:.3f}", "", accuracy, *[""] * 3)
         )
     texts = [_table(lines)]
-    if "rows" in (step := found.get("step", {})):
-        kernels = [("kernel of LeNet-5's step in a graph", "a step", "µs a step")]
+    steps = found.get("step", [])
+    for step in steps if isinstance(steps, list) else []:
+        order = "last" if step["channels_last"] else "first"
+        kernels: list[Row] = [(f"kernel, batch {step['batch_size']}, channels {order}", "a step", "µs a step")]
         kernels += [(r["kernel"].replace("|", "¦"), f"{r['per_step']:g}", f"{r['us']:.2f}") for r in step["rows"]]
-        whole = f"{step['kernels']:g} kernels a step, {step['kernel_us']} µs of {step['wall_us']} µs"
-        texts += [_table(kernels), f"{whole}, batch {step['batch_size']}."]
+        kernels.append(("all", f"{step['kernels']:g}", f"{step['kernel_us']} of {step['wall_us']}"))
+        texts.append(_table(kernels))
     return texts
 
 
 def _memory(found: dict[str, Any]) -> list[str]:
-    head = ("loop", "batch", "peak allocated, MB", "reserved, MB", "of it the set, MB")
-    keys = ("peak_mb", "reserved_mb", "set_mb")
+    head = ("loop", "batch", "allocated before, MB", "at the peak", "reserved", "of it the set")
+    keys = ("before_mb", "peak_mb", "reserved_mb", "set_mb")
     rows = [(r["loop"], str(r["batch_size"]), *(f"{r[key]:,.0f}" for key in keys)) for r in found.get("rows", [])]
     return [_table([head, *rows])] if rows else []
 

@@ -22,6 +22,7 @@ class WholeTraining:
         device: where all of it happens.
         dtype: of autocast; None: fp32.
         compiled: by torch.compile.
+        channels_last: in memory; false: channel after channel.
     """
 
     def __init__(
@@ -31,6 +32,7 @@ class WholeTraining:
         device: torch.device,
         dtype: torch.dtype | None = None,
         compiled: bool = False,
+        channels_last: bool = True,
     ) -> None:
         self.given, self.data, self.device = given, data, device
         self.model = build_task(given, data).model.to(device).train()  # channels last already
@@ -47,13 +49,15 @@ class WholeTraining:
             label_smoothing=smoothing,
             dtype=dtype,
             compiled=compiled,
+            channels_last=channels_last,
         )
         self.order = torch.stack([torch.randperm(len(labels), device=device) for _ in range(given.trainer.max_epochs)])
         size = given.loader.batch_size
-        self._batches: list[Tensor] = [batch for epoch in self.order for batch in epoch.split(size)]
+        batches: list[Tensor] = [batch for epoch in self.order for batch in epoch.split(size)]
+        self._batches = [batch for batch in batches if len(batch) == size or not given.loader.drop_last]
         self.losses = torch.zeros(len(self._batches), device=device)
         # The smaller last batch of an epoch is warmed up too
-        self._replay = capture(self._all_steps, lambda: self._steps(len(self.order[0]) // size + 1, 1), device)
+        self._replay = capture(self._all_steps, lambda: self._steps(len(labels) // size + 1, 1), device)
 
     def _steps(self, *places: int) -> None:
         for place in places:

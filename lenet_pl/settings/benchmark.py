@@ -13,6 +13,7 @@ DataSet = Literal["cifar10", "digits", "emnist", "fake", "fashion", "kmnist", "m
 Part = Literal[
     "loops", "batch_sizes", "start", "data_sizes", "memory_mapped", "jobs", "side_by_side", "seeds", "mnist_99", "gpu"
 ]
+GpuStep = Literal["equality", "rates", "mnist_99", "memory", "ddp", "seeds"]
 
 
 class BenchmarkSettings(Settings):
@@ -39,5 +40,6 @@ class BenchmarkSettings(Settings):
     seconds: Positive  # per loop and round
     tutorial: bool  # run the tutorial loop too
     gpu_device: Literal["auto", "cpu", "cuda"]  # of the part gpu; on the cpu only what needs no CUDA graph is measured
+    gpu_steps: Annotated[list[GpuStep], Field(min_length=1)]
     gpu_amount: Literal["full", "small"]  # small: a check that all of it runs
     gpu_limit: Positive  # s, for the whole part gpu

@@ -1,7 +1,8 @@
 import json
 import threading
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
@@ -20,7 +21,7 @@ from lenet_pl.data.image_set import ImageSet
 from lenet_pl.data.transform import ModelInput
 from lenet_pl.errors import SettingError
 from lenet_pl.settings import AugmentSettings
-from lenet_pl.settings.benchmark import BenchmarkSettings
+from lenet_pl.settings.benchmark import BenchmarkSettings, GpuStep
 
 CPU = torch.device("cpu")
 STILL = AugmentSettings(
@@ -38,17 +39,18 @@ def settings_of(tmp_path: Path, *words: str) -> BenchmarkSettings:
 def test_the_whole_part_runs_on_a_cpu(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(gpu_choices, "COMMANDS", {"evaluate": []})  # each is a process of its own
+    monkeypatch.setattr(gpu_choices, "COMMANDS", {})  # each is a process of its own
     benchmark(settings_of(tmp_path, "gpu_device=cpu"), tmp_path)
     found = json.loads((tmp_path / "benchmark.json").read_text())["gpu"]
     assert list(gpu.STEPS) == [name for name in found if name in gpu.STEPS]
     assert not any("failed" in found[name] for name in gpu.STEPS)
     equality = found["equality"]
     for name in ("losses, tf32 off", "accuracy with dropout"):
-        assert equality[name]["first_50"] == 0, equality[name]  # the device is the CPU here
+        assert equality[name]["first_50"] == 0  # the device is the CPU here
+        assert equality[name]["steps"] == SMALL.epochs * SMALL.epoch_steps
     assert equality["runs"]["deterministic_twice"] == equality["runs"]["resumed"] == []
     assert equality["choices"]["failures"] == {}
-    assert equality["commands"] == {"evaluate": 0}
+    assert equality["commands"] == {}
     rates = {row["loop"]: row for row in found["rates"]["rows"] if row["augment"] == "none"}
     assert {name for name, row in rates.items() if "images_per_second" in row} == {
         "tutorial loop", "plain tensor loop", "tuned tensor loop", "lenet_pl"
@@ -73,7 +75,7 @@ def test_without_a_gpu_the_part_says_so(tmp_path: Path, monkeypatch: pytest.Monk
         gpu.measure_gpu(settings_of(tmp_path, "gpu_device=cuda"), tmp_path, "digits", lambda record: None)
 
 
-def test_what_fails_is_recorded_and_the_rest_goes_on(tmp_path: Path) -> None:
+def test_what_fails_is_recorded_and_the_rest_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fails(bench: Bench, record: dict[str, Any]) -> None:
         record["before"] = 1
         raise ValueError("no\nsuch luck")
@@ -83,30 +85,44 @@ def test_what_fails_is_recorded_and_the_rest_goes_on(tmp_path: Path) -> None:
             attempt(record, "round", lambda: None)
 
     bench = Bench(settings_of(tmp_path), tmp_path, "digits", CPU, SMALL)
-    record = gpu.take_step("fails", fails, bench, 60)
+    monkeypatch.setattr(gpu, "STEPS", {"fails": (1, fails), "lasts": (1, lasts)})
+    record = gpu.take_step("fails", bench, 60)
     assert (record["before"], record["failed"]) == (1, "ValueError: no")
     assert "in fails" in record["traceback"]
-    record = gpu.take_step("lasts", lasts, bench, 0.05)
+    record = gpu.take_step("lasts", bench, 0.05)
     assert record["failed"].startswith("OutOfTime: stopped after")
     assert record["round"] is None
     with pytest.raises(OutOfTime), time_limit(0.01):
         threading.Event().wait(10)
 
 
+@pytest.mark.slow
+def test_a_step_is_taken_by_a_process_of_its_own(tmp_path: Path) -> None:
+    bench = Bench(settings_of(tmp_path), tmp_path, "digits", CPU, SMALL)
+    record = gpu.take_step_alone("ddp", bench, 60)
+    assert record["backend"] == "gloo"
+    record = gpu.take_step_alone("rates", replace(bench, data="nowhere"), 60)
+    assert "Could not find 'data/nowhere'" in record["failed"]
+    record = gpu.take_step_alone("rates", bench, 0.01)
+    assert record["failed"].startswith("OutOfTime")
+
+
 def test_the_shares_of_the_steps_are_the_whole() -> None:
     assert sum(share for share, _ in gpu.STEPS.values()) == pytest.approx(1)
+    assert list(gpu.STEPS) == list(get_args(GpuStep))
     assert FULL.graph_seeds == 20
 
 
+@pytest.mark.parametrize("channels_last", [False, True])
 @pytest.mark.parametrize("moving", [False, True])
-def test_whole_steps_learn(moving: bool) -> None:
+def test_whole_steps_learn(moving: bool, channels_last: bool) -> None:
     labels = torch.arange(64) % 2
     images = ImageSet((labels * 200).to(torch.uint8).view(-1, 1, 1, 1).expand(-1, 1, 8, 8).contiguous(), labels)
     torch.manual_seed(0)
     model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Linear(72, 2))
     augment = Augment(STILL.model_copy(update={"rotation": 5.0}) if moving else STILL)
     to_input = ModelInput(8, "resize", [0.5], [0.5])
-    run = graph_loop(model, images, to_input, augment, 16, CPU, steps=3)
+    run = graph_loop(model, images, to_input, augment, 16, CPU, steps=3, channels_last=channels_last)
     assert run(16 * 60) > 0
     with torch.no_grad():
         assert (model(to_input(images.images)).argmax(1) == labels).all()

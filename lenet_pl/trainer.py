@@ -188,11 +188,13 @@ def meeting_others() -> Iterator[None]:
 
 def quiet_lightning() -> None:
     """Leave out what Lightning says about itself; its warnings stay, but for those that no user can act on."""
-    for name in ("pytorch.utilities.rank_zero", "fabric.utilities.rank_zero", "fabric.utilities.distributed"):
+    speakers = ("pytorch.utilities.rank_zero", "pytorch.accelerators.cuda", "fabric.utilities.rank_zero")
+    for name in (*speakers, "fabric.utilities.distributed"):
         logging.getLogger(f"lightning.{name}").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", r"It is recommended to use `self\.log\('step'")  # it is the same on all ranks
     warnings.filterwarnings("ignore", r".*isinstance\(treespec, LeafSpec\).*is deprecated")  # Lightning 2.6, torch 2.15
     warnings.filterwarnings("ignore", r"The number of training batches .* is smaller than the logging interval")
+    warnings.filterwarnings("ignore", r"GPU available but not used")  # trainer.accelerator=cpu was asked for
     warnings.filterwarnings("ignore", r"The `srun` command is available")  # that a machine has SLURM is no reason
     # A run that is continued at the end of an epoch took its steps before
     warnings.filterwarnings("ignore", r"Detected call of `lr_scheduler\.step\(\)` before `optimizer\.step\(\)`")

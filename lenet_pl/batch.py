@@ -1,7 +1,7 @@
-"""What flows from the data to the model.
+"""Batches, the contract between the data and the task.
 
-Letters used for shapes everywhere: B images in a batch, N images in a set, C channels, H height and W width in px,
-K classes.
+Letters in shapes throughout the package: B images in a batch, N images in a dataset, C channels, H height and W width
+in px, K classes.
 """
 
 from typing import NamedTuple
@@ -10,8 +10,15 @@ from torch import Tensor
 
 
 class Batch(NamedTuple):
-    """Images ready for the model, with their classes."""
+    """Preprocessed images with their labels.
 
-    images: Tensor  # float (B, C, H, W), normalised
-    labels: Tensor  # int64 (B,), 0 to K-1
-    weight: float = 1.0  # of its mean among those of all ranks: 1, or a little else where the ranks have unequal shares
+    Attributes:
+        images: Normalized images, float (B, C, H, W).
+        labels: Class indices from 0 to K-1, int64 (B,).
+        loss_scale: Factor for the mean loss of this rank, so that every image of the global batch counts the same. It
+            is 1 unless ranks have different numbers of images.
+    """
+
+    images: Tensor
+    labels: Tensor
+    loss_scale: float = 1.0

@@ -1,4 +1,4 @@
-"""Every command with its settings, for tests that walk through all of them."""
+"""All commands with their settings classes, for tests that iterate over them."""
 
 from lenet_pl import __main__ as package
 from lenet_pl.settings import Settings, TrainSettings
@@ -23,4 +23,4 @@ KINDS: dict[str, type[Settings]] = {
     "search": SearchSettings,
 }
 assert list(KINDS) == list(package.commands()), "a command is missing here"
-NEEDED = {"predict": ("images=a.png",)}  # what a command cannot do without
+NEEDED = {"predict": ("images=a.png",)}  # required settings of a command

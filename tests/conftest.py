@@ -1,4 +1,4 @@
-"""What tests share: composed settings, real digits, real Fashion-MNIST where it is installed."""
+"""Fixtures shared by all tests: composed settings, a short run on real digits, a run with unusual names."""
 
 import contextlib
 import io
@@ -16,9 +16,9 @@ from commands import KINDS
 from odd_names import write_images
 from promise import PromiseTable
 
-from lenet_pl import composition
-from lenet_pl.command import run_command
+from lenet_pl.cli.command import run_command
 from lenet_pl.settings import TrainSettings
+from lenet_pl.settings import compose as composition
 from lenet_pl.train import train
 
 FASHION = Path("/usr/share/datasets/fashion-mnist")
@@ -29,13 +29,13 @@ Run = Callable[..., tuple[int, list[str]]]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--soak-minutes", type=float, default=20, help="how long test_soak.py works")
+    parser.addoption("--soak-minutes", type=float, default=20, help="duration of test_soak.py")
     parser.addoption("--promises", type=Path, metavar="FILE", help="write the table of promises and their cases")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     path = config.getoption("--promises")
-    if path and not hasattr(config, "workerinput"):  # workers of xdist report to the process that writes
+    if path and not hasattr(config, "workerinput"):  # xdist workers report to the main process, which writes
         config.pluginmanager.register(PromiseTable(path, config.option.markexpr))
 
 
@@ -46,21 +46,21 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(autouse=True, scope="session")
 def _one_thread_per_worker() -> None:
-    """Several test processes share the cores; more threads than cores would be slower."""
+    """Use one thread per test process, since several processes share the cores."""
     torch.set_num_threads(1)
 
 
 @pytest.fixture(autouse=True, scope="session")
 def _no_digests_in_the_home() -> Iterator[None]:
-    """Keep no digests of arrays that tests make; those who test that say where."""
+    """Disable the cache of digests, which is in the home directory; its own tests enable it elsewhere."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("lenet_pl.data.content.SETTLED", 10**20)
+        patch.setattr("lenet_pl.data.fingerprints.SETTLED", 10**20)
         yield
 
 
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Run:
-    """Run a command, `train` unless told otherwise, in this process, in an empty folder and with other work."""
+    """Run a command (default: `train`) in this process and in an empty folder, with `work` as its function."""
     (tmp_path / "cwd").mkdir()
     monkeypatch.chdir(tmp_path / "cwd")
     monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
@@ -81,7 +81,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp
 
 @pytest.fixture
 def heard() -> Iterator[None]:
-    """Let this process hear signals that whoever started it may have told it to ignore, as nohup does."""
+    """Restore the default signal handlers, since the parent may ignore signals, as nohup does."""
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     before = {number: signal.getsignal(number) for number in numbers}
     for number in numbers:
@@ -93,7 +93,7 @@ def heard() -> Iterator[None]:
 
 @pytest.fixture
 def threads() -> Iterator[None]:
-    """Give the number of threads back that a test has changed."""
+    """Restore the number of torch threads after the test."""
     before = torch.get_num_threads()
     yield
     torch.set_num_threads(before)
@@ -101,7 +101,7 @@ def threads() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def compose() -> Compose:
-    """Compose settings as the command line does: `compose("model=lenet_bn", "seed=1")`."""
+    """Compose settings like the command line: `compose("model=lenet_bn", "seed=1")`."""
 
     def _compose(*overrides: str) -> TrainSettings:
         return composition.compose("train", TrainSettings, ["run=unused", *overrides])
@@ -111,7 +111,7 @@ def compose() -> Compose:
 
 @pytest.fixture(scope="session")
 def digits_run(compose: Compose, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder of a short real run, `lenet5` on digits, which tests read and do not change."""
+    """Train `lenet5` on digits for 8 epochs; tests must not modify the run folder."""
     folder = tmp_path_factory.mktemp("digits_run")
     with contextlib.redirect_stdout(io.StringIO()):
         train(compose("trainer.max_epochs=8", "logger=none", "callbacks.progress_bar=false"), folder)
@@ -120,7 +120,7 @@ def digits_run(compose: Compose, tmp_path_factory: pytest.TempPathFactory) -> Pa
 
 @dataclass(frozen=True)
 class OddRun:
-    """A run on images whose classes, title and place have odd names, trained where only ASCII can be printed."""
+    """A run whose classes, title and folder have unusual names, trained with an ASCII stdout."""
 
     folder: Path
     data: Path
@@ -129,10 +129,10 @@ class OddRun:
 
 @pytest.fixture(scope="session")
 def odd_run(tmp_path_factory: pytest.TempPathFactory) -> OddRun:
-    """Train with the command itself, which tests read and do not change."""
+    """Train on unusual names with the command; tests must not modify the run folder."""
     place = tmp_path_factory.mktemp("odd") / "$x$ [red]猫"
     write_images(place / "data")
-    given = [f"data.path='{place / 'data'}'", "data.title='[bold]$x$ <i>'", f"run='{place / 'run'}'"]
+    given = [f"data.path='{place / 'data'}'", "data.display_name='[bold]$x$ <i>'", f"run='{place / 'run'}'"]
     given += ["loader.batch_size=16", "trainer.max_epochs=2", "seed=0"]
     ended = subprocess.run(
         [sys.executable, "-m", "lenet_pl.train", "data=folder", *given],
@@ -146,7 +146,7 @@ def odd_run(tmp_path_factory: pytest.TempPathFactory) -> OddRun:
 
 @pytest.fixture
 def command_environment() -> dict[str, str]:
-    """Environment for a command that a test starts: no user site, one thread."""
+    """Return the environment variables for commands in subprocesses: one thread, unbuffered output."""
     return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
 
 

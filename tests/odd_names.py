@@ -1,4 +1,4 @@
-"""Class names as users have them, and a folder of images with all of them."""
+"""Unusual class names, and a folder of images with all of them."""
 
 from pathlib import Path
 
@@ -44,11 +44,11 @@ SHOWN = {
     "a byte of another encoding": r"bad\udcff",
     "a right-to-left mark": r"right\u200fmark",
     "an override of direction": r"\u202eevil",
-}  # on one line, and without what cannot be seen
+}  # as printed: on one line, with invisible characters escaped
 
 
 def write_images(folder: Path) -> None:
-    """Write four images of each class, alike among themselves."""
+    """Write four similar images per class."""
     draw = np.random.default_rng(0)
     for name in NAMES.values():
         (folder / name).mkdir(parents=True)

@@ -1,11 +1,11 @@
-"""A web server for tests that says nothing of a client that hung up."""
+"""A web server for tests that does not report closed connections."""
 
 import http.server
 from typing import Any
 
 
 class QuietServer(http.server.ThreadingHTTPServer):
-    """Like its base, but silent about errors: they come seconds later, when stderr belongs to another test."""
+    """Server that ignores errors, which arrive seconds later, when another test captures stderr."""
 
     def handle_error(self, *_: Any) -> None:
         pass

@@ -1,0 +1,76 @@
+"""Time lenet_pl next to hand-written training loops: `python -m lenet_pl.benchmark`."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from lenet_pl.cli.command import remove_empty
+from lenet_pl.settings.benchmark import BenchmarkSettings
+
+
+def benchmark(settings: BenchmarkSettings, folder: Path) -> None:
+    """Measure, print the tables, and write them into the folder.
+
+    Args:
+        settings: checked settings.
+        folder: receives benchmark.json, benchmark.md and benchmark.png, rewritten after each part.
+
+    Raises:
+        DataError: none of the data sets is there.
+    """
+    try:
+        _measure(settings, folder)
+    except BaseException:  # an interruption too
+        remove_empty(folder)
+        raise
+
+
+def _measure(settings: BenchmarkSettings, folder: Path) -> None:
+    import tempfile
+
+    import torch
+
+    from lenet_pl.benchmark import commands, compare_loops, results
+    from lenet_pl.benchmark.gpu import measure_gpu
+    from lenet_pl.benchmark.jobs import measure_jobs
+    from lenet_pl.benchmark.side_by_side import measure_side_by_side
+    from lenet_pl.benchmark.time_to_accuracy import time_to_accuracy
+    from lenet_pl.engine.trainer import silence_lightning_logs
+    from lenet_pl.errors import DataError
+    from lenet_pl.runtime.environment import describe_environment
+
+    silence_lightning_logs()
+    if settings.num_threads:
+        torch.set_num_threads(settings.num_threads)
+    data = compare_loops.first_there(settings, settings.data_sets)
+    if data is None:
+        raise DataError(
+            f"data_sets: none of {', '.join(settings.data_sets)} is there; must be one that is on this machine"
+        )
+    machine = compare_loops.describe_machine(settings, data)
+    limit = machine["fp32 multiplications, GFLOP/s"] * 1e9
+    found: dict[str, Any] = {"data": data, "machine": machine, **describe_environment(torch.device("cpu"))}
+
+    def save_gpu(record: dict[str, Any]) -> None:
+        found["gpu"] = record
+        results.write_results(folder, found)
+
+    with tempfile.TemporaryDirectory(dir=folder) as place:
+        scratch = Path(place)
+        work: dict[str, Callable[[], Any]] = {
+            "loops": lambda: compare_loops.compare_loops(settings, data, limit),
+            "batch_sizes": lambda: compare_loops.compare_batch_sizes(settings, data, limit),
+            "start": lambda: commands.measure_start(settings, scratch),
+            "data_sizes": lambda: commands.measure_data_sizes(settings, scratch, data),
+            "memory_mapped": lambda: commands.measure_memory_mapped(settings, scratch, data),
+            "jobs": lambda: measure_jobs(settings, scratch),
+            "side_by_side": lambda: measure_side_by_side(settings, scratch, data),
+            "mnist_99": lambda: time_to_accuracy(settings),
+            "gpu": lambda: measure_gpu(settings, scratch, data, save_gpu),
+        }
+        if "mnist_99" in settings.parts and compare_loops.first_there(settings, ["mnist"]) is None:
+            work["mnist_99"] = lambda: {"not_measured": f"no MNIST in {settings.data_root} (data_root=, LENET_PL_DATA)"}
+        for part in settings.parts:
+            found[part] = work[part]()
+            results.write_results(folder, found)
+    results.print_results(folder)

@@ -1,80 +1,8 @@
-"""How fast is lenet_pl here, and how fast could it be? `python -m lenet_pl.benchmark`."""
+"""Time lenet_pl next to hand-written training loops: `python -m lenet_pl.benchmark`."""
 
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
-
-from lenet_pl.command import remove_empty, run_command
+from lenet_pl.benchmark import benchmark
+from lenet_pl.cli.command import run_command
 from lenet_pl.settings.benchmark import BenchmarkSettings
-
-
-def benchmark(settings: BenchmarkSettings, folder: Path) -> None:
-    """Measure, print the tables, and write them into the folder.
-
-    Args:
-        settings: checked settings.
-        folder: receives benchmark.json, benchmark.md and benchmark.png, after each part anew.
-
-    Raises:
-        DataError: none of the data sets is there.
-    """
-    try:
-        _measure(settings, folder)
-    except BaseException:  # an interruption too
-        remove_empty(folder)
-        raise
-
-
-def _measure(settings: BenchmarkSettings, folder: Path) -> None:
-    import tempfile
-
-    import torch
-
-    from lenet_pl.benchmark import commands, compare_loops, results
-    from lenet_pl.benchmark.gpu import measure_gpu
-    from lenet_pl.benchmark.jobs import measure_jobs
-    from lenet_pl.benchmark.seeds import measure_seeds
-    from lenet_pl.benchmark.side_by_side import measure_side_by_side
-    from lenet_pl.benchmark.time_to_accuracy import time_to_accuracy
-    from lenet_pl.environment import describe_environment
-    from lenet_pl.errors import DataError
-    from lenet_pl.trainer import quiet_lightning
-
-    quiet_lightning()
-    if settings.threads:
-        torch.set_num_threads(settings.threads)
-    data = compare_loops.first_there(settings, settings.data_sets)
-    if data is None:
-        raise DataError(f"data_sets: none of {', '.join(settings.data_sets)} is there; accepted is one on this machine")
-    machine = compare_loops.describe_machine(settings, data)
-    limit = machine["fp32 multiplications, GFLOP/s"] * 1e9
-    found: dict[str, Any] = {"data": data, "machine": machine, **describe_environment(torch.device("cpu"))}
-
-    def save_gpu(record: dict[str, Any]) -> None:
-        found["gpu"] = record
-        results.write_results(folder, found)
-
-    with tempfile.TemporaryDirectory(dir=folder) as place:
-        scratch = Path(place)
-        work: dict[str, Callable[[], Any]] = {
-            "loops": lambda: compare_loops.compare_loops(settings, data, limit),
-            "batch_sizes": lambda: compare_loops.compare_batch_sizes(settings, data, limit),
-            "start": lambda: commands.measure_start(settings, scratch),
-            "data_sizes": lambda: commands.measure_data_sizes(settings, scratch, data),
-            "memory_mapped": lambda: commands.measure_memory_mapped(settings, scratch, data),
-            "jobs": lambda: measure_jobs(settings, scratch),
-            "side_by_side": lambda: measure_side_by_side(settings, scratch, data),
-            "seeds": lambda: measure_seeds(settings, data),
-            "mnist_99": lambda: time_to_accuracy(settings),
-            "gpu": lambda: measure_gpu(settings, scratch, data, save_gpu),
-        }
-        if "mnist_99" in settings.parts and compare_loops.first_there(settings, ["mnist"]) is None:
-            work["mnist_99"] = lambda: {"not_measured": f"no MNIST in {settings.data_root} (data_root=, LENET_PL_DATA)"}
-        for part in settings.parts:
-            found[part] = work[part]()
-            results.write_results(folder, found)
-    results.print_results(folder)
-
 
 if __name__ == "__main__":
     run_command("benchmark", BenchmarkSettings, benchmark)

@@ -16,13 +16,13 @@ import numpy as np
 
 from lenet_pl.benchmark.compare_loops import say, spread
 from lenet_pl.benchmark.worker import last_rate
-from lenet_pl.build import build_datamodule
-from lenet_pl.composition import compose
+from lenet_pl.engine.build import build_datamodule
 from lenet_pl.errors import DataError
 from lenet_pl.settings import TrainSettings
 from lenet_pl.settings.benchmark import BenchmarkSettings
+from lenet_pl.settings.compose import compose
 
-IMPORTS = "import torch, lightning; from lenet_pl.memory import peak_memory; print(peak_memory())"
+IMPORTS = "import torch, lightning; from lenet_pl.runtime.memory import peak_memory; print(peak_memory())"
 CHUNK = 10_000  # images that are written at once
 SIDE, CHANNELS = 32, 3  # of the set that is larger than the memory
 STEPS = 400  # per epoch
@@ -44,7 +44,7 @@ def measure_start(settings: BenchmarkSettings, folder: Path) -> dict[str, Any]:
         run = run_training(
             folder / f"start{number}", ["data=fake", "trainer.limit_train_batches=1", "trainer.max_epochs=1"]
         )
-        starts.append(datetime.fromisoformat(run["first_step"]).timestamp() - moment)
+        starts.append(datetime.fromisoformat(run["first_step_time"]).timestamp() - moment)
     return {
         "imports_seconds": round(median(imports), 2),
         "first_step_seconds": round(median(starts), 2),
@@ -82,7 +82,7 @@ def measure_data_sizes(settings: BenchmarkSettings, folder: Path, data: str) -> 
 
 
 def measure_memory_mapped(settings: BenchmarkSettings, folder: Path, data: str) -> dict[str, Any]:
-    """Train on a set four times as large as the memory that the process may use, beside a small one in memory.
+    """Train on a set four times as large as the memory that the process may use, next to a small one in memory.
 
     Returns:
         The limit, the size of the set, and rates; or why it could not be measured.
@@ -96,7 +96,7 @@ def measure_memory_mapped(settings: BenchmarkSettings, folder: Path, data: str) 
         return {"not_measured": f"no memory control group can be made here ({error.strerror})"}
     for name, images in (("small", 60_000), ("large", count)):
         say(f"writing {images:,} images of {CHANNELS}×{SIDE}×{SIDE}")
-        write_arrays(settings, folder / name, images, data, colour=True)
+        write_arrays(settings, folder / name, images, data, color=True)
     rates: dict[str, list[float]] = {"small": [], "large": []}
     for number in range(settings.rounds):
         say(f"larger than the memory, round {number + 1} of {settings.rounds}")
@@ -140,7 +140,7 @@ def control_group(limit: int) -> Iterator[Callable[[], None]]:
             time.sleep(0.1)
 
 
-def write_arrays(settings: BenchmarkSettings, folder: Path, images: int, data: str, *, colour: bool = False) -> None:
+def write_arrays(settings: BenchmarkSettings, folder: Path, images: int, data: str, *, color: bool = False) -> None:
     """Write real images, repeated to the number asked for, as `data=arrays` reads them; none stays in memory."""
     overrides = [f"data={data}", f"data_root={settings.data_root}"]
     module = build_datamodule(compose("train", TrainSettings, ["run=unused", *overrides]))
@@ -148,7 +148,7 @@ def write_arrays(settings: BenchmarkSettings, folder: Path, images: int, data: s
     for part, given, count in (("train", module.train_set, images), ("test", module.test_set, 1000)):
         some = given[slice(0, CHUNK)]
         pixels, labels = some.images[:, 0].numpy(), some.labels.numpy()
-        if colour:
+        if color:
             edge = (SIDE - pixels.shape[1]) // 2
             pixels = np.pad(pixels, ((0, 0), (edge, edge), (edge, edge)))[..., None].repeat(CHANNELS, 3)
         whole = np.lib.format.open_memmap(
@@ -166,12 +166,12 @@ def write_arrays(settings: BenchmarkSettings, folder: Path, images: int, data: s
 
 def _arrays(folder: Path, in_memory: bool) -> list[str]:
     few = ["trainer.max_epochs=2", f"trainer.limit_train_batches={STEPS}", "trainer.limit_val_batches=1"]
-    place = [f"data.path={folder}", f"data.in_memory={str(in_memory).lower()}", "data.split.validation=0.05"]
+    place = [f"data.path={folder}", f"data.in_memory={str(in_memory).lower()}", "data.split.val_size=0.05"]
     return ["data=arrays", *place, *few]
 
 
 def _threads(settings: BenchmarkSettings) -> list[str]:
-    return [f"trainer.threads={settings.threads}"] if settings.threads else []
+    return [f"trainer.num_threads={settings.num_threads}"] if settings.num_threads else []
 
 
 def _bytes(folder: Path) -> int:

@@ -12,12 +12,12 @@ import torch
 from lenet_pl.benchmark.loops import OWN, PLAIN, TUNED, TUTORIAL
 from lenet_pl.benchmark.machine import gather_rate, multiply_rate
 from lenet_pl.benchmark.worker import Workers, own_rate, prepare, rate
-from lenet_pl.build import build_datamodule, build_task
-from lenet_pl.composition import compose
+from lenet_pl.engine.build import build_datamodule, build_task
 from lenet_pl.errors import DataError
+from lenet_pl.runtime.threads import training_operations
 from lenet_pl.settings import TrainSettings
 from lenet_pl.settings.benchmark import BenchmarkSettings
-from lenet_pl.threads import training_operations
+from lenet_pl.settings.compose import compose
 
 
 def describe_machine(settings: BenchmarkSettings, data: str) -> dict[str, float]:
@@ -58,7 +58,7 @@ def _measure(
     settings: BenchmarkSettings, data: str, limit: float, cases: list[tuple[str, str, int]], loops: Sequence[str]
 ) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
-    with Workers(settings.threads) as workers:
+    with Workers(settings.num_threads) as workers:
         for number, (model, augment, batch_size) in enumerate(cases, 1):
             # A rich progress bar cannot stand around lenet_pl's own
             say(f"{number} of {len(cases)}: {model}, augment={augment}, batch {batch_size}")
@@ -112,7 +112,7 @@ def _ratio(rates: dict[str, list[float]], loop: str, other: str) -> float | None
 
 def _operations(settings: TrainSettings) -> float:
     module = build_datamodule(settings)
-    return training_operations(build_task(settings, module).model, module.example())
+    return training_operations(build_task(settings, module).model, module.example_input())
 
 
 def spread(rates: Sequence[float]) -> dict[str, float]:
@@ -146,8 +146,8 @@ def train_settings(
         "trainer.max_epochs=2",
         "trainer.accelerator=cpu",
         "test=false",
-        *(["data.images=20000"] if data == "fake" else ["data.download=false"] if data != "digits" else []),
-        f"trainer.threads={settings.threads or torch.get_num_threads()}",  # as many as the other loops
+        *(["data.num_images=20000"] if data == "fake" else ["data.download=false"] if data != "digits" else []),
+        f"trainer.num_threads={settings.num_threads or torch.get_num_threads()}",  # as many as the other loops
     ]
     return compose("train", TrainSettings, ["run=unused", *overrides])
 

@@ -1,4 +1,4 @@
-"""What a job of a sweep costs beside its training: in one process, one after the other, side by side, on a cluster."""
+"""The overhead of a sweep's job: in one process, one after the other, in parallel, and on a cluster."""
 
 import json
 import subprocess
@@ -10,25 +10,25 @@ from typing import Any
 
 from lenet_pl.benchmark.compare_loops import say
 from lenet_pl.errors import DataError, SettingError
+from lenet_pl.runtime.slurm import check_launcher
 from lenet_pl.settings.benchmark import BenchmarkSettings
-from lenet_pl.slurm import check_launcher
 
 TRIVIAL = (
     "data=digits",
     "trainer.max_epochs=1",
     "trainer.limit_train_batches=1",
     "trainer.accelerator=cpu",
-    "trainer.threads=1",
+    "trainer.num_threads=1",
     "test=false",
     "logger=none",
     "callbacks.progress_bar=false",
     "callbacks.model_summary=false",
 )
-# The least that there can be: one process in which nothing is done anew but the training and its folder
+# The least that there can be: one process that repeats only the training and its folder
 IN_PROCESS = """
 import sys
 from pathlib import Path
-from lenet_pl.composition import compose
+from lenet_pl.settings.compose import compose
 from lenet_pl.settings import TrainSettings
 from lenet_pl.train import train
 place, jobs, *overrides = sys.argv[1:]

@@ -15,8 +15,8 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
 from lenet_pl.data.augment import Augment
-from lenet_pl.data.image_set import ImageSet
-from lenet_pl.data.transform import ModelInput
+from lenet_pl.data.image_set import ImageDataset
+from lenet_pl.data.transform import Preprocess
 
 TUTORIAL, PLAIN, TUNED, OWN = "tutorial loop", "plain tensor loop", "tuned tensor loop", "lenet_pl"
 Run = Callable[[int], float]  # number of images → seconds
@@ -37,17 +37,17 @@ def usual_order(model: nn.Module) -> nn.Module:
 
 def tutorial_loop(
     model: nn.Module,
-    images: ImageSet,
-    to_input: ModelInput,
+    images: ImageDataset,
+    preprocess: Preprocess,
     augment: Augment,
     batch_size: int,
     device: torch.device = CPU,
 ) -> Run:
     """Train as tutorials do: one PIL image at a time, a DataLoader, and the loss read at every step."""
-    steps: list[Any] = [transforms.Resize((to_input.image_size, to_input.image_size))]
+    steps: list[Any] = [transforms.Resize((preprocess.image_size, preprocess.image_size))]
     if augment.active:
-        steps.append(transforms.RandomAffine(augment.settings.rotation, (augment.settings.translation,) * 2))
-    steps += [transforms.ToTensor(), transforms.Normalize(to_input.mean, to_input.std)]
+        steps.append(transforms.RandomAffine(augment.settings.degrees, (augment.settings.translate,) * 2))
+    steps += [transforms.ToTensor(), transforms.Normalize(preprocess.mean, preprocess.std)]
     loader = DataLoader(_PerImage(images, transforms.Compose(steps)), batch_size, shuffle=True)
     model = usual_order(model).to(device)
     optimizer = optim.Adam(model.parameters(), 1e-3)
@@ -74,30 +74,30 @@ def tutorial_loop(
 
 def plain_loop(
     model: nn.Module,
-    images: ImageSet,
-    to_input: ModelInput,
+    images: ImageDataset,
+    preprocess: Preprocess,
     augment: Augment,
     batch_size: int,
     device: torch.device = CPU,
 ) -> Run:
     """Train on ready float images in memory, in ordinary fp32; random transforms, if any, by the batch."""
     model = usual_order(model).to(device)
-    pixels = to_input.to(device).to_size(images.images.to(device))
-    ready = pixels if augment.active else to_input.normalise(pixels).contiguous()
+    pixels = preprocess.to(device).resize(images.images.to(device))
+    ready = pixels if augment.active else preprocess.normalize(pixels).contiguous()
     return _tensor_loop(
         model,
         ready,
         images.labels.to(device),
         optim.Adam(model.parameters(), 1e-3),
         batch_size,
-        prepare=lambda batch: to_input.normalise(augment(batch, GENERATOR)).contiguous() if augment.active else batch,
+        prepare=lambda batch: preprocess.normalize(augment(batch, GENERATOR)).contiguous() if augment.active else batch,
     )
 
 
 def tuned_loop(
     model: nn.Module,
-    images: ImageSet,
-    to_input: ModelInput,
+    images: ImageDataset,
+    preprocess: Preprocess,
     augment: Augment,
     batch_size: int,
     device: torch.device = CPU,
@@ -107,11 +107,11 @@ def tuned_loop(
     The model pools before its activations already, and the worker that runs this keeps freed memory, as lenet_pl does.
     """
     model = model.to(device).to(memory_format=torch.channels_last)
-    to_input.to(device)
+    preprocess.to(device)
 
     def prepare(batch: Tensor) -> Tensor:
-        sized = to_input.to_size(batch)
-        return to_input.normalise(augment(sized, GENERATOR) if augment.active else sized)
+        sized = preprocess.resize(batch)
+        return preprocess.normalize(augment(sized, GENERATOR) if augment.active else sized)
 
     optimizer = optim.Adam(model.parameters(), 1e-3, fused=True)
     pixels, labels = images.images.to(device), images.labels.to(device)
@@ -155,7 +155,7 @@ def _forever(loader: DataLoader[Any]) -> Iterator[Any]:
 class _PerImage(Dataset[tuple[Tensor, int]]):
     """What torchvision's data sets do for each image."""
 
-    def __init__(self, images: ImageSet, transform: Callable[[Any], Tensor]) -> None:
+    def __init__(self, images: ImageDataset, transform: Callable[[Any], Tensor]) -> None:
         self.images = images.images
         self.labels = images.labels
         self.transform = transform

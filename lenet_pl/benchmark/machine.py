@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import torch
 
-from lenet_pl.data.image_set import ImageSet
+from lenet_pl.data.image_set import ImageDataset
 
 SIDE = 1024  # of the matrices that are multiplied
 
@@ -16,7 +16,7 @@ def multiply_rate(dtype: torch.dtype) -> float:
     return 2 * SIDE**3 / _best(lambda: a @ b)
 
 
-def gather_rate(images: ImageSet, batch_size: int) -> float:
+def gather_rate(images: ImageDataset, batch_size: int) -> float:
     """Measure how many bytes of random images per second become a batch."""
     index = torch.randperm(len(images))[:batch_size]
     return images[index].images.numel() / _best(lambda: images[index].images)

@@ -6,11 +6,11 @@ from typing import Any
 
 from rich.markdown import Markdown
 
-from lenet_pl.benchmark.gpu_tables import gpu_tables, measured_rates
-from lenet_pl.console import Console
-from lenet_pl.errors import from_here
-from lenet_pl.figure import Figure, save_figures
-from lenet_pl.text import as_json
+from lenet_pl.benchmark.gpu.tables import gpu_tables, measured_rates
+from lenet_pl.display.console import Console
+from lenet_pl.display.figure import Figure, save_figures
+from lenet_pl.display.text import as_json
+from lenet_pl.errors import display_path
 
 Lines = list[tuple[str, ...]]
 
@@ -33,7 +33,7 @@ def print_results(folder: Path) -> None:
     """Print the tables."""
     console = Console()
     console.print(Markdown((folder / "benchmark.md").read_text(encoding="utf-8")))
-    console.print(f"everything is in {from_here(folder)}")
+    console.print(f"everything is in {display_path(folder)}")
 
 
 def _loops(rows: list[dict[str, Any]]) -> str:
@@ -126,25 +126,7 @@ def _side_by_side(found: dict[str, Any]) -> str:
         for row in found["rows"]
     ]
     evaluate = found["evaluate"]
-    return _table(lines) + f"\n\n`evaluate` takes {evaluate['alone']} s, beside a training {evaluate['beside']} s."
-
-
-def _seeds(rows: list[dict[str, Any]]) -> str:
-    lines: Lines = [
-        ("networks", "batch", "images/s one after another", "images/s at once", "ratio", "smallest–largest ratio")
-    ]
-    lines += [
-        (
-            str(row["networks"]),
-            str(row["batch_size"]),
-            f"{row['one_after_another']['images_per_second']:,.0f}",
-            f"{row['at_once']['images_per_second']:,.0f}",
-            f"{row['ratio']:.2f}",
-            f"{row['smallest']:.2f}–{row['largest']:.2f}",
-        )
-        for row in rows
-    ]
-    return _table(lines)
+    return _table(lines) + f"\n\n`evaluate` takes {evaluate['alone']} s, during a training {evaluate['during']} s."
 
 
 def _memory_mapped(found: dict[str, Any]) -> str:
@@ -187,7 +169,6 @@ TABLES: dict[str, Callable[[Any], str]] = {
     "memory_mapped": _memory_mapped,
     "jobs": _jobs,
     "side_by_side": _side_by_side,
-    "seeds": _seeds,
     "mnist_99": _mnist_99,
     "gpu": gpu_tables,
 }
@@ -210,11 +191,11 @@ def _draw(rows: list[dict[str, Any]]) -> Figure:
     """Draw one bar for each row, grouped by model, augmentation and batch size."""
     figure = Figure(figsize=(9, 1 + 0.28 * len(rows)), layout="constrained")
     axis = figure.subplots()
-    colours = {loop: f"C{k}" for k, loop in enumerate(dict.fromkeys(row["loop"] for row in rows))}
+    colors = {loop: f"C{k}" for k, loop in enumerate(dict.fromkeys(row["loop"] for row in rows))}
     for place, row in enumerate(rows):
         middle = row["images_per_second"]
         spread = [[middle - row["smallest"]], [row["largest"] - middle]]
-        axis.barh(place, middle, xerr=spread, color=colours[row["loop"]])
+        axis.barh(place, middle, xerr=spread, color=colors[row["loop"]])
     names = [f"{r['model']}, {r['augment']}, {r['batch_size']}: {r['loop']}" for r in rows]
     axis.set_yticks(range(len(rows)), names, fontsize=8)
     axis.invert_yaxis()

@@ -1,4 +1,4 @@
-"""Trainings beside other work: several at once on one machine, and a command beside a training."""
+"""Trainings in parallel on one machine, and a command during a training."""
 
 import contextlib
 import csv
@@ -13,8 +13,8 @@ from typing import Any
 
 from lenet_pl.benchmark.compare_loops import say
 from lenet_pl.errors import DataError
+from lenet_pl.runtime.threads import SHORT_WAIT, usable_cores
 from lenet_pl.settings.benchmark import BenchmarkSettings
-from lenet_pl.threads import SHORT_WAIT, usable_cores
 
 AT_ONCE = (1, 2, 4)  # trainings
 STEPS = 20  # of an epoch, for each second of the setting `seconds`
@@ -27,13 +27,13 @@ def measure_side_by_side(settings: BenchmarkSettings, folder: Path, data: str) -
 
     Returns:
         For each model, way and number of trainings: images per second together, and their ratio to one training alone,
-        which is the rate of any number of trainings one after another. For `evaluate`: s alone and beside a training.
+        which is the rate of any number of trainings one after another. For `evaluate`: s alone and during a training.
     """
     given = [f"data={data}", f"data_root={settings.data_root}", "test=false", "logger=none"]
-    given += ["callbacks=all_epochs", f"trainer.max_epochs={EPOCHS}", "trainer.accelerator=cpu"]
+    given += ["callbacks=no_early_stopping", f"trainer.max_epochs={EPOCHS}", "trainer.accelerator=cpu"]
     ways: dict[str, tuple[list[str], dict[str, str]]] = {
         "default": ([], SHORT_WAIT),
-        "all cores, spinning": ([f"trainer.threads={usable_cores()}"], SPINNING),
+        "all cores, spinning": ([f"trainer.num_threads={usable_cores()}"], SPINNING),
     }
     rates: dict[tuple[str, str, int], list[float]] = {}
     for number in range(settings.rounds):
@@ -97,20 +97,20 @@ def _epochs(folder: Path) -> list[float]:
 
 
 def _evaluate_beside_training(folder: Path, given: Sequence[str], rounds: int) -> dict[str, Any]:
-    """Time `evaluate` of a trained run alone and beside a training, in turn; s."""
-    say("side by side: evaluate beside a training")
+    """Time `evaluate` of a trained run alone and during a training, in turn; s."""
+    say("side by side: evaluate during a training")
     few = ["trainer.limit_train_batches=20", f"trainer.max_epochs={EPOCHS}"]
     with training(folder / "trained", [*given, *few], SHORT_WAIT):
         pass
     command = [sys.executable, "-m", "lenet_pl.evaluate", f"run={folder / 'trained'}"]
-    seconds: dict[str, list[float]] = {"alone": [], "beside": []}
+    seconds: dict[str, list[float]] = {"alone": [], "during": []}
     for number in range(rounds):
         seconds["alone"].append(_timed(command))
         place = folder / f"long-{number}"
         with training(place, [*given, "trainer.max_epochs=1000"], SHORT_WAIT) as process:
             while not (place / "metrics.csv").exists() and process.poll() is None:
                 time.sleep(0.1)
-            seconds["beside"].append(_timed(command))
+            seconds["during"].append(_timed(command))
             process.terminate()
             process.wait()
             process.returncode = 0  # it was not to come to its end

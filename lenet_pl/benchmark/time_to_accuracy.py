@@ -1,4 +1,4 @@
-"""How long until 99% on MNIST: the recipe `mnist_99_fast` beside the tutorial's loop."""
+"""How long until 99% on MNIST: the recipe `mnist_99_fast` and the tutorial's loop."""
 
 import contextlib
 import io
@@ -14,11 +14,11 @@ from torch import nn
 from lenet_pl.benchmark.compare_loops import say, train_settings
 from lenet_pl.benchmark.loops import OWN, TUTORIAL, tutorial_loop
 from lenet_pl.benchmark.worker import Workers
-from lenet_pl.build import build_datamodule, build_task
-from lenet_pl.composition import compose
 from lenet_pl.data.datamodule import ImageDataModule
+from lenet_pl.engine.build import build_datamodule, build_task
 from lenet_pl.settings import TrainSettings
 from lenet_pl.settings.benchmark import BenchmarkSettings
+from lenet_pl.settings.compose import compose
 from lenet_pl.train import train
 
 GOAL = 0.99
@@ -29,7 +29,7 @@ TUTORIAL_BATCH = 64  # as most tutorials have it
 def time_to_accuracy(settings: BenchmarkSettings) -> dict[str, Any]:
     """Train the recipe with `settings.seeds` seeds, and the tutorial's loop until its test accuracy is 99%, in turn.
 
-    The recipe has a fixed number of epochs and its test part is used once. The tutorial's loop is stopped by a look at
+    The recipe has a fixed number of epochs and its test split is used once. The tutorial's loop is stopped by a look at
     the test images after each epoch, which flatters it; these looks are not in its time.
 
     Returns:
@@ -37,7 +37,7 @@ def time_to_accuracy(settings: BenchmarkSettings) -> dict[str, Any]:
     """
     tutorial: list[dict[str, float]] = []
     recipe: list[dict[str, float]] = []
-    with Workers(settings.threads) as workers:
+    with Workers(settings.num_threads) as workers:
         for seed in range(settings.seeds):
             say(f"99% on MNIST: mnist_99_fast, seed {seed}")
             recipe.append(workers.do(OWN, _recipe, settings, seed))
@@ -61,7 +61,7 @@ def time_to_accuracy(settings: BenchmarkSettings) -> dict[str, Any]:
 
 def _recipe(settings: BenchmarkSettings, seed: int) -> dict[str, float]:
     overrides = ["experiment=mnist_99_fast", f"data_root={settings.data_root}", f"seed={seed}", "data.download=false"]
-    overrides += [f"trainer.threads={settings.threads}"] if settings.threads else []
+    overrides += [f"trainer.num_threads={settings.num_threads}"] if settings.num_threads else []
     given = compose("train", TrainSettings, ["run=unused", "trainer.accelerator=cpu", *overrides])
     with tempfile.TemporaryDirectory() as place, contextlib.redirect_stdout(io.StringIO()):
         results = train(given, Path(place))
@@ -73,7 +73,7 @@ def _tutorial(settings: BenchmarkSettings, seed: int) -> dict[str, float]:
     data = build_datamodule(given)
     torch.manual_seed(seed)
     model = build_task(given, data).model.train()
-    run = tutorial_loop(model, data.train_set, data.to_input, data.augment, TUTORIAL_BATCH)
+    run = tutorial_loop(model, data.train_set, data.preprocess, data.augment, TUTORIAL_BATCH)
     seconds = accuracy = 0.0
     epochs = 0
     while accuracy < GOAL and epochs < MOST_EPOCHS:
@@ -88,7 +88,7 @@ def _accuracy(model: nn.Module, data: ImageDataModule) -> float:
     model.eval()
     with torch.inference_mode():
         parts = [data.test_set[slice(at, at + 1000)] for at in range(0, len(data.test_set), 1000)]
-        right = sum(int((model(data.to_input(p.images)).argmax(1) == p.labels).sum()) for p in parts)
+        right = sum(int((model(data.preprocess(p.images)).argmax(1) == p.labels).sum()) for p in parts)
     model.train()
     say(f"  test accuracy {right / len(data.test_set):.4f} ({time.perf_counter() - start:.1f} s to see, not counted)")
     return right / len(data.test_set)

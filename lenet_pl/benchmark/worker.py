@@ -16,10 +16,10 @@ from typing import Any
 import torch
 
 from lenet_pl.benchmark.loops import OWN, PLAIN, TUNED, TUTORIAL, Run, plain_loop, tuned_loop, tutorial_loop
-from lenet_pl.build import build_datamodule, build_task
-from lenet_pl.memory import keep_freed_memory
+from lenet_pl.engine.build import build_datamodule, build_task
+from lenet_pl.runtime.memory import tune_malloc
+from lenet_pl.runtime.threads import default_waiting
 from lenet_pl.settings import TrainSettings
-from lenet_pl.threads import default_waiting
 from lenet_pl.train import train
 
 KINDS: dict[str, Callable[..., Run]] = {TUTORIAL: tutorial_loop, PLAIN: plain_loop, TUNED: tuned_loop}
@@ -84,7 +84,7 @@ def _begin(threads: int | None, keep: bool, place: str) -> None:
     if threads:
         torch.set_num_threads(threads)
     if keep:
-        keep_freed_memory()
+        tune_malloc()
 
 
 def prepare(loop: str, settings: TrainSettings) -> float:
@@ -93,7 +93,7 @@ def prepare(loop: str, settings: TrainSettings) -> float:
     torch.manual_seed(settings.seed)
     model = build_task(settings, data).model.train()
     batch_size = settings.loader.batch_size
-    run = KINDS[loop](model, data.train_set, data.to_input, data.augment, batch_size)
+    run = KINDS[loop](model, data.train_set, data.preprocess, data.augment, batch_size)
     _prepared[loop] = run
     run(WARM_UP * batch_size)
     return WARM_UP * batch_size / run(WARM_UP * batch_size)

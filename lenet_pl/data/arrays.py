@@ -1,4 +1,4 @@
-"""NumPy files → images that stay on disk until a batch wants them."""
+"""NumPy files as image datasets that stay on disk until a batch is read."""
 
 import os
 import warnings
@@ -11,81 +11,90 @@ import torch
 from torch import Tensor
 
 from lenet_pl.data.class_labels import read_class_names, require_labels
-from lenet_pl.data.content import digest_array
-from lenet_pl.data.image_set import ImageSet, Origin
+from lenet_pl.data.fingerprints import digest_array
+from lenet_pl.data.image_set import ImageDataset, Origin
 from lenet_pl.errors import DataError
 from lenet_pl.settings import ArraysDataSettings
 
-MOST_CLASSES = 1000  # a label beyond is a slip, or a stranger's, and would make as many names
+MAX_CLASSES = 1000  # a larger label is a mistake or malicious, and would create that many class names
 FILES = ("train_images.npy", "train_labels.npy", "test_images.npy", "test_labels.npy")
 
 
-def read_arrays(settings: ArraysDataSettings) -> tuple[ImageSet, ImageSet, tuple[str, ...]]:
-    """Open uint8 images (N, H, W) or (N, H, W, C) and integer labels (N,) as NumPy saves them.
+def read_arrays(settings: ArraysDataSettings) -> tuple[ImageDataset, ImageDataset, tuple[str, ...]]:
+    """Open uint8 images of shape (N, H, W) or (N, H, W, C) and integer labels of shape (N,) from `.npy` files.
 
     Args:
-        settings: `path` holds `FILES`; `classes.txt`, if it is there, has one name per line.
+        settings: The settings of the dataset. The folder `path` contains `FILES` and, optionally, `classes.txt` with
+            one class name per line.
 
     Returns:
-        Training part, test part, class names; without `classes.txt` these are the numbers.
+        The training images, the test images and the class names, which are the label numbers without `classes.txt`.
 
     Raises:
-        DataError: a file is absent, damaged, or does not fit the others.
+        DataError: If a file is missing, corrupt or inconsistent with the others.
     """
     path = Path(settings.path)
     if not path.is_dir():
-        raise DataError(f"data.path: {path} is not a folder; accepted is a folder with {', '.join(FILES)}")
-    train, test = (_part(path, name, settings.in_memory) for name in ("train", "test"))
-    shapes = [tuple(part.array.shape[1:]) for part in (train, test)]
+        raise DataError(f"data.path: {path} is not a folder; must be a folder with {', '.join(FILES)}")
+    train, test = (_read_split(path, name, settings.in_memory) for name in ("train", "test"))
+    shapes = [tuple(split.array.shape[1:]) for split in (train, test)]
     if shapes[0] != shapes[1]:
-        raise DataError(f"{path}: training images are {shapes[0]}, test images {shapes[1]}; accepted is one (C, H, W)")
+        raise DataError(
+            f"{path}: got training images of shape {shapes[0]} and test images of shape {shapes[1]}; "
+            "must be the same (C, H, W)"
+        )
     listed = path / "classes.txt"
     names = read_class_names(listed) if listed.is_file() else None
     require_labels(path, train.labels, test.labels, names)
     return train, test, tuple(names or (str(k) for k in range(int(train.labels.max()) + 1)))
 
 
-def _part(path: Path, part: str, in_memory: bool) -> ImageSet:
-    image_file, label_file = path / f"{part}_images.npy", path / f"{part}_labels.npy"
+def _read_split(path: Path, split: str, in_memory: bool) -> ImageDataset:
+    image_file, label_file = path / f"{split}_images.npy", path / f"{split}_labels.npy"
     images, labels = _open(image_file, None if in_memory else "r"), _open(label_file, None)
     if images.dtype != np.uint8 or images.ndim not in (3, 4):
-        raise DataError(f"{image_file}: {images.dtype} {images.shape}; accepted is uint8 of (N, H, W) or (N, H, W, C)")
+        raise DataError(
+            f"{image_file}: got {images.dtype} of shape {images.shape}; must be uint8 of shape (N, H, W) or "
+            "(N, H, W, C)"
+        )
     if images.shape[1] != images.shape[2] or images.shape[3:] not in ((), (1,), (3,)) or 0 in images.shape:
-        raise DataError(f"{image_file}: {images.shape}; accepted are one or more square images of 1 or 3 channels")
+        raise DataError(
+            f"{image_file}: got shape {images.shape}; must be one or more square images with 1 or 3 channels"
+        )
     if labels.dtype.kind not in "iu" or labels.shape != images.shape[:1] or labels.min() < 0:
         raise DataError(
-            f"{label_file}: {labels.dtype} {labels.shape}; accepted are integers from 0, one for each of "
-            f"the {len(images)} images"
+            f"{label_file}: got {labels.dtype} of shape {labels.shape}; must be non-negative integers, one for each "
+            f"of the {len(images)} images"
         )
-    if labels.max() >= MOST_CLASSES:
-        raise DataError(f"{label_file}: a label of {labels.max()}; accepted are 0 to {MOST_CLASSES - 1}")
-    with warnings.catch_warnings():  # a file that is open for reading cannot be written to, and nobody does
+    if labels.max() >= MAX_CLASSES:
+        raise DataError(f"{label_file}: got a label of {labels.max()}; must be 0 to {MAX_CLASSES - 1}")
+    with warnings.catch_warnings():  # the array of a file opened for reading is read-only, and nothing writes to it
         warnings.filterwarnings("ignore", "The given NumPy array is not writable")
         pixels = torch.from_numpy(images)
     origin = Origin(digest_array(image_file, images))
     pixels = pixels[:, None] if pixels.ndim == 3 else pixels.permute(0, 3, 1, 2)
-    announce = None if in_memory else Announcer(image_file, images)
-    return ImageSet(pixels, torch.from_numpy(labels.astype(np.int64)), announce=announce, origin=origin)
+    prefetcher = None if in_memory else FileReadahead(image_file, images)
+    return ImageDataset(pixels, torch.from_numpy(labels.astype(np.int64)), prefetcher=prefetcher, origin=origin)
 
 
 def _open(file: Path, mode: Any) -> Any:
     try:
         return np.load(file, mmap_mode=mode, allow_pickle=False)
     except FileNotFoundError:
-        raise DataError(f"{file}: no such file; data.path wants {', '.join(FILES)}") from None
+        raise DataError(f"{file}: no such file; data.path must contain {', '.join(FILES)}") from None
     except (OSError, ValueError, EOFError) as error:
         why = " ".join(str(error).split())[:120]
-        raise DataError(f"{file}: not an array that NumPy saved ({why})") from None
+        raise DataError(f"{file}: not a valid .npy file ({why})") from None
 
 
-class Announcer:
-    """Tell the system which images are wanted soon, so that it reads them while the network is busy with others.
+class FileReadahead:
+    """Read-ahead of a memory-mapped array, so that the system loads the next images while the network trains.
 
-    Without it each image of a shuffled epoch would wait for the disk on its own.
+    Without it, every image of a shuffled epoch would wait for the disk individually.
 
     Args:
-        file: of the array.
-        images: the same, memory-mapped.
+        file: The file of the array.
+        images: The memory-mapped array of the same file, of shape (M, ...).
     """
 
     def __init__(self, file: Path, images: Any) -> None:
@@ -100,18 +109,18 @@ class Announcer:
         return status.st_size, status.st_mtime_ns, status.st_ino
 
     def verify(self) -> None:
-        """Raise DataError if the file was written to or replaced since it was opened; its images are then others."""
+        """Raise DataError if the file was modified or replaced after it was opened."""
         try:
             changed = self._look(self._file) != self._state
         except OSError:
             changed = True
         if changed:
             raise DataError(
-                f"{self._file}: changed while it was used; must stay as it is, or data.in_memory=true reads it once"
+                f"{self._file}: changed while in use; must stay unchanged, or be read once by data.in_memory=true"
             )
 
     def __call__(self, rows: Tensor) -> None:
-        """Announce rows of the array, int64 (B,)."""
+        """Request rows of the array, given as int64 indices of shape (B,)."""
         if hasattr(os, "posix_fadvise"):
             for row in rows.tolist():
                 start = self._start + row * self._bytes

@@ -1,6 +1,6 @@
-"""Random transforms of whole batches, with parameters of its own for each image.
+"""Random augmentation of whole batches, with independent parameters for each image.
 
-All geometric ones are one matrix per image and one interpolation, so that strengths add up without blurring twice.
+All geometric transforms are composed into one matrix per image, so that each image is interpolated only once.
 """
 
 import math
@@ -11,72 +11,98 @@ from torch.nn import functional
 
 from lenet_pl.settings import AugmentSettings
 
+# Columns of the random numbers that are drawn for each image
+ANGLE, SCALE, ASPECT_RATIO, SHEAR = 0, 1, 2, 3
+CROP = slice(4, 6)  # x, y
+SHIFT = slice(6, 8)  # x, y
+FLIP = 8
+COLORS = slice(9, 12)  # brightness, contrast, saturation
+NUM_DRAWS = 12
+
 
 class Augment:
-    """Draw parameters, then transform. Strengths are documented in `AugmentSettings`.
+    """Random geometric transforms, color jitter and random erasing of a batch.
 
     Args:
-        settings: strengths.
-        background: grey level in [0, 1] that comes in from outside the image.
+        settings: The strength of each transform, documented in `AugmentSettings`.
+        background: The gray level in [0, 1] of pixels that come from outside the image.
     """
 
     def __init__(self, settings: AugmentSettings, background: float = 0.0) -> None:
         self.settings = settings
         self.background = background
         s = settings
-        self._moves = any((s.rotation, s.translation, s.scale, s.squeeze, s.shear, s.crop_padding, s.flip))
-        self._colours = any((s.brightness, s.contrast, s.saturation))
+        self._moves = any((s.degrees, s.translate, s.scale, s.aspect_ratio, s.shear, s.crop_padding, s.hflip))
+        self._colors = any((s.brightness, s.contrast, s.saturation))
 
     @property
     def active(self) -> bool:
-        """Whether anything is done at all."""
-        return self._moves or self._colours or self.settings.erasing > 0
+        """Whether at least one transform is enabled."""
+        return self._moves or self._colors or self.settings.random_erasing > 0
 
     def __call__(self, pixels: Tensor, generator: torch.Generator) -> Tensor:
-        """Float (B, C, H, W) in [0, 1] → the same, transformed. `generator` is on the CPU."""
-        # One row of numbers per image, drawn on the CPU so that every device sees the same ones.
-        draws = torch.rand(len(pixels), 12, generator=generator).to(pixels.device)
+        """Transform a batch.
+
+        Args:
+            pixels: Images in [0, 1] of shape (B, C, H, W), of the default floating-point dtype and on any device. They
+                are never overwritten.
+            generator: The source of all random numbers, on the CPU, so that every device gets the same ones.
+
+        Returns:
+            The transformed images, of the same shape, dtype and device; `pixels` itself if no transform is enabled.
+        """
+        draws = torch.rand(len(pixels), NUM_DRAWS, generator=generator).to(pixels.device)
         if self._moves:
-            matrices = self.matrices(draws[:, :9], pixels.shape[2], pixels.shape[3])
+            matrices = self.affine_matrices(draws, pixels.shape[2], pixels.shape[3])
             pixels = warp(pixels, matrices, self.background)
-        if self._colours:
+        if self._colors:
             s = self.settings
-            factors = 1 + (2 * draws[:, 9:] - 1) * pixels.new_tensor([s.brightness, s.contrast, s.saturation])
-            pixels = jitter(pixels, *factors.unbind(1))
-        if self.settings.erasing > 0:
+            factors = 1 + (2 * draws[:, COLORS] - 1) * pixels.new_tensor([s.brightness, s.contrast, s.saturation])
+            pixels = color_jitter(pixels, *factors.unbind(1))
+        if self.settings.random_erasing > 0:
             draws = torch.rand(len(pixels), 5 + pixels.shape[1], generator=generator).to(pixels.device)
-            pixels = erase(pixels, draws, self.settings.erasing)
+            pixels = random_erasing(pixels, draws, self.settings.random_erasing)
         return pixels
 
-    def matrices(self, draws: Tensor, height: int, width: int) -> Tensor:
-        """Turn numbers in [0, 1) of shape (B, 9) into maps (B, 2, 3) from output px to input px about the centre."""
+    def affine_matrices(self, draws: Tensor, height: int, width: int) -> Tensor:
+        """Convert random numbers into affine maps from output to input px, relative to the image center.
+
+        Args:
+            draws: Numbers in [0, 1) of shape (B, N), with the columns named at the top of this module. N is at least 9,
+                because the color columns are not used.
+            height: The height of the images in px.
+            width: The width of the images in px.
+
+        Returns:
+            Matrices of shape (B, 2, 3), with the dtype and device of `draws`.
+        """
         s = self.settings
         sign = 2 * draws - 1
-        angle = sign[:, 0] * math.radians(s.rotation)
-        scale = 1 + sign[:, 1] * s.scale
-        squeeze = 1 + sign[:, 2] * s.squeeze
-        shear = torch.tan(sign[:, 3] * math.radians(s.shear))
-        crop = (draws[:, 4:6] * (2 * s.crop_padding + 1)).floor() - s.crop_padding  # whole px
-        shift = sign[:, 6:8] * s.translation * draws.new_tensor([width, height]) + crop
-        mirror = torch.where(draws[:, 8] < s.flip, -1.0, 1.0)
+        angle = sign[:, ANGLE] * math.radians(s.degrees)
+        scale = 1 + sign[:, SCALE] * s.scale
+        squeeze = 1 + sign[:, ASPECT_RATIO] * s.aspect_ratio
+        shear = torch.tan(sign[:, SHEAR] * math.radians(s.shear))
+        crop = (draws[:, CROP] * (2 * s.crop_padding + 1)).floor() - s.crop_padding  # whole px
+        shift = sign[:, SHIFT] * s.translate * draws.new_tensor([width, height]) + crop
+        mirror = torch.where(draws[:, FLIP] < s.hflip, -1.0, 1.0)
         return inverse_affine(angle, shift, scale * squeeze * mirror, scale / squeeze, shear)
 
 
 def inverse_affine(angle: Tensor, shift: Tensor, scale_x: Tensor, scale_y: Tensor, shear: Tensor) -> Tensor:
-    """Invert "scale, shear horizontally, rotate, shift", all about the centre.
+    """Invert the transform "scale, shear horizontally, rotate, shift" about the image center.
 
     Args:
-        angle: (B,) radians, clockwise on the screen.
-        shift: (B, 2) px, right and down.
-        scale_x: (B,) factor; negative mirrors.
-        scale_y: (B,) factor.
-        shear: (B,) px to the right per px down.
+        angle: The clockwise rotation in radians, of shape (B,).
+        shift: The shift to the right and down in px, of shape (B, 2).
+        scale_x: The horizontal factor, of shape (B,). A negative one mirrors.
+        scale_y: The vertical factor, of shape (B,).
+        shear: The shift to the right per px down, of shape (B,).
 
     Returns:
-        (B, 2, 3): input px = matrix · (output px, 1).
+        Matrices of shape (B, 2, 3), with input px = matrix · (output px, 1).
     """
     cos, sin = angle.cos(), angle.sin()
-    # forward = rotation · shear · scale; its inverse is written out
+    # Closed-form inverse of rotation · shear · scale
     a = torch.stack([cos + shear * sin, sin - shear * cos], 1) / scale_x[:, None]
     b = torch.stack([-sin, cos], 1) / scale_y[:, None]
     linear = torch.stack([a, b], 1)  # (B, 2, 2)
@@ -84,49 +110,61 @@ def inverse_affine(angle: Tensor, shift: Tensor, scale_x: Tensor, scale_y: Tenso
 
 
 def warp(pixels: Tensor, matrices: Tensor, background: float = 0.0) -> Tensor:
-    """Resample images bilinearly.
+    """Resample images with bilinear interpolation.
 
     Args:
-        pixels: float (B, C, H, W).
-        matrices: (B, 2, 3) from output px to input px about the centre.
-        background: value of all that lies outside.
+        pixels: Images of shape (B, C, H, W), floating point. They are not overwritten.
+        matrices: Affine maps of shape (B, 2, 3) from output to input px, relative to the image center.
+        background: The value of pixels outside the image.
+
+    Returns:
+        A new tensor with the shape, dtype and device of `pixels`.
     """
     height, width = pixels.shape[2:]
     size = pixels.new_tensor([width, height])
-    # grid_sample counts from -1 to 1 over the side
+    # grid_sample uses coordinates from -1 to 1 along each side
     theta = torch.cat([matrices[:, :, :2] * size / size[:, None], matrices[:, :, 2:] * 2 / size[:, None]], 2)
-    theta = theta.to(pixels.dtype)  # drawn in double precision where that is the default
+    theta = theta.to(pixels.dtype)  # the matrices are float64 if that is the default dtype
     grid = functional.affine_grid(theta, list(pixels.shape), align_corners=False)
     if background == 0:
         return functional.grid_sample(pixels, grid, align_corners=False)
     return functional.grid_sample(pixels - background, grid, align_corners=False) + background
 
 
-def jitter(pixels: Tensor, brightness: Tensor, contrast: Tensor, saturation: Tensor) -> Tensor:
-    """Change brightness, then contrast about the image's mean grey, then saturation about each pixel's grey.
+def color_jitter(pixels: Tensor, brightness: Tensor, contrast: Tensor, saturation: Tensor) -> Tensor:
+    """Scale brightness, then contrast about the mean gray of the image, then saturation about the gray of each pixel.
+
+    A factor of 1 leaves the image unchanged. Grayscale images have no saturation.
 
     Args:
-        pixels: float (B, C, H, W) in [0, 1].
-        brightness: (B,) factor; 1 changes nothing, here and below.
-        contrast: (B,) factor.
-        saturation: (B,) factor.
+        pixels: Images in [0, 1] of shape (B, C, H, W), floating point. They are not overwritten.
+        brightness: The brightness factor, of shape (B,).
+        contrast: The contrast factor, of shape (B,).
+        saturation: The saturation factor, of shape (B,).
+
+    Returns:
+        A new tensor of the same shape and device, clamped to [0, 1].
     """
     b, c, s = (factor.view(-1, 1, 1, 1) for factor in (brightness, contrast, saturation))
     pixels = (pixels * b).clamp_(0, 1)
-    middle = _grey(pixels).mean((1, 2, 3), keepdim=True)
+    middle = _gray(pixels).mean((1, 2, 3), keepdim=True)
     pixels = torch.lerp(middle, pixels, c).clamp_(0, 1)
-    return pixels if pixels.shape[1] == 1 else torch.lerp(_grey(pixels), pixels, s).clamp_(0, 1)
+    return pixels if pixels.shape[1] == 1 else torch.lerp(_gray(pixels), pixels, s).clamp_(0, 1)
 
 
-def erase(pixels: Tensor, draws: Tensor, probability: float) -> Tensor:
-    """Paint a rectangle of one random colour over some images: 2 to 33% of the area, sides 0.3 to 1/0.3 to each other.
+def random_erasing(pixels: Tensor, draws: Tensor, probability: float) -> Tensor:
+    """Fill a rectangle of a random color in some of the images.
 
-    Where such a rectangle would be higher or wider than the image, it is as high or wide as that.
+    The rectangle covers 2 to 33% of the image, with an aspect ratio of 0.3 to 1/0.3. Its sides are clipped to those of
+    the image.
 
     Args:
-        pixels: float (B, C, H, W) in [0, 1].
-        draws: (B, 5 + C) numbers in [0, 1): whether, how large, of what shape, how far right and down, the colour.
-        probability: share of the images that are painted on.
+        pixels: Images in [0, 1] of shape (B, C, H, W), floating point. They are not overwritten.
+        draws: Numbers in [0, 1) of shape (B, 5 + C): whether to erase, area, aspect ratio, left, top and the color.
+        probability: The fraction of images to erase from.
+
+    Returns:
+        A new tensor with the shape, dtype and device of `pixels`.
 
     Source: Zhong et al. 2020, "Random erasing data augmentation", section 3.2, with the bounds of torchvision.
     """
@@ -139,12 +177,12 @@ def erase(pixels: Tensor, draws: Tensor, probability: float) -> Tensor:
     x, y = torch.arange(width, device=pixels.device), torch.arange(height, device=pixels.device)
     across = (x >= left[:, None]) & (x < (left + wide)[:, None])  # (B, W)
     down = (y >= top[:, None]) & (y < (top + high)[:, None])  # (B, H)
-    painted = down[:, None, :, None] & across[:, None, None, :] & (draws[:, 0] < probability).view(-1, 1, 1, 1)
-    return torch.where(painted, draws[:, 5:, None, None].to(pixels.dtype), pixels)
+    erased = down[:, None, :, None] & across[:, None, None, :] & (draws[:, 0] < probability).view(-1, 1, 1, 1)
+    return torch.where(erased, draws[:, 5:, None, None].to(pixels.dtype), pixels)
 
 
-def _grey(pixels: Tensor) -> Tensor:
-    """Weigh red, green and blue as ITU-R BT.601 does; (B, C, H, W) → (B, 1, H, W)."""
+def _gray(pixels: Tensor) -> Tensor:
+    """Convert (B, C, H, W) to gray with the weights of ITU-R BT.601, of shape (B, 1, H, W)."""
     if pixels.shape[1] == 1:
         return pixels
     return (pixels * pixels.new_tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)).sum(1, keepdim=True)

@@ -1,4 +1,4 @@
-"""In words: what was added, removed, replaced, renamed or moved between two states of a set of images."""
+"""Descriptions of what was added, removed, replaced, renamed or moved between two states of a dataset."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
@@ -6,49 +6,50 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from lenet_pl.data.identity import ClassRecord, Identity, PartRecord, encodable
-from lenet_pl.data.image_set import ImageSet
+from lenet_pl.data.identity import ClassRecord, Identity, SplitRecord
+from lenet_pl.data.image_set import ImageDataset
+from lenet_pl.data.record_identity import encodable
 
-MOST = 5  # classes that are named
-Name = str | tuple[str, int]  # relative to the folder of the set; or file and row
+MAX_NAMED = 5  # classes listed by name
+Name = str | tuple[str, int]  # path relative to the folder of the dataset, or file and row
 
 
 @dataclass(frozen=True)
 class Image:
-    """One image of a set."""
+    """One image of a dataset."""
 
     name: Name
-    content: int
+    content: int  # digest
     of_class: str
 
 
 @dataclass(frozen=True)
 class Listing:
-    """All images of a set, in whatever part, and its classes; some may have no image."""
+    """All images of a dataset, whatever their split, and its classes, some of which may have no image."""
 
     classes: tuple[str, ...]
     images: tuple[Image, ...]
 
 
-def list_source(classes: Sequence[str], *parts: ImageSet) -> Listing:
-    """List a set as it is now."""
+def list_current(classes: Sequence[str], *splits: ImageDataset) -> Listing:
+    """List the current images of a dataset, the test split last."""
     named = tuple(map(encodable, classes))
     images: list[Image] = []
-    for part in parts:
-        file = "test" if part is parts[-1] else "train"
-        assert part.contents is not None
-        images += _images(named, file, part.contents, part.labels, part.names)
+    for split in splits:
+        file = "test" if split is splits[-1] else "train"
+        assert split.contents is not None
+        images += _images(named, file, split.contents, split.labels, split.names)
     return Listing(named, tuple(images))
 
 
 def list_recorded(identity: Identity) -> Listing | None:
-    """List a set as it was; None where the record does not say it image by image, or is damaged."""
+    """List the recorded images of a dataset; None if the record is corrupt or does not list single images."""
     images: list[Image] = []
-    for name, part in identity.parts.items():
-        rows = part.rows()
-        if rows is None or part.names is None or len(part.names) != part.images:
+    for name, split in identity.parts.items():
+        rows = split.rows()
+        if rows is None or split.names is None or len(split.names) != split.images:
             return None
-        images += _images(identity.class_names, "test" if name == "test" else "train", *rows, part.names)
+        images += _images(identity.class_names, "test" if name == "test" else "train", *rows, split.names)
     return Listing(identity.class_names, tuple(images))
 
 
@@ -63,17 +64,18 @@ def _images(
 
 
 def describe(before: Listing, after: Listing) -> str:
-    """Say what happened between two states of a set; images are first known by their content, then by their name."""
+    """Describe the changes between two states of a dataset. Images are matched by content first, then by name."""
     renamed = _renamed_classes(before, after)
     old = [Image(image.name, image.content, renamed.get(image.of_class, image.of_class)) for image in before.images]
-    told = [f"class {one} renamed to {other}" for one, other in renamed.items()]
+    changes = [f"class {one} renamed to {other}" for one, other in renamed.items()]
     classes = [renamed.get(name, name) for name in before.classes]
     fresh = [name for name in after.classes if name not in classes]
     gone = [name for name in classes if name not in after.classes]
-    told += _counted("class {} added", fresh, after.images) + _counted("class {} removed", gone, old)
+    changes += _describe_classes("class {} added", fresh, after.images)
+    changes += _describe_classes("class {} removed", gone, old)
 
     there = {image.name: image for image in after.images}
-    others: list[Image] = []  # old ones that are not there under their name
+    others: list[Image] = []  # old images without the same content under the same name
     moved: Counter[tuple[str, str]] = Counter()
     for image in old:
         now = there.get(image.name)
@@ -97,7 +99,7 @@ def describe(before: Listing, after: Listing) -> str:
         del there[now.name]
         if now.of_class != image.of_class:
             moved[image.of_class, now.of_class] += 1
-        elif image.of_class not in renamed.values():  # there the folder is the change, and is told
+        elif image.of_class not in renamed.values():  # the renamed folder is already listed as a change
             elsewhere[image.of_class] += 1
     replaced: Counter[str] = Counter()
     lost: Counter[str] = Counter()
@@ -109,50 +111,52 @@ def describe(before: Listing, after: Listing) -> str:
         else:
             lost[image.of_class] += image.of_class not in gone
     added = Counter(now.of_class for now in there.values() if now.of_class not in fresh)
-    told += _told("{} added in {}", added) + _told("{} gone from {}", +lost) + _told("{} replaced in {}", replaced)
+    changes += _describe_counts("{} added to {}", added)
+    changes += _describe_counts("{} removed from {}", +lost)
+    changes += _describe_counts("{} replaced in {}", replaced)
     moved = +moved
-    if len(moved) > MOST:
-        told.append(f"{_plural(moved.total())} moved to other classes")
+    if len(moved) > MAX_NAMED:
+        changes.append(f"{_plural(moved.total())} moved to other classes")
     else:
-        told += [f"{_plural(count)} moved from {one} to {other}" for (one, other), count in moved.items()]
+        changes += [f"{_plural(count)} moved from {one} to {other}" for (one, other), count in moved.items()]
     in_rows = any(isinstance(image.name, tuple) for image in old)
     if not in_rows:
-        told += _told("{} renamed in {}", elsewhere)
-    elif not (added or +lost or fresh or gone):  # which move all that come after them
-        told += _told("{} of {} in another row", elsewhere)
-    return "; ".join(told) or "the order of the images changed"
+        changes += _describe_counts("{} renamed in {}", elsewhere)
+    elif not (added or +lost or fresh or gone):  # additions and removals shift all rows after them
+        changes += _describe_counts("{} of {} in another row", elsewhere)
+    return "; ".join(changes) or "the order of the images changed"
 
 
 def describe_classes(before: Sequence[ClassRecord], after: Sequence[ClassRecord]) -> str:
-    """Say what happened between two states of a set of which only the classes are known."""
+    """Describe the changes between two states of a dataset from the records of its classes alone."""
     old, now = ({one.name: one for one in state} for state in (before, after))
-    told, contents = [], {one.digest: one.name for one in after if one.name not in old and one.images}
+    changes, contents = [], {one.digest: one.name for one in after if one.name not in old and one.images}
     for one in before:
         if one.name in now:
             count = now[one.name].images
             if count != one.images:
-                told.append(f"{_plural(count)} in place of {one.images:,} in {one.name}")
+                changes.append(f"{_plural(count)} instead of {one.images:,} in {one.name}")
             elif now[one.name].digest != one.digest:
-                told.append(f"other images in {one.name}")
+                changes.append(f"different images in {one.name}")
         elif one.digest in contents:
-            told.append(f"class {one.name} renamed to {contents.pop(one.digest)}")
+            changes.append(f"class {one.name} renamed to {contents.pop(one.digest)}")
         else:
-            told.append(f"class {one.name} removed with {_plural(one.images)}")
+            changes.append(f"class {one.name} removed with {_plural(one.images)}")
     kept = set(contents.values())
-    told += [f"class {one.name} added with {_plural(one.images)}" for one in after if one.name in kept]
-    more = f"; and {len(told) - MOST} more changes" if len(told) > MOST else ""
-    return "; ".join(told[:MOST]) + more or "the order of the images changed"
+    changes += [f"class {one.name} added with {_plural(one.images)}" for one in after if one.name in kept]
+    more = f"; and {len(changes) - MAX_NAMED} more changes" if len(changes) > MAX_NAMED else ""
+    return "; ".join(changes[:MAX_NAMED]) + more or "the order of the images changed"
 
 
-def count_missing(part: PartRecord, contents: Iterable[int]) -> int | None:
-    """Count the images of a part whose content is nowhere; None where the record does not say which these are."""
-    rows = part.rows()
+def count_missing(split: SplitRecord, contents: Iterable[int]) -> int | None:
+    """Count the images of a split whose digest is not in `contents`; None if the record does not list them."""
+    rows = split.rows()
     there = set(contents)
     return None if rows is None else sum(content not in there for content in rows[0].tolist())
 
 
 def _renamed_classes(before: Listing, after: Listing) -> dict[str, str]:
-    """Pair classes that are gone with new ones that hold most of their images, old name → new name."""
+    """Match removed classes with added classes that contain most of their images, old name → new name."""
     held: list[dict[str, Counter[int]]] = []
     for one, other in ((before, after), (after, before)):
         only = [name for name in one.classes if name not in other.classes]
@@ -170,18 +174,18 @@ def _renamed_classes(before: Listing, after: Listing) -> dict[str, str]:
     return pairs
 
 
-def _counted(words: str, classes: Sequence[str], images: Iterable[Image]) -> list[str]:
+def _describe_classes(template: str, classes: Sequence[str], images: Iterable[Image]) -> list[str]:
     counts = Counter(image.of_class for image in images)
-    more = [f"{len(classes) - MOST} more classes likewise"] if len(classes) > MOST else []
-    return [f"{words.format(name)} with {_plural(counts[name])}" for name in classes[:MOST]] + more
+    more = [f"{len(classes) - MAX_NAMED} more classes likewise"] if len(classes) > MAX_NAMED else []
+    return [f"{template.format(name)} with {_plural(counts[name])}" for name in classes[:MAX_NAMED]] + more
 
 
-def _told(words: str, counts: Counter[str]) -> list[str]:
+def _describe_counts(template: str, counts: Counter[str]) -> list[str]:
     if not counts:
         return []
     names = sorted(counts)
-    more = f" and {len(names) - MOST} more classes" if len(names) > MOST else ""
-    return [words.format(_plural(counts.total()), ", ".join(names[:MOST]) + more)]
+    more = f" and {len(names) - MAX_NAMED} more classes" if len(names) > MAX_NAMED else ""
+    return [template.format(_plural(counts.total()), ", ".join(names[:MAX_NAMED]) + more)]
 
 
 def _plural(count: int) -> str:

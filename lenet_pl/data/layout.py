@@ -1,166 +1,168 @@
-"""From a folder to training, validation and test part, with the classes and files of each."""
+"""Detection of the splits, classes and files in a folder of images."""
 
 from collections import Counter, defaultdict
 from pathlib import Path
 from typing import NamedTuple
 
-from lenet_pl.data.ambiguity import (
+from lenet_pl.data.layout_checks import (
     CLASSES,
-    MOST_WRAPPERS,
+    MAX_WRAPPERS,
+    check_class_folders,
     content,
-    refuse_loose_images,
-    refuse_mixed_parts,
-    refuse_what_are_no_classes,
-    spelling,
+    reject_loose_images,
+    reject_mixed_folders,
+    require_folder,
+    require_same_classes,
 )
 from lenet_pl.data.listing import Listing, Walk, is_table
-from lenet_pl.data.part_names import PARTS, TEST, TRAINING, VALIDATION, part_of
+from lenet_pl.data.split_names import SPLITS, TEST, TRAINING, VALIDATION, named_after_splits, parse_split_name
 from lenet_pl.errors import DataError, SettingError, printable
 from lenet_pl.settings import FolderDataSettings
 
 
-class Part(NamedTuple):
-    """A part of a data set."""
+class SplitFiles(NamedTuple):
+    """The files of one split."""
 
-    path: Path  # folder of its class folders
-    files: dict[str, list[Path]]  # class name → files that may be images, both in the order of reading
+    path: Path  # the folder of the class folders
+    files: dict[str, list[Path]]  # class name → files that may be images, both in reading order
 
 
 class Layout(NamedTuple):
-    """What a data set consists of. Names and number of the classes are the same in all parts."""
+    """The splits of a dataset, all with the same classes."""
 
-    train: Part
-    validation: Part | None  # None: to be taken from the training part
-    test: Part | None  # None: to be taken from the training part
-    notes: list[str]  # what a user should know, a line each
+    train: SplitFiles
+    validation: SplitFiles | None  # None: to be split off the training images
+    test: SplitFiles | None  # None: to be split off the training images
+    notes: list[str]  # notes for the user, one line each
 
 
 def find_layout(settings: FolderDataSettings) -> Layout:
-    """Find parts, classes and files; look at names alone and open no file.
+    """Find splits, classes and files from their names, without opening any file.
 
-    Folders named like parts are the parts, else the folders are the classes. A folder that holds nothing but another
-    one is passed through. With `layout=classes` none of this is asked, and every folder is a class.
+    Folders named after splits are the splits; otherwise all folders are classes. A folder that contains only one other
+    folder is skipped. With `layout=classes`, every folder is a class.
 
     Raises:
-        DataError: a folder is absent, unreadable or empty, or what it holds can be meant in two ways; the message tells
-            what was seen, and how to say what is meant.
-        SettingError: `test_path` is `path`, or there is another test part already.
+        DataError: If a folder is missing, unreadable or empty, or its layout is ambiguous. The message shows the
+            content of the folder and how to resolve the ambiguity.
+        SettingError: If `test_path` equals `path`, or `path` already contains a test split.
     """
-    return _Finder(asks=settings.layout == "auto").find(
+    return _Finder(detect=settings.layout == "auto").find(
         Path(settings.path), Path(settings.test_path) if settings.test_path else None
     )
 
 
 class _Finder:
-    """Looks for parts and classes, and notes what is left out."""
+    """Search for splits and classes, with notes about files that are left out."""
 
-    def __init__(self, *, asks: bool) -> None:
-        self.asks = asks
+    def __init__(self, *, detect: bool) -> None:
+        self.detect = detect
         self.walk = Walk()
         self.test_path: Path | None = None
-        self.without = ""  # how to do without a part
+        self.without = ""  # advice for an unusable validation or test split
         self.notes: list[str] = []
         self.left_out: dict[str, list[Path]] = defaultdict(list)
 
     def find(self, path: Path, test_path: Path | None) -> Layout:
         there = {path: "data.path"} | ({test_path: "data.test_path"} if test_path else {})
         for folder, key in there.items():
-            _require_folder(folder, key)
+            require_folder(folder, key)
         if test_path and test_path.resolve() == path.resolve():
-            raise SettingError(f"data.test_path: {test_path} is data.path; accepted is a directory of other images")
+            raise SettingError(f"data.test_path: {test_path} is data.path; must be a directory of other images")
         self.test_path = test_path
-        listings = self._parts(self._look(path))
+        listings = self._splits(self._look(path))
         if test_path and TEST in listings:
             raise SettingError(
-                f"data.test_path: got {printable(test_path)} beside the test part {printable(listings[TEST].path)}; "
-                f"must be one of the two: leave data.test_path out, or data.path={printable(listings[TRAINING].path)}"
+                f"data.test_path: got {printable(test_path)} with the test split {printable(listings[TEST].path)}; "
+                "must be one of the two: leave data.test_path out, or use "
+                f"data.path={printable(listings[TRAINING].path)}"
             )
         if test_path:
             listings[TEST] = self.walk.look(test_path)
-        self.without = f"; data.path={printable(listings[TRAINING].path)} takes validation and test images from there"
+        self.without = f"; data.path={printable(listings[TRAINING].path)} splits validation and test images off it"
         classes = {name: self._classes(listing, name) for name, listing in listings.items()}
         for name in classes:
-            _require_same_classes(classes[TRAINING], classes[name], self.without)
-        parts = self._read(classes)
-        if VALIDATION in parts:
+            require_same_classes(classes[TRAINING], classes[name], self.without)
+        splits = self._list_files(classes)
+        if VALIDATION in splits:
             self.notes.append(
-                f"validation images are those of {printable(parts[VALIDATION].path)}; data.split does not apply"
+                f"validation images come from {printable(splits[VALIDATION].path)}; data.split does not apply"
             )
         self._note_left_out()
-        return Layout(parts[TRAINING], parts.get(VALIDATION), parts.get(TEST), self.notes)
+        return Layout(splits[TRAINING], splits.get(VALIDATION), splits.get(TEST), self.notes)
 
     def _look(self, folder: Path) -> Listing:
-        """List a folder, less the test part that `test_path` names."""
+        """List a folder without the test folder given by `test_path`."""
         found = self.walk.look(folder)
         if self.test_path is None:
             return found
         real = self.test_path.resolve()
         return found._replace(folders=[inner for inner in found.folders if inner.resolve() != real])
 
-    def _parts(self, listing: Listing) -> dict[str, Listing]:
-        """Tell parts from classes by the names of folders."""
-        if not self.asks:
+    def _splits(self, listing: Listing) -> dict[str, Listing]:
+        """Find the split folders by their names; without any, the folder itself is the training split."""
+        if not self.detect:
             return {TRAINING: listing}
         listing = self._unwrapped(listing, TRAINING)
-        group = _named_as_parts(listing.folders)
+        group = named_after_splits(listing.folders)
         if not group:
             return {TRAINING: listing}
-        beside = [folder for folder in listing.folders if folder not in group]
-        if strange := [folder for folder in beside if self.walk.holds_images(folder)]:
-            refuse_mixed_parts(self.walk, listing, group, strange)
-        self.left_out["folder without images"] += beside
+        others = [folder for folder in listing.folders if folder not in group]
+        if with_images := [folder for folder in others if self.walk.holds_images(folder)]:
+            reject_mixed_folders(self.walk, listing, group, with_images)
+        self.left_out["folder without images"] += others
         self._leave_out(listing)
         names = Counter(group.values())
         if TRAINING not in names or max(names.values()) > 1:
-            what = "no training part" if TRAINING not in names else "two folders for one part"
+            what = "no training split" if TRAINING not in names else "two folders for one split"
             raise DataError(
-                f"data.path: {printable(listing.path)}: got {content(self.walk, listing)}: {what}; must be train, and "
-                f"val and test if you like, once each; {CLASSES}"
+                f"data.path: {printable(listing.path)}: got {content(self.walk, listing)}: {what}; must be one train "
+                f"folder, with at most one val and one test folder; {CLASSES}"
             )
-        return {name: self.walk.look(folder) for name in PARTS for folder in group if group[folder] == name}
+        return {name: self.walk.look(folder) for name in SPLITS for folder in group if group[folder] == name}
 
-    def _unwrapped(self, listing: Listing, part: str) -> Listing:
-        """Pass through folders that hold nothing but one other folder with folders; none that is another part."""
-        begun = listing
-        for _ in range(MOST_WRAPPERS):
+    def _unwrapped(self, listing: Listing, split: str) -> Listing:
+        """Skip folders that contain only one other folder, unless that folder is named after another split."""
+        outer = listing
+        for _ in range(MAX_WRAPPERS):
             if len(listing.folders) != 1 or listing.images:
                 break
-            other, rest = part_of(listing.folders[0].name)
-            if other not in ("", part) and not rest:
+            other, rest = parse_split_name(listing.folders[0].name)
+            if other not in ("", split) and not rest:
                 break
             inner = self._look(listing.folders[0])
             if inner.images or not inner.folders:
                 break
             self._leave_out(listing)
             listing = inner
-        if listing is not begun:
+        if listing is not outer:
             self.notes.append(
-                f"{printable(begun.path)} holds {printable(listing.path.relative_to(begun.path))}, which was taken"
+                f"using {printable(listing.path.relative_to(outer.path))}, the only folder in {printable(outer.path)}"
             )
         return listing
 
-    def _classes(self, listing: Listing, part: str) -> Listing:
-        """Find the folder whose folders are the classes of a part."""
-        key = "data.test_path" if part == TEST and self.test_path else "data.path"
-        without = self.without if part != TRAINING else ""
-        if self.asks:
-            listing = self._unwrapped(listing, part)
-            refuse_what_are_no_classes(self.walk, listing, key, without)
+    def _classes(self, listing: Listing, split: str) -> Listing:
+        """Find the folder that contains the class folders of a split."""
+        key = "data.test_path" if split == TEST and self.test_path else "data.path"
+        without = self.without if split != TRAINING else ""
+        if self.detect:
+            listing = self._unwrapped(listing, split)
+            check_class_folders(self.walk, listing, key, without)
         if not listing.folders and listing.images:
             above = [file for file in self.left_out["other file"] if file.parent == listing.path.parent]
-            refuse_loose_images(listing, key, [*listing.tables, *filter(is_table, above)], without)
-        if len(listing.folders) < 2 and part == TRAINING:
+            reject_loose_images(listing, key, [*listing.tables, *filter(is_table, above)], without)
+        if len(listing.folders) < 2 and split == TRAINING:
             found = ", ".join(printable(folder.name) for folder in listing.folders) or "none"
             tables = ", ".join(printable(table.name) for table in listing.tables[:2])
             raise DataError(
-                f"{key}: {printable(listing.path)} has {len(listing.folders)} class directories ({found}); accepted "
-                f"are two or more{f'; labels in {tables} are not read' if tables else ''}"
+                f"{key}: {printable(listing.path)} has {len(listing.folders)} class directories ({found}); must be "
+                f"two or more{f'; labels in {tables} are not read' if tables else ''}"
             )
         self._leave_out(listing)
         return listing
 
-    def _read(self, classes: dict[str, Listing]) -> dict[str, Part]:
-        """List the files of all classes, after each of their folders was reserved."""
+    def _list_files(self, classes: dict[str, Listing]) -> dict[str, SplitFiles]:
+        """List the files of all classes, after reserving all class folders."""
         for name, listing in classes.items():
             self.walk.own(listing.path, "")
             for folder in listing.folders:
@@ -168,64 +170,31 @@ class _Finder:
         for listing in classes.values():
             for folder in listing.path.parents:
                 self.walk.pass_by(folder)
-        parts = {}
+        splits = {}
         for name, listing in classes.items():
             files: dict[str, list[Path]] = {}
             for folder in listing.folders:
                 files[folder.name], texts = self.walk.files(folder, f"{name}/{folder.name}")
                 self.left_out["other file"] += texts
                 if not files[folder.name]:
-                    raise DataError(f"{printable(folder)}: no files; accepted is at least one image per class")
-            parts[name] = Part(listing.path, files)
+                    raise DataError(f"{printable(folder)}: no files; must contain at least one image")
+            splits[name] = SplitFiles(listing.path, files)
             deep = [f for folder in listing.folders for f in files[folder.name] if f.parent != folder]
             if deep:
                 self.notes.append(
-                    f"{len(deep):,} images lie in folders inside class folders and belong to the class, such as "
+                    f"{len(deep):,} images are in subfolders of class folders and belong to that class, for example "
                     f"{printable(deep[0])}"
                 )
-        return parts
+        return splits
 
     def _leave_out(self, listing: Listing) -> None:
-        """Count the files beside the folders that matter."""
-        self.left_out["image beside the folders"] += listing.images
+        """Record the files next to class or split folders as left out."""
+        self.left_out["image outside of class folders"] += listing.images
         self.left_out["other file"] += (*listing.texts, *listing.unknown)
 
     def _note_left_out(self) -> None:
-        self.left_out["link to what is counted already"] += self.walk.again
-        self.left_out["link that leads nowhere, or pipe"] += self.walk.broken
+        self.left_out["link to a file or folder counted already"] += self.walk.again
+        self.left_out["broken link, pipe or device"] += self.walk.broken
         found = [f"{len(paths)} × {what} ({printable(paths[0])})" for what, paths in self.left_out.items() if paths]
         if found:
             self.notes.append(f"left out: {'; '.join(found)}")
-
-
-def _require_folder(path: Path, key: str) -> None:
-    if not path.is_dir():
-        what = "is a file" if path.exists() else "does not exist"
-        raise DataError(
-            f"{key}: {printable(path)} {what}; accepted is a directory with one directory of images per class"
-        )
-
-
-def _named_as_parts(folders: list[Path]) -> dict[Path, str]:
-    """Choose the folders with names of parts: `train`, or several like `seg_train` and `seg_test`."""
-    groups: dict[str, dict[Path, str]] = defaultdict(dict)
-    for folder in folders:
-        part, rest = part_of(folder.name)
-        if part:
-            groups[rest][folder] = part
-    several = [g for rest, g in groups.items() if rest and TRAINING in g.values() and len(set(g.values())) > 1]
-    return groups[""] or (several[0] if several else {})
-
-
-def _require_same_classes(train: Listing, other: Listing, without: str) -> None:
-    own, theirs = ([folder.name for folder in listing.folders] for listing in (train, other))
-    if own == theirs:
-        return
-    odd = sorted(set(own) ^ set(theirs))
-    what = f"{', '.join(map(printable, odd[:10]))}{', …' * (len(odd) > 10)} in only one of them"
-    if {spelling(name) for name in own} == {spelling(name) for name in theirs}:
-        what += ", where they differ only in case or Unicode form"
-    raise DataError(
-        f"{printable(other.path)}: classes differ from those of {printable(train.path)}: {what}; must be "
-        f"the same{without}"
-    )

@@ -1,14 +1,14 @@
-"""What lies in a folder of images. Links are followed, and what operating systems leave behind is passed over."""
+"""Listing of folders of images. Links are followed, and files created by operating systems are ignored."""
 
 import os
 from pathlib import Path
 from typing import NamedTuple
 
 from lenet_pl.errors import DataError, printable
-from lenet_pl.image_format import SUFFIXES
+from lenet_pl.image_io.formats import SUFFIXES
 
-# In lower case. Hidden files are passed over too, `.DS_Store` and macOS's `._*` among them.
-RUBBISH = {
+# In lower case. Hidden files such as `.DS_Store` and macOS's `._*` are ignored too.
+IGNORED = {
     *("__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "@eadir", "#recycle", "$recycle.bin"),
     *("system volume information", "lost+found", "__pycache__"),
 }
@@ -17,7 +17,7 @@ TEXTS = {
     *(".txt", ".md", ".rst", ".rtf", ".pdf", ".doc", ".docx", ".odt", ".html", ".htm", ".xml", ".yaml", ".yml"),
     *(".py", ".ipynb", ".sh", ".bat", ".log", ".cfg", ".toml", ".bib", ".url", ".zip", ".gz", ".tar", ".rar", ".7z"),
 }
-NO_IMAGES = TABLES | TEXTS
+NON_IMAGES = TABLES | TEXTS
 TEXT_NAMES = {"readme", "license", "licence", "copying", "makefile", "changelog", "citation", "authors", "credits"}
 
 
@@ -26,31 +26,31 @@ class Listing(NamedTuple):
 
     path: Path
     folders: list[Path]
-    images: list[Path]  # by their suffix
-    texts: list[Path]  # tables included, by their suffix or name
-    unknown: list[Path]  # files that only their content can tell from images
-    links: set[Path]  # those of the files that are symbolic links
+    images: list[Path]  # files with the suffix of an image
+    texts: list[Path]  # files with the suffix or name of a text or table
+    unknown: list[Path]  # all other files, which may be images
+    links: set[Path]  # the files and folders that are symbolic links
 
     @property
     def tables(self) -> list[Path]:
-        """Files that may hold labels."""
+        """The files that may contain labels."""
         return [file for file in self.texts if is_table(file)]
 
 
 class Walk:
-    """Lists folders, and remembers what was reached, so that no link leads in a circle or to an image twice."""
+    """Lister of folders that tracks visited paths, so that links neither form circles nor duplicate images."""
 
     def __init__(self) -> None:
-        self._reached: dict[str, tuple[str, Path]] = {}  # real path → owner, and the path that led there
+        self._reached: dict[str, tuple[str, Path]] = {}  # real path → owner, and the path by which it was reached
         self._listed: dict[Path, Listing] = {}
-        self.again: list[Path] = []  # links to what is counted already
-        self.broken: list[Path] = []  # links that lead nowhere, pipes, devices
+        self.again: list[Path] = []  # links to files and folders that were reached before
+        self.broken: list[Path] = []  # broken links, pipes and devices
 
     def look(self, folder: Path) -> Listing:
         """List one folder.
 
         Raises:
-            DataError: it cannot be read.
+            DataError: If the folder cannot be read.
         """
         if folder in self._listed:
             return self._listed[folder]
@@ -59,9 +59,9 @@ class Walk:
             with os.scandir(folder) as entries:
                 kinds = {entry.name: _kind(entry) for entry in entries}
         except OSError as error:
-            raise DataError(f"{printable(folder)}: {error.strerror}; must be a folder that can be read") from None
+            raise DataError(f"{printable(folder)}: {error.strerror}; must be a readable folder") from None
         for name in sorted(kinds):
-            if name.startswith(".") or name.lower() in RUBBISH:
+            if name.startswith(".") or name.lower() in IGNORED:
                 continue
             path, kind = folder / name, kinds[name]
             {"folder": found.folders, "image": found.images, "text": found.texts, "unknown": found.unknown}.get(
@@ -72,14 +72,14 @@ class Walk:
         return found
 
     def own(self, folder: Path, owner: str) -> None:
-        """Reserve a folder before anything is listed.
+        """Reserve a folder for its owner before files are listed.
 
         Args:
-            folder: to be reserved.
-            owner: names part and class; empty for a folder that holds parts or classes.
+            folder: The folder to reserve.
+            owner: The split and class of the folder, or an empty string for a folder of splits or classes.
 
         Raises:
-            DataError: a link makes it the folder of another owner.
+            DataError: If a link makes it the same folder as that of another owner.
         """
         real = os.path.realpath(folder)
         if real in self._reached:
@@ -87,17 +87,21 @@ class Walk:
         self._reached[real] = owner, folder
 
     def pass_by(self, folder: Path) -> None:
-        """Let a link that leads back to a folder above the classes be passed over."""
+        """Mark a folder above the classes as visited, so that links back to it are ignored."""
         self._reached.setdefault(os.path.realpath(folder), ("", folder))
 
     def files(self, folder: Path, owner: str) -> tuple[list[Path], list[Path]]:
-        """List what is in a reserved folder and below it.
+        """List the files in a reserved folder and its subfolders.
+
+        Args:
+            folder: The reserved folder.
+            owner: The owner for which it was reserved.
 
         Returns:
-            Files that may be images, each once, and texts.
+            The files that may be images, each once, and the texts.
 
         Raises:
-            DataError: a link leads to an image of another owner, or a folder cannot be read.
+            DataError: If a link leads to an image of another owner, or a folder cannot be read.
         """
         found: list[Path] = []
         texts: list[Path] = []
@@ -114,7 +118,7 @@ class Walk:
         return sorted(found), texts
 
     def holds_images(self, folder: Path) -> bool:
-        """Whether a file in a folder or below it has an image's suffix."""
+        """Return whether a file in a folder or its subfolders has the suffix of an image."""
         seen, todo = {os.path.realpath(folder)}, [folder]
         while todo:
             listing = self.look(todo.pop())
@@ -126,7 +130,7 @@ class Walk:
         return False
 
     def _first(self, real: str, owner: str, path: Path) -> bool:
-        """Whether a folder or file is reached for the first time; a link back to what holds it is passed over."""
+        """Return whether a folder or file is reached for the first time."""
         before = self._reached.setdefault(real, (owner, path))
         if before[1] is path:
             return True
@@ -137,7 +141,7 @@ class Walk:
 
 
 def is_table(file: Path) -> bool:
-    """Whether a file may hold labels, by its suffix."""
+    """Return whether a file may contain labels, judged by its suffix."""
     return file.suffix.lower() in TABLES
 
 
@@ -150,13 +154,14 @@ def _kind(entry: "os.DirEntry[str]") -> str:
             return "broken"
     except OSError:  # a link to itself
         return "broken"
-    stem, suffix = os.path.splitext(entry.name.lower())  # noqa: PTH122 - ten times as fast as a Path
+    stem, suffix = os.path.splitext(entry.name.lower())  # noqa: PTH122 - ten times as fast as pathlib
     if suffix in SUFFIXES:
         return f"image{link}"
-    return f"text{link}" if suffix in NO_IMAGES or stem in TEXT_NAMES else f"unknown{link}"
+    return f"text{link}" if suffix in NON_IMAGES or stem in TEXT_NAMES else f"unknown{link}"
 
 
 def _twice(path: Path, other: Path) -> DataError:
     return DataError(
-        f"{printable(path)}: got what {printable(other)} is or leads to; must be in one class of one part only"
+        f"{printable(path)}: got the same file or folder as {printable(other)}, by a link; must be in only one class "
+        "of one split"
     )

@@ -1,4 +1,4 @@
-"""Batches as a function of (seed, epoch, step): an index vector, a gather, and transforms of the whole batch."""
+"""Loaders whose batches depend only on seed, epoch and step. Every transform processes the whole batch at once."""
 
 import itertools
 from collections.abc import Callable, Iterator
@@ -8,35 +8,37 @@ from torch import Tensor
 
 from lenet_pl.batch import Batch
 from lenet_pl.data.augment import Augment
-from lenet_pl.data.image_set import ImageSet
-from lenet_pl.data.transform import ModelInput
-from lenet_pl.random_numbers import keyed_generator
+from lenet_pl.data.image_set import ImageDataset
+from lenet_pl.data.transform import Preprocess
+from lenet_pl.errors import SettingError
+from lenet_pl.runtime.seeding import keyed_generator
 
-AHEAD = 4  # batches that a set on disk is told of in advance
+PREFETCH_BATCHES = 4  # batches to read ahead from a dataset on disk
 CPU = torch.device("cpu")
 
 
 class BatchLoader:
-    """Iterate over a set once per epoch.
+    """Loader of preprocessed and augmented batches, one pass over the images per epoch.
 
     Args:
-        images: the set.
-        batch_size: images per step over all ranks together.
-        to_input: size and normalisation.
-        augment: random transforms between the two; None for validation and test.
-        shuffle: a new order every epoch.
-        drop_last: leave out the last, smaller batch.
-        seed: with the epoch and the step it fixes order and augmentation, whatever happened before.
-        epoch: tells the current epoch, from 0.
-        rank, ranks: each rank sees every `ranks`-th image of each batch.
-        device: where batches are made; the set is there already, or on disk.
+        images: The images and labels.
+        batch_size: The number of images per step over all ranks.
+        preprocess: Resizing and normalization.
+        augment: The random transforms between resizing and normalization, or None for validation and test.
+        shuffle: Whether to draw a new order every epoch.
+        drop_last: Whether to drop the last batch if it is smaller than the others.
+        seed: The seed of order and augmentation, which depend on seed, epoch and step only.
+        epoch: A function that returns the current epoch, from 0.
+        rank: The rank of this process, which gets every `world_size`-th image of each batch.
+        world_size: The number of processes.
+        device: The device on which batches are made. The images are on this device or on disk.
     """
 
     def __init__(
         self,
-        images: ImageSet,
+        images: ImageDataset,
         batch_size: int,
-        to_input: ModelInput,
+        preprocess: Preprocess,
         *,
         augment: Augment | None = None,
         shuffle: bool = False,
@@ -44,34 +46,39 @@ class BatchLoader:
         seed: int = 0,
         epoch: Callable[[], int] = lambda: 0,
         rank: int = 0,
-        ranks: int = 1,
+        world_size: int = 1,
         device: torch.device = CPU,
     ) -> None:
         self.images = images
         self.batch_size = batch_size
-        self.to_input = to_input
+        self.preprocess = preprocess
         self.augment = augment if augment and augment.active else None
         self.shuffle, self.drop_last = shuffle, drop_last
         self.seed, self.epoch = seed, epoch
-        self.rank, self.ranks = rank, ranks
+        self.rank, self.world_size = rank, world_size
         self.device = device
 
     def __len__(self) -> int:
-        """Count the batches of an epoch."""
+        """Return the number of batches per epoch."""
         full, rest = divmod(len(self.images), self.batch_size)
-        return full + bool(rest >= self.ranks and not self.drop_last)
+        return full + bool(rest >= self.world_size and not self.drop_last)
 
     def __iter__(self) -> Iterator[Batch]:
         return self.batches()
 
     def sample(self, count: int) -> Tensor:
-        """Choose images at random, the same ones for the same seed and epoch; not augmented, float (B, C, H, W)."""
+        """Draw random images without augmentation, reproducibly for the same seed and epoch.
+
+        Returns:
+            Normalized images, float of shape (count, C, H, W), or fewer if the dataset is smaller.
+        """
         order = torch.randperm(len(self.images), generator=keyed_generator("sample", self.seed, self.epoch()))
         chosen = self.images[order[:count].to(self.images.labels.device)]
-        return self.to_input(chosen.images.to(self.device))
+        pixels: Tensor = self.preprocess(chosen.images.to(self.device))
+        return pixels
 
     def batches(self, first: int = 0) -> Iterator[Batch]:
-        """Make the batches of the current epoch from step `first` on; those before it cost nothing."""
+        """Make the batches of the current epoch from step `first` on, without making those before it."""
         epoch = self.epoch()
         order = None
         if self.shuffle:
@@ -79,51 +86,77 @@ class BatchLoader:
             order = order.to(self.images.labels.device)
 
         def index(step: int) -> Tensor | slice:
-            part = slice(step * self.batch_size + self.rank, (step + 1) * self.batch_size, self.ranks)
-            return part if order is None else order[part]
+            share = slice(step * self.batch_size + self.rank, (step + 1) * self.batch_size, self.world_size)
+            return share if order is None else order[share]
 
-        for step in range(first, min(first + AHEAD, len(self))):
-            self.images.expect(index(step))
+        for step in range(first, min(first + PREFETCH_BATCHES, len(self))):
+            self.images.prefetch(index(step))
         for step in range(first, len(self)):
-            if step + AHEAD < len(self):
-                self.images.expect(index(step + AHEAD))
+            if step + PREFETCH_BATCHES < len(self):
+                self.images.prefetch(index(step + PREFETCH_BATCHES))
             chosen = self.images[index(step)]
-            pixels = self.to_input.to_size(chosen.images.to(self.device))
+            pixels = self.preprocess.resize(chosen.images.to(self.device))
             if self.augment:
                 pixels = self.augment(pixels, keyed_generator("augment", self.seed, epoch, step, self.rank))
             whole = min(self.batch_size, len(self.images) - step * self.batch_size)
-            weight = len(chosen.labels) * self.ranks / whole
-            yield Batch(self.to_input.normalise(pixels), chosen.labels.to(self.device), weight)
-        if self.images.announce:  # before the figures of these images count
-            self.images.announce.verify()
+            weight = len(chosen.labels) * self.world_size / whole
+            yield Batch(self.preprocess.normalize(pixels), chosen.labels.to(self.device), weight)
+        if self.images.prefetcher:  # fail before metrics of changed images are reported
+            self.images.prefetcher.verify()
 
 
-class StretchLoader:
-    """Hand out the batches of an epoch a few at a time, each made when it is asked for.
-
-    What Lightning does around its own step costs as much as training a small network on several batches.
+def limited(batches: int, limit: int | float | None, key: str = "trainer.limit_train_batches") -> int:
+    """Count the batches that a limit leaves, as Lightning does.
 
     Args:
-        loader: makes the batches.
-        length: batches in a stretch.
-        limit: batches in an epoch; None: all.
-        done: tells how many batches of the epoch about to begin were learned from before the run was interrupted;
-            their stretches are handed out empty, so that Lightning counts as it would have.
+        batches: without a limit.
+        limit: a number of batches, or a float in (0, 1], their fraction; None: all.
+        key: of the setting, for the error.
+
+    Raises:
+        SettingError: the fraction is less than one batch.
+    """
+    if limit is None:
+        return batches
+    if isinstance(limit, int):
+        return min(batches, limit)
+    count = int(batches * limit)
+    if count == 0:
+        raise SettingError(f"{key}: got {limit} of {batches} batches, less than one; must be at least 1 / {batches}")
+    return count
+
+
+class ChunkedLoader:
+    """Loader of chunks of batches, which are made lazily.
+
+    The overhead of a Lightning step is as large as training a small network on several batches, so one Lightning step
+    processes a whole chunk.
+
+    Args:
+        loader: The loader of the batches.
+        length: The number of batches per chunk.
+        limit: The number of batches per epoch, or their fraction; None for all.
+        resume_from: A function that returns how many batches of the coming epoch were processed before an interrupt.
+            Their chunks are empty, so that Lightning's step count is the same as without the interrupt.
     """
 
     def __init__(
-        self, loader: BatchLoader, length: int, limit: int | None = None, done: Callable[[], int] = lambda: 0
+        self,
+        loader: BatchLoader,
+        length: int,
+        limit: int | float | None = None,
+        resume_from: Callable[[], int] = lambda: 0,
     ) -> None:
-        self.loader, self.length, self.done = loader, length, done
-        self.steps = min(len(loader), limit or len(loader))
+        self.loader, self.length, self.resume_from = loader, length, resume_from
+        self.steps = limited(len(loader), limit)
 
     def __len__(self) -> int:
-        """Count the stretches of an epoch."""
+        """Return the number of chunks per epoch."""
         return -(-self.steps // self.length)
 
     def __iter__(self) -> Iterator[Iterator[Batch]]:
-        done = self.done()
-        batches = self.loader.batches(done)
+        first = self.resume_from()
+        batches = self.loader.batches(first)
         for start in range(0, self.steps, self.length):
             end = min(start + self.length, self.steps)
-            yield itertools.islice(batches, max(0, end - max(start, done)))
+            yield itertools.islice(batches, max(0, end - max(start, first)))

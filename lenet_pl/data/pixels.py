@@ -1,4 +1,4 @@
-"""Decoded images → one array, with one scale and one number of channels for the whole set."""
+"""Conversion of decoded images into one array, with a common intensity scale and number of channels."""
 
 from typing import NamedTuple
 
@@ -10,37 +10,37 @@ from lenet_pl.errors import DataError
 from lenet_pl.settings import FolderDataSettings
 
 LOSSY = ("JPEG", "WebP", "HEIC")
-NOISE = 8  # levels by which channels of a grey picture differ after lossy compression: 7 at most were measured
-GREY_MODES = ("1", "L", "LA", "La", "I;16", "I;16B", "I;16L", "I", "F")
-BITS = (8, 10, 12, 14, 16, 24)  # that cameras and scanners use
+NOISE = 8  # tolerated difference between channels of gray images after lossy compression; 7 levels were measured
+GRAY_MODES = ("1", "L", "LA", "La", "I;16", "I;16B", "I;16L", "I", "F")
+BITS = (8, 10, 12, 14, 16, 24)  # bit depths of cameras and scanners
 
 Levels = npt.NDArray[np.float32]
 
 
 class _Deep(NamedTuple):
-    """An image of more than 8 bits, waiting for the scale of the set."""
+    """An image of more than 8 bits, kept until the scale of all such images is known."""
 
     row: int
     levels: Levels  # (h, w)
-    clear: Levels | None  # (h, w), 1 where the background shows
-    integer: bool
+    clear: Levels | None  # (h, w), 1 where the image is transparent
+    integer: bool  # whether the levels are integers
 
 
 class Pixels:
-    """Collects decoded images at one size; their range and color are judged when all are there.
+    """Collector of decoded images at one size, which determines range and color after the last image.
 
     Args:
-        count: images at most.
-        settings: `fit`, `background` and `colour`.
-        size: px of the side.
+        count: The maximum number of images.
+        settings: The settings of the dataset, of which `resize_mode`, `background` and `color_mode` are used.
+        size: The height and width of the result in px.
     """
 
     def __init__(self, count: int, settings: FolderDataSettings, size: int) -> None:
         self._settings, self._size = settings, size
-        self._array = np.empty((count, 3 if settings.colour == "rgb" else 1, size, size), np.uint8)
+        self._array = np.empty((count, 3 if settings.color_mode == "rgb" else 1, size, size), np.uint8)
         self._deep: list[_Deep] = []
-        self._highest = {True: 0.0, False: 0.0}  # level of integer and of float images
-        self._upper = 0  # highest upper byte of color images with 16 bits per channel, of which Pillow reads that byte
+        self._highest = {True: 0.0, False: 0.0}  # highest level of integer (True) and of float images (False)
+        self._upper = 0  # highest level of color images with 16 bits per channel; Pillow reads only their upper byte
         self._first_16_bit_color = ""
         self._first_colored = ""
         self._colored = 0
@@ -51,20 +51,20 @@ class Pixels:
         """Append an image.
 
         Args:
-            image: upright, of any mode.
-            name: what notes and errors call it.
-            lossy: its format is, so that channels of a grey picture may differ a little.
-            wide_color: the file has color with 16 bits per channel.
+            image: The upright image, of any mode.
+            name: The name of the image in notes and errors.
+            lossy: Whether the file format is lossy, so that the channels of a gray image may differ slightly.
+            wide_color: Whether the file has color with 16 bits per channel.
 
         Raises:
-            ValueError: levels are below 0 or not finite.
+            ValueError: If levels are negative or non-finite.
         """
         if image.mode.startswith(("I", "F")):
             self._add_deep(image)
         else:
-            grey = image.mode in GREY_MODES
+            gray = image.mode in GRAY_MODES
             image = _opaque(image, self._settings.background)
-            if grey or self._settings.colour == "grey":
+            if gray or self._settings.color_mode == "gray":
                 self._put(self._padded(self._fitted(image.convert("L"))))
             else:
                 image = image.convert("RGB")
@@ -76,16 +76,16 @@ class Pixels:
         self.count += 1
 
     def finish(self) -> npt.NDArray[np.uint8]:
-        """Return all images, uint8 (N, C, S, S), and write notes.
+        """Return all images, uint8 of shape (N, C, S, S), and collect notes for the user.
 
         Raises:
-            DataError: the levels of color images with 16 bits cannot be told apart.
+            DataError: If color images with 16 bits per channel use too little of their range.
         """
         if self._first_16_bit_color and self._upper < 128:
             raise DataError(
                 f"{self._first_16_bit_color}: got color with 16 bits per channel and levels up to "
-                f"{256 * self._upper + 255} in all such images, of which the upper 8 bits are read; must use the whole "
-                "range, or be saved with 8 bits"
+                f"{256 * self._upper + 255} in all such images, of which only the upper 8 bits are read; must use the "
+                "whole range, or be saved with 8 bits"
             )
         tops = {integer: self._top(integer) for integer in {deep.integer for deep in self._deep}}
         for deep in self._deep:
@@ -95,59 +95,59 @@ class Pixels:
             image = Image.fromarray(levels.round().clip(0, 255).astype(np.uint8))
             self._array[deep.row] = np.asarray(self._padded(image))
         images = self._array[: self.count]
-        if self._settings.colour != "auto" or images.shape[1] == 1:
+        if self._settings.color_mode != "auto" or images.shape[1] == 1:
             return images
         if not self._colored:
             self.notes.append(
-                "all images are grey, though some are saved as color; data.colour=rgb keeps three channels"
+                "all images are gray, although some are saved as color; data.color_mode=rgb keeps three channels"
             )
-            return _grey(images)
+            return _gray(images)
         if self._colored < self.count:
             self.notes.append(
-                f"color, as {self._colored:,} of {self.count:,} images are colored ({self._first_colored}); "
-                "data.colour=grey makes all grey"
+                f"using color, because {self._colored:,} of {self.count:,} images are colored ({self._first_colored}); "
+                "data.color_mode=gray converts all to gray"
             )
         return images
 
     def _top(self, integer: bool) -> float:
-        """Find the level that becomes 255, one for all images of more than 8 bits."""
+        """Return the level that becomes 255 in all integer or in all float images of more than 8 bits."""
         highest = self._highest[integer]
         bits = next((b for b in BITS if highest < 2**b), 32)
         top = 2.0**bits - 1
-        if not integer and highest < 2:  # meant to be from 0 to 1; a little more is what resampling leaves
+        if not integer and highest < 2:  # the range is 0 to 1, which resampling may exceed slightly
             top = max(1.0, highest)
         if top != 2**16 - 1:
             number = sum(deep.integer == integer for deep in self._deep)
             self.notes.append(
                 f"{number:,} images of more than 8 bits have levels up to {highest:g}; "
-                f"0 to {top:g} became 0 to 255 in all of them"
+                f"0 to {top:g} is scaled to 0 to 255 in all of them"
             )
         return top
 
     def _add_deep(self, image: Image.Image) -> None:
         levels = np.asarray(image).astype(np.float32)
         if not np.isfinite(levels).all():
-            raise ValueError("levels that are not finite")
+            raise ValueError("non-finite levels")
         if levels.min() < 0:
-            raise ValueError(f"levels down to {levels.min():g}, below 0")
+            raise ValueError(f"negative levels, down to {levels.min():g}")
         integer = image.mode != "F"
         self._highest[integer] = max(self._highest[integer], float(levels.max()))
         transparent, clear = image.info.get("transparency"), None
-        if isinstance(transparent, int):  # one level
+        if isinstance(transparent, int):  # a single transparent level
             at = levels == transparent
             levels[at] = 0
             clear = np.asarray(self._fitted(Image.fromarray(at.astype(np.float32))))
         self._deep.append(_Deep(self.count, np.asarray(self._fitted(Image.fromarray(levels))), clear, integer))
 
     def _judge_color(self, image: Image.Image, name: str, noise: int) -> None:
-        """Note whether the channels differ; from the first image of mode RGB on there are three."""
+        """Count an image if its channels differ, and widen the array to three channels at the first RGB image."""
         if self._array.shape[1] == 1:
             wide = np.empty((len(self._array), 3, *self._array.shape[2:]), np.uint8)
             wide[: self.count] = self._array[: self.count]
             self._array = wide
-        if self._settings.colour == "auto":
+        if self._settings.color_mode == "auto":
             pixels = np.asarray(image)
-            if _is_colored(pixels[::7, ::7], noise) or _is_colored(pixels, noise):  # mostly few pixels tell
+            if _is_colored(pixels[::7, ::7], noise) or _is_colored(pixels, noise):  # a few pixels usually suffice
                 self._colored += 1
                 self._first_colored = self._first_colored or name
 
@@ -156,11 +156,11 @@ class Pixels:
         self._array[self.count] = pixels if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
 
     def _fitted(self, image: Image.Image) -> Image.Image:
-        """Bring to size; with fit=pad only the longer side has it then."""
+        """Resize an image; with resize_mode=pad only its longer side gets the final size."""
         wanted = self._size, self._size
-        if self._settings.fit == "pad":
+        if self._settings.resize_mode == "pad":
             scale = self._size / max(image.size)
-            width, height = (max(1, round(side * scale)) for side in image.size)  # a thin image keeps one px
+            width, height = (max(1, round(side * scale)) for side in image.size)  # thin images keep at least 1 px
             wanted = width, height
         return image if image.size == wanted else image.resize(wanted, Image.Resampling.BILINEAR)
 
@@ -171,7 +171,7 @@ class Pixels:
 
 
 def _is_colored(pixels: npt.NDArray[np.uint8], noise: int) -> bool:
-    """Whether channels of a pixel differ by more than the noise; pixels are (h, w, 3)."""
+    """Whether the channels of any pixel differ by more than `noise`; `pixels` has shape (h, w, 3)."""
     red, green, blue = np.moveaxis(pixels, 2, 0)
     highest, lowest = np.maximum(np.maximum(red, green), blue), np.minimum(np.minimum(red, green), blue)
     return bool((highest - lowest).max() > noise)
@@ -184,10 +184,10 @@ def _opaque(image: Image.Image, background: int) -> Image.Image:
     return Image.alpha_composite(back, image.convert("RGBA"))
 
 
-def _grey(images: npt.NDArray[np.uint8], block: int = 1000) -> npt.NDArray[np.uint8]:
-    """Weigh channels as Pillow does (ITU-R BT.601); equal channels stay what they are. Returns (N, 1, S, S)."""
-    grey = np.empty((len(images), 1, *images.shape[2:]), np.uint8)
+def _gray(images: npt.NDArray[np.uint8], block: int = 1000) -> npt.NDArray[np.uint8]:
+    """Convert to gray of shape (N, 1, S, S) as Pillow does (ITU-R BT.601), which preserves equal channels."""
+    gray = np.empty((len(images), 1, *images.shape[2:]), np.uint8)
     for start in range(0, len(images), block):
-        part = images[start : start + block].astype(np.uint32)
-        grey[start : start + block, 0] = (part[:, 0] * 19595 + part[:, 1] * 38470 + part[:, 2] * 7471 + 0x8000) >> 16
-    return grey
+        rgb = images[start : start + block].astype(np.uint32)
+        gray[start : start + block, 0] = (rgb[:, 0] * 19595 + rgb[:, 1] * 38470 + rgb[:, 2] * 7471 + 0x8000) >> 16
+    return gray

@@ -1,4 +1,4 @@
-"""From a name to arrays: whatever its origin, a data set is uint8 images (N, C, H, W) and int64 labels (N,)."""
+"""Loading of any dataset as uint8 images of shape (N, C, H, W) and int64 labels of shape (N,)."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,12 +7,14 @@ import torch
 from torch import Tensor
 
 from lenet_pl.data.arrays import read_arrays
-from lenet_pl.data.catalogue import DIGIT_NAMES, PUBLISHED, DataFile, Published, emnist
-from lenet_pl.data.content import digest_images
-from lenet_pl.data.files import read_files
+from lenet_pl.data.decoders import decode_cifar, decode_idx, decode_libsvm
+from lenet_pl.data.download import read_files
+from lenet_pl.data.emnist import emnist
+from lenet_pl.data.fingerprints import digest_images
 from lenet_pl.data.folder import read_folder
-from lenet_pl.data.formats import decode_cifar, decode_idx, decode_libsvm
-from lenet_pl.data.image_set import ImageSet, Origin, stratified_shares
+from lenet_pl.data.image_set import ImageDataset, Origin
+from lenet_pl.data.registry import DIGIT_NAMES, PUBLISHED, DataFile, PublishedDataset
+from lenet_pl.data.split import stratified_split
 from lenet_pl.errors import DataError
 from lenet_pl.settings import (
     ArraysDataSettings,
@@ -26,37 +28,49 @@ from lenet_pl.settings import (
 
 
 @dataclass(frozen=True)
-class Source:
-    """A data set with its official parts."""
+class DatasetSplits:
+    """A dataset with its official splits.
+
+    Attributes:
+        name: The name of the dataset.
+        train: The training images, including the future validation images if `validation` is None.
+        test: The test images.
+        classes: The class names, in the order of the labels.
+        mean: The mean per channel of training pixels scaled to [0, 1], or None if it is yet to be computed.
+        std: The standard deviation per channel of training pixels scaled to [0, 1], or None.
+        background: The gray level around the object, from 0 to 255.
+        validation: The official validation images, or None if they are yet to be split off `train`.
+    """
 
     name: str
-    train: ImageSet  # training and validation, or training alone where there is a validation part
-    test: ImageSet
+    train: ImageDataset
+    test: ImageDataset
     classes: tuple[str, ...]
-    mean: tuple[float, ...] | None = None  # per channel, of training pixels scaled to [0, 1]; None: to be computed
+    mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
-    background: int = 0  # grey level around the object
-    validation: ImageSet | None = None  # None: to be taken from `train`
+    background: int = 0
+    validation: ImageDataset | None = None
 
     @property
-    def parts(self) -> tuple[ImageSet, ...]:
-        """All images: training, validation where it is a part of its own, and test."""
-        return tuple(part for part in (self.train, self.validation, self.test) if part is not None)
+    def splits(self) -> tuple[ImageDataset, ...]:
+        """The official splits: training, validation if there is one, and test."""
+        return tuple(split for split in (self.train, self.validation, self.test) if split is not None)
 
     @property
     def channels(self) -> int:
+        """The number of channels: 1 for gray, 3 for color."""
         return self.train.array.shape[1]
 
 
-def load_source(settings: DataSettings, image_size: int) -> Source:
-    """Load the data set that the settings name.
+def load_dataset(settings: DataSettings, image_size: int) -> DatasetSplits:
+    """Load a dataset.
 
     Args:
-        settings: of one of the kinds that `conf/data/` has.
-        image_size: px that the model wants; only `folder` looks at it.
+        settings: The settings of the dataset, of one of the classes used in `conf/data/`.
+        image_size: The height and width of the model's input in px, which only `folder` uses.
 
     Raises:
-        DataError: files are absent, damaged or not what they should be.
+        DataError: If files are missing, corrupt or have unexpected content.
     """
     if isinstance(settings, NamedDataSettings):
         return _published(settings.name, PUBLISHED[settings.name], settings)
@@ -64,19 +78,23 @@ def load_source(settings: DataSettings, image_size: int) -> Source:
         return _published("emnist", emnist(settings.variant), settings)
     if isinstance(settings, FolderDataSettings):
         train, validation, test, classes = read_folder(settings, image_size)
-        return Source(settings.title, train, test, classes, background=settings.background, validation=validation)
+        return DatasetSplits(
+            settings.display_name, train, test, classes, background=settings.background, validation=validation
+        )
     if isinstance(settings, ArraysDataSettings):
-        return Source(settings.title, *read_arrays(settings), background=settings.background)
+        return DatasetSplits(settings.display_name, *read_arrays(settings), background=settings.background)
     if isinstance(settings, FakeDataSettings):
         return _fake(settings)
     assert isinstance(settings, DigitsDataSettings)
     return _digits()
 
 
-def _published(name: str, published: Published, settings: NamedDataSettings | EmnistDataSettings) -> Source:
+def _published(
+    name: str, published: PublishedDataset, settings: NamedDataSettings | EmnistDataSettings
+) -> DatasetSplits:
     every = (*published.train, *published.test)
     contents = read_files(name, published, every, Path(settings.root), download=settings.download)
-    parts = []
+    splits = []
     for files, size in zip((published.train, published.test), published.sizes, strict=True):
         images, labels = _decode(name, files, [contents.pop(0) for _ in files])
         if isinstance(settings, EmnistDataSettings):
@@ -84,14 +102,15 @@ def _published(name: str, published: Published, settings: NamedDataSettings | Em
             labels = labels - 1 if settings.variant == "letters" else labels
         if len(images) != size or len(labels) != size or images.shape[1] != published.channels:
             raise DataError(
-                f"data={name}: {tuple(images.shape)} images and {len(labels)} labels; accepted are {size:,}"
+                f"data={name}: got images of shape {tuple(images.shape)} and {len(labels)} labels; must be {size:,} of "
+                f"each, with {published.channels} channel{'s' * (published.channels > 1)}"
             )
         if labels.min() < 0 or labels.max() >= len(published.classes):
             raise DataError(
-                f"data={name}: labels {labels.min()} to {labels.max()} for {len(published.classes)} classes"
+                f"data={name}: got labels {labels.min()} to {labels.max()} for {len(published.classes)} classes"
             )
-        parts.append(ImageSet(images, labels))
-    return Source(name, parts[0], parts[1], published.classes, published.mean, published.std)
+        splits.append(ImageDataset(images, labels))
+    return DatasetSplits(name, splits[0], splits[1], published.classes, published.mean, published.std)
 
 
 def _decode(name: str, files: tuple[DataFile, ...], contents: list[bytes]) -> tuple[Tensor, Tensor]:
@@ -103,27 +122,27 @@ def _decode(name: str, files: tuple[DataFile, ...], contents: list[bytes]) -> tu
     return images[:, None], (labels[:, 0] if labels.ndim == 2 else labels).long()  # QMNIST: column 0 is the class
 
 
-def _digits() -> Source:
-    """Give scikit-learn's 1,797 digits, 8×8 px with 16 grey levels; a fifth of each class is the test part."""
-    from sklearn.datasets import load_digits  # heavy, and only this set needs it
+def _digits() -> DatasetSplits:
+    """Load scikit-learn's 1,797 digits of 8×8 px with 17 gray levels; a fifth of each class is the test split."""
+    from sklearn.datasets import load_digits  # a heavy import that only this dataset needs
 
     bunch = load_digits()
     images = torch.from_numpy(bunch.images * (255 / 16)).round().to(torch.uint8)[:, None]
     labels = torch.from_numpy(bunch.target).long()
-    train, test = stratified_shares(labels, round(len(labels) / 5))
-    everything = ImageSet(images, labels, origin=Origin(digest_images(images.numpy())))
-    return Source("digits", everything.subset(train), everything.subset(test), DIGIT_NAMES)
+    train, test = stratified_split(labels, round(len(labels) / 5))
+    everything = ImageDataset(images, labels, origin=Origin(digest_images(images.numpy())))
+    return DatasetSplits("digits", everything.subset(train), everything.subset(test), DIGIT_NAMES)
 
 
-def _fake(settings: FakeDataSettings) -> Source:
-    """Make one random pattern per class and noise around it, the same for the same seed."""
+def _fake(settings: FakeDataSettings) -> DatasetSplits:
+    """Generate one random pattern per class with noise, reproducibly for the same seed."""
     generator = torch.Generator().manual_seed(settings.seed)
     shape = (settings.channels, settings.image_size, settings.image_size)
     patterns = torch.rand(settings.classes, *shape, generator=generator) * 200
-    parts = []
-    for count in (settings.images, settings.test_images):
+    splits = []
+    for count in (settings.num_images, settings.test_images):
         labels = torch.arange(count) % settings.classes
         noise = torch.rand(count, *shape, generator=generator) * 55
         images = (patterns[labels] + noise).to(torch.uint8)
-        parts.append(ImageSet(images, labels, origin=Origin(digest_images(images.numpy()))))
-    return Source("fake", parts[0], parts[1], tuple(f"class {k}" for k in range(settings.classes)))
+        splits.append(ImageDataset(images, labels, origin=Origin(digest_images(images.numpy()))))
+    return DatasetSplits("fake", splits[0], splits[1], tuple(f"class {k}" for k in range(settings.classes)))

@@ -1,4 +1,4 @@
-"""What the page shows of one image: probabilities, what the network saw, feature maps and Grad-CAM, as plain values."""
+"""The answer to one image as plain values: probabilities, preprocessed image, feature maps and Grad-CAM."""
 
 import base64
 import io
@@ -10,33 +10,40 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from lenet_pl.attribution.methods import feature_maps, grad_cam
 from lenet_pl.errors import SettingError, printable
-from lenet_pl.explanation.methods import feature_maps, grad_cam
-from lenet_pl.photo.prepare import read_photo, see, unsure
+from lenet_pl.inference.trained_run import TrainedRun
+from lenet_pl.photo.prepare import see, unsure
+from lenet_pl.photo.read_photo import read_photo
 from lenet_pl.settings.predict import PhotoSettings
-from lenet_pl.trained import TrainedRun
 
 GAP = 1  # px between two feature maps
 
 
-def answer(run: TrainedRun, content: bytes, settings: PhotoSettings) -> dict[str, Any]:
-    """Classify an image and look into the network.
+def classify_image(run: TrainedRun, content: bytes, settings: PhotoSettings) -> dict[str, Any]:
+    """Classify an image, and visualize the activations of the network.
 
     Args:
-        run: a trained network.
-        content: of the file.
-        settings: how the image comes to look like the training images.
+        run: The trained network.
+        content: The content of an image file.
+        settings: The preprocessing that makes the image look like the training images.
 
     Returns:
-        Names and probabilities of all classes, likeliest first, notes on what is doubtful, and pictures as data URLs of
-        PNG files. `grad_cam` is None where captum is not installed.
+        A dictionary of plain values, with all images as data URLs of PNG files:
+
+        - `classes`: names and probabilities, the most probable first
+        - `notes`: reasons to doubt the prediction
+        - `seen`: the preprocessed image
+        - `input`: the preprocessed image in the size of the network's input
+        - `grad_cam`: the Grad-CAM heatmap; None if captum is not installed
+        - `layers`: the feature maps of each convolutional layer
 
     Raises:
-        DataError: the content is no image that can be used.
+        DataError: The content is not a usable image.
     """
     [(seen, notes, _)] = see(read_photo(content, "image"), run, settings)
     images = seen[None]
-    probabilities = run.logits(images)[0].softmax(0)
+    probabilities = run.predict_logits(images)[0].softmax(0)
     order = probabilities.argsort(descending=True)
     try:
         heat = _heat(grad_cam(run, images)[0])
@@ -58,12 +65,12 @@ def answer(run: TrainedRun, content: bytes, settings: PhotoSettings) -> dict[str
 
 
 def _input(run: TrainedRun, images: Tensor) -> Any:
-    """Show the image at the size of the network's input, before it is normalised."""
-    return (run.to_input.to_size(images)[0].permute(1, 2, 0).squeeze(-1).clamp(0, 1) * 255).round().byte().numpy()
+    """Resize images (1, C, H, W) to the network's input; returns uint8 pixels before normalization."""
+    return (run.preprocess.resize(images)[0].permute(1, 2, 0).squeeze(-1).clamp(0, 1) * 255).round().byte().numpy()
 
 
 def _tiles(maps: Tensor) -> Any:
-    """Lay feature maps (M, H, W) side by side, on one scale for the layer."""
+    """Arrange feature maps (M, H, W) in a grid of uint8 pixels, with one scale for all maps."""
     count, height, width = maps.shape
     columns = math.ceil(math.sqrt(2 * count)) if count > 8 else count
     rows = -(-count // columns)
@@ -78,10 +85,10 @@ def _tiles(maps: Tensor) -> Any:
 
 
 def _heat(heat: Tensor) -> str:
-    """Paint a map (H, W) in [0, 1] in one colour that covers where it is strong."""
+    """Render a heatmap (H, W) in [0, 1] as one color with an opacity proportional to the values."""
     alpha = (heat.detach().numpy() * 200).round().astype(np.uint8)
-    colour = np.broadcast_to(np.array([255, 96, 0], np.uint8), (*alpha.shape, 3))
-    return _png(np.concatenate([colour, alpha[..., None]], 2))
+    color = np.broadcast_to(np.array([255, 96, 0], np.uint8), (*alpha.shape, 3))
+    return _png(np.concatenate([color, alpha[..., None]], 2))
 
 
 def _png(pixels: Any) -> str:

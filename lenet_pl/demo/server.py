@@ -1,5 +1,6 @@
-"""The server of the page: on this machine, with limits on what it takes."""
+"""The HTTP server of the page, by default on this machine only, with limits on uploads."""
 
+import errno
 import socket as sockets
 import threading
 from collections.abc import Awaitable, Callable
@@ -13,14 +14,19 @@ from fastapi.middleware.trustedhost import TrustedHostMiddleware
 from fastapi.responses import JSONResponse
 from fastapi.staticfiles import StaticFiles
 
-from lenet_pl.demo.answer import answer
+from lenet_pl.demo.answer import classify_image
 from lenet_pl.errors import DataError, SettingError, printable
+from lenet_pl.image_io.decode import ACCEPTED, MAX_BYTES
+from lenet_pl.inference.trained_run import TrainedRun
 from lenet_pl.settings.predict import PhotoSettings
-from lenet_pl.trained import TrainedRun
 
 PAGE = Path(__file__).parent / "page"
 MAX_UPLOAD = 5_000_000  # bytes
-KIND = "application/octet-stream"  # a page from elsewhere would have to ask first, and is refused
+UPLOAD_LIMIT = f"{MAX_UPLOAD // 1_000_000} MB"
+FORMATS = ACCEPTED.replace(f"{MAX_BYTES // 1_000_000} MB", UPLOAD_LIMIT)  # the decoder's limit is that of files
+KIND = (
+    "application/octet-stream"  # not allowed in a cross-origin request without a preflight, which this server rejects
+)
 LOOPBACK = ("127.0.0.1", "localhost")
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
@@ -31,44 +37,49 @@ HEADERS = {
 }
 
 
-def listen(host: str, port: int) -> sockets.socket:
-    """Take the address.
+def bind_socket(host: str, port: int) -> sockets.socket:
+    """Open a listening socket.
+
+    Args:
+        host: An address of this machine.
+        port: The TCP port; 0 for any free port.
 
     Raises:
-        SettingError: it is in use, or not of this machine.
+        SettingError: The port is in use or not permitted, or the host is not an address of this machine.
     """
-    taken = sockets.socket(sockets.AF_INET6 if ":" in host else sockets.AF_INET)
-    taken.setsockopt(sockets.SOL_SOCKET, sockets.SO_REUSEADDR, 1)
+    listener = sockets.socket(sockets.AF_INET6 if ":" in host else sockets.AF_INET)
+    listener.setsockopt(sockets.SOL_SOCKET, sockets.SO_REUSEADDR, 1)
     try:
-        taken.bind((host, port))
-        taken.listen()
+        listener.bind((host, port))
+        listener.listen()
     except OSError as error:
-        taken.close()
+        listener.close()
         why = error.strerror or error
-        raise SettingError(
-            f"port: {host}:{port}: {why}; accepted is a free port at an address of this machine"
-        ) from None
-    return taken
+        if error.errno in (errno.EADDRINUSE, errno.EACCES):
+            raise SettingError(f"port: got {port} ({why}); must be a free port, or 0 for any") from None
+        raise SettingError(f"host: got {host} ({why}); must be an address of this machine") from None
+    return listener
 
 
 def create_app(runs: list[TrainedRun], photo: PhotoSettings, host: str = LOOPBACK[0]) -> FastAPI:
     """Build the application: the page, `GET /runs`, and `POST /runs/<number>` with an image as its body.
 
     Args:
-        runs: networks that the page offers.
-        photo: how images come to look like the training images.
-        host: address that it is reached by; on loopback, names that others give this machine are refused.
+        runs: The trained networks that the page offers.
+        photo: The preprocessing that makes an image look like the training images.
+        host: The address of the server. On loopback, requests for other host names are rejected, which prevents DNS
+            rebinding.
     """
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(LOOPBACK) if host in LOOPBACK else ["*"])
-    turn = threading.Lock()  # explanations hang on the network while they work
+    network_lock = threading.Lock()  # Grad-CAM and feature maps register hooks on the network
 
-    def look(number: int, content: bytes) -> dict[str, Any]:
-        with turn:
-            return answer(runs[number], content, photo)
+    def answer(number: int, content: bytes) -> dict[str, Any]:
+        with network_lock:
+            return classify_image(runs[number], content, photo)
 
-    async def add_headers(request: Request, following: Callable[[Request], Awaitable[Response]]) -> Response:
-        response = await following(request)
+    async def add_headers(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
+        response = await call_next(request)
         response.headers.update(HEADERS)
         return response
 
@@ -80,18 +91,18 @@ def create_app(runs: list[TrainedRun], photo: PhotoSettings, host: str = LOOPBAC
 
     async def classify(number: int, request: Request) -> Response:
         if not 0 <= number < len(runs):
-            return _refuse(404, f"run {number}: accepted is 0 to {len(runs) - 1}")
+            return _reject(404, f"run: got {number}; must be 0 to {len(runs) - 1}")
         if request.headers.get("content-type") != KIND:
-            return _refuse(415, f"content-type: accepted is {KIND}")
+            return _reject(415, f"content-type: must be {KIND}")
         content = bytearray()
-        async for part in request.stream():
-            content += part
+        async for chunk in request.stream():
+            content += chunk
             if len(content) > MAX_UPLOAD:
-                return _refuse(413, f"image: more than {MAX_UPLOAD // 1_000_000} MB, which is the limit")
+                return _reject(413, f"image: got more than {UPLOAD_LIMIT}; must be at most {UPLOAD_LIMIT}")
         try:
-            return JSONResponse(await run_in_threadpool(look, number, bytes(content)))
+            return JSONResponse(await run_in_threadpool(answer, number, bytes(content)))
         except DataError as error:
-            return _refuse(422, str(error))
+            return _reject(422, str(error).replace(ACCEPTED, FORMATS))
 
     app.middleware("http")(add_headers)
     app.get("/runs")(list_runs)
@@ -101,9 +112,9 @@ def create_app(runs: list[TrainedRun], photo: PhotoSettings, host: str = LOOPBAC
 
 
 def serve(app: FastAPI, socket: sockets.socket) -> None:
-    """Answer requests until the process is interrupted."""
+    """Handle requests until the process is interrupted."""
     uvicorn.Server(uvicorn.Config(app, log_level="warning", server_header=False)).run(sockets=[socket])
 
 
-def _refuse(status: int, why: str) -> Response:
+def _reject(status: int, why: str) -> Response:
     return JSONResponse({"error": printable(why)}, status)

@@ -1,4 +1,4 @@
-"""One configurable convolutional network; LeNet and its variants are specifications of it."""
+"""A configurable convolutional network, of which LeNet and its variants are configurations."""
 
 import itertools
 from collections import OrderedDict
@@ -19,16 +19,16 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
     "gelu": nn.GELU,
     "silu": nn.SiLU,
 }
-# The largest of some values stays the largest under these, so pooling first gives the same with a quarter of the work
+# Max pooling commutes with increasing activations, so pooling first gives the same result with a quarter of the work
 MONOTONE = ("relu", "sigmoid", "tanh", "leaky_relu", "elu")
-POOLINGS: dict[str, type[nn.Module]] = {"max": nn.MaxPool2d, "average": nn.AvgPool2d}
+POOLINGS: dict[str, type[nn.Module]] = {"max": nn.MaxPool2d, "avg": nn.AvgPool2d}
 Number = TypeVar("Number", int, float)
-MAX_PARAMETERS = 20_000_000  # a slip such as hidden=[60000] is refused before memory is taken
+MAX_PARAMETERS = 20_000_000  # rejects a mistake such as hidden_sizes=[60000] before memory is allocated
 
 
 @dataclass(frozen=True)
 class Stage:
-    """Convolutions of one kernel size, then a pooling."""
+    """Convolutions of one kernel size, followed by pooling."""
 
     channels: list[int]
     kernel_size: int
@@ -36,15 +36,15 @@ class Stage:
 
 
 class ConvNet(nn.Module):
-    """Stages of convolution, normalisation, activation and pooling, then fully connected layers.
+    """Network with stages of convolution, normalization, activation and pooling, followed by fully connected layers.
 
     Args:
-        settings: the specification; `image_size` is the side of the images in px.
-        channels: C of the images.
-        classes: K.
+        settings: The specification of the network. Images are `image_size` px high and wide.
+        channels: The number of image channels, C.
+        classes: The number of classes, K.
 
     Raises:
-        SettingError: a kernel or pool is larger than what reaches it, or the network is too large.
+        SettingError: If a kernel or pooling window is larger than its input, or the network is too large.
 
     Source: LeCun et al. 1998, "Gradient-based learning applied to document recognition", section II.B, for the shape.
     """
@@ -60,7 +60,7 @@ class ConvNet(nn.Module):
         )]  # fmt: skip
         same = settings.padding == "same"
         side = _check_sizes(stages, settings.image_size, same)
-        widths = [stages[-1].channels[-1] * side * side, *settings.hidden, classes]
+        widths = [stages[-1].channels[-1] * side * side, *settings.hidden_sizes, classes]
         _check_parameters(stages, channels, widths)
 
         layers: OrderedDict[str, nn.Module] = OrderedDict()
@@ -71,7 +71,7 @@ class ConvNet(nn.Module):
                 conv += 1
                 padding = stage.kernel_size // 2 if same else 0
                 layers[f"conv{conv}"] = nn.Conv2d(before, after, stage.kernel_size, padding=padding)
-                if settings.norm == "batch":
+                if settings.norm == "batch_norm":
                     layers[f"norm{conv}"] = nn.BatchNorm2d(after)
                 layers[f"activation{conv}"] = ACTIVATIONS[settings.activation]()
                 before = after
@@ -82,10 +82,10 @@ class ConvNet(nn.Module):
         self.features = nn.Sequential(layers)
 
         layers = OrderedDict(flatten=nn.Flatten())
-        dropouts = _per_layer(settings.dropout, len(settings.hidden))
+        dropouts = _per_layer(settings.dropout, len(settings.hidden_sizes))
         for number, (width, after, dropout) in enumerate(zip(widths, widths[1:-1], dropouts, strict=False), 1):
             layers[f"linear{number}"] = nn.Linear(width, after)
-            if settings.hidden_norm == "batch":
+            if settings.hidden_norm == "batch_norm":
                 layers[f"norm{number}"] = nn.BatchNorm1d(after)
             layers[f"activation{number}"] = ACTIVATIONS[settings.activation]()
             if dropout > 0:
@@ -94,7 +94,7 @@ class ConvNet(nn.Module):
         self.classifier = nn.Sequential(layers)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Map normalised images, float (B, C, H, W), to logits (B, K); the larger, the likelier."""
+        """Map normalized images, float of shape (B, C, H, W), to logits of shape (B, K)."""
         return self.classifier(self.features(images))  # type: ignore[no-any-return]
 
 
@@ -103,7 +103,7 @@ def _per_layer(value: Number | list[Number], count: int) -> list[Number]:
 
 
 def _check_sizes(stages: list[Stage], side: int, same: bool) -> int:
-    """Follow the side of the image through the stages; return what is left of it."""
+    """Return the side of the feature maps after all stages in px, or raise SettingError if a layer does not fit."""
     start, conv = side, 0
     for number, stage in enumerate(stages, 1):
         for _ in stage.channels:
@@ -119,8 +119,8 @@ def _check_sizes(stages: list[Stage], side: int, same: bool) -> int:
 
 def _too_small(layer: str, what: str, side: int, start: int) -> SettingError:
     return SettingError(
-        f"model.image_size: images of {start}×{start} px are too small for this network, {layer} needs {what} and gets "
-        f"{side}×{side} px; accepted is a larger image_size, or fewer or smaller stages"
+        f"model.image_size: {start}×{start} px is too small for this network: {layer} has {what} but an input of "
+        f"{side}×{side} px; use a larger image_size, or fewer or smaller stages"
     )
 
 
@@ -133,6 +133,6 @@ def _check_parameters(stages: list[Stage], channels: int, widths: list[int]) -> 
     total += sum(after * (width + 1) for width, after in itertools.pairwise(widths))
     if total > MAX_PARAMETERS:
         raise SettingError(
-            f"model: {total:,} parameters, of which {widths[0] * widths[1]:,} behind the flattening; accepted are at "
-            f"most {MAX_PARAMETERS:,}"
+            f"model: got {total:,} parameters, of which {widths[0] * widths[1]:,} in the first fully connected layer; "
+            f"must be at most {MAX_PARAMETERS:,}"
         )

@@ -1,4 +1,4 @@
-"""The layers of the published LeNets that torch does not have, and their initial weights.
+"""Layers of the published LeNets that are not in torch, and their initialization.
 
 Source: LeCun et al. 1998, "Gradient-based learning applied to document recognition", section II.B and appendix A.
 """
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-# Digits of the size of the paper's figure 3, 7×12 px, drawn anew; # stands for +1 and . for -1
+# Digits of 7×12 px in the style of the paper's figure 3; # stands for +1 and . for -1
 GLYPHS = """
 ..###..   ...#...   .#####.   .#####.   .....#.   #######   ..####.   #######   .#####.   .#####.
 .#...#.   ..##...   #.....#   #.....#   ....##.   #......   .#.....   ......#   #.....#   #.....#
@@ -28,25 +28,29 @@ GLYPHS = """
 
 
 def digit_codes() -> Tensor:
-    """Read the drawings of the ten digits, float (10, 84) of -1 and +1, row by row."""
+    """Return the bitmaps of the ten digits, flattened row by row, as -1 and +1; float of shape (10, 84)."""
     rows = [line.split() for line in GLYPHS.strip().splitlines()]
     digits = ["".join(column) for column in zip(*rows, strict=True)]
     return torch.tensor([[1.0 if px == "#" else -1.0 for px in digit] for digit in digits])
 
 
 class ScaledTanh(nn.Module):
-    """The paper's squashing function, A·tanh(S·a): f(1) = 1, f(-1) = -1, steepest between."""
+    """The paper's squashing function, A·tanh(S·a), with f(1) = 1 and f(-1) = -1."""
 
     AMPLITUDE = 1.7159
     SLOPE = 2 / 3
 
     def forward(self, sums: Tensor) -> Tensor:
-        """Squash each number by itself."""
+        """Apply the function elementwise to a float tensor of any shape."""
         return self.AMPLITUDE * torch.tanh(self.SLOPE * sums)
 
 
 class TrainableSubsampling(nn.Module):
-    """Sum of each 2×2 block times a coefficient plus a bias, one of each per map; a squashing function follows."""
+    """Subsampling that multiplies the sum of each 2×2 block by a coefficient and adds a bias, both trained per map.
+
+    Args:
+        maps: The number of feature maps.
+    """
 
     def __init__(self, maps: int) -> None:
         super().__init__()
@@ -54,20 +58,20 @@ class TrainableSubsampling(nn.Module):
         self.bias = nn.Parameter(torch.empty(maps))
 
     def forward(self, maps: Tensor) -> Tensor:
-        """Float (B, C, H, W) → (B, C, H/2, W/2)."""
+        """Map float of shape (B, C, H, W) to (B, C, H/2, W/2)."""
         means = functional.avg_pool2d(maps, 2)
         return means * (4 * self.coefficient).view(-1, 1, 1) + self.bias.view(-1, 1, 1)
 
 
 class SparseConv2d(nn.Module):
-    """A convolution in which each output map sees some of the input maps; what is not connected is no parameter.
+    """Convolution in which each output map is connected to some of the input maps only.
 
-    The weights that exist are put into a kernel of zeros for each step, as one dense convolution takes less time than
-    several small ones.
+    Only existing connections have parameters. They are scattered into a kernel of zeros in every step, because one
+    dense convolution is faster than several small ones.
 
     Args:
-        table: for each input map a row with one place for each output map; true where they are connected.
-        kernel_size: px.
+        table: The connections, with one row per input map and one column per output map.
+        kernel_size: The height and width of the kernels in px.
     """
 
     places: Tensor
@@ -75,28 +79,28 @@ class SparseConv2d(nn.Module):
     def __init__(self, table: Sequence[Sequence[bool]], kernel_size: int) -> None:
         super().__init__()
         connected = torch.tensor(table).T  # (output maps, input maps)
-        self.fan_in = connected.sum(1) * kernel_size**2  # inputs of a unit of each output map
+        self.fan_in = connected.sum(1) * kernel_size**2  # inputs per unit, for each output map
         self.maps, self.kernel_size = connected.shape, kernel_size
         self.register_buffer("places", connected.flatten().nonzero()[:, 0], persistent=False)
         self.weight = nn.Parameter(torch.empty(len(self.places), kernel_size, kernel_size))
         self.bias = nn.Parameter(torch.empty(self.maps[0]))
 
     def kernel(self) -> Tensor:
-        """Put the weights into their places, float (output maps, input maps, k, k)."""
+        """Return the dense kernel, float of shape (output maps, input maps, k, k)."""
         size = self.kernel_size
         dense = self.weight.new_zeros(self.maps[0] * self.maps[1], size, size).index_copy(0, self.places, self.weight)
         return dense.view(*self.maps, size, size)
 
     def forward(self, maps: Tensor) -> Tensor:
-        """Float (B, C, H, W) → (B, output maps, H-k+1, W-k+1)."""
+        """Map float of shape (B, input maps, H, W) to (B, output maps, H-k+1, W-k+1)."""
         return functional.conv2d(maps, self.kernel(), self.bias)
 
 
 class RBFOutput(nn.Module):
-    """Minus the squared distance to each class's code, so that the largest is the likeliest, as with other logits.
+    """Negative squared distance to the code of each class, so that the largest output is the prediction, as for logits.
 
     Args:
-        codes: float (K, F), fixed.
+        codes: The fixed codes of the classes, float of shape (K, F).
     """
 
     codes: Tensor
@@ -106,17 +110,17 @@ class RBFOutput(nn.Module):
         self.register_buffer("codes", codes)
 
     def forward(self, values: Tensor) -> Tensor:
-        """Float (B, F) → -y, float (B, K)."""
+        """Map float of shape (B, F) to the negative distances -y of the paper, of shape (B, K)."""
         return -(values.unsqueeze(1) - self.codes).square().sum(2)
 
 
-def convolve_twice(channels: int, maps: int, table: Sequence[Sequence[bool]]) -> nn.Sequential:
-    """Build what the published LeNets have before their fully connected layers.
+def build_lenet_features(channels: int, maps: int, table: Sequence[Sequence[bool]]) -> nn.Sequential:
+    """Build the layers of the published LeNets before their fully connected layers.
 
     Args:
-        channels: C of the images.
-        maps: of the first convolution, which has kernels of 5×5 like the second.
-        table: which of these each map of the second convolution sees; see `SparseConv2d`.
+        channels: The number of image channels.
+        maps: The number of feature maps of the first convolution. Both convolutions have 5×5 kernels.
+        table: The connections of the second convolution; see `SparseConv2d`.
     """
     layers: OrderedDict[str, nn.Module] = OrderedDict(
         conv1=nn.Conv2d(channels, maps, 5),
@@ -131,16 +135,16 @@ def convolve_twice(channels: int, maps: int, table: Sequence[Sequence[bool]]) ->
     return nn.Sequential(layers)
 
 
-def read_table(text: str) -> list[list[bool]]:
-    """Read a table of connections, 1 or 0 for each."""
-    return [[place == "1" for place in row.split()] for row in text.strip().splitlines()]
+def parse_connection_table(text: str) -> list[list[bool]]:
+    """Parse a table of connections, written as rows of 1 and 0."""
+    return [[entry == "1" for entry in row.split()] for row in text.strip().splitlines()]
 
 
-def draw_weights(model: nn.Module, exponent: float) -> None:
-    """Draw weights and biases uniformly from ±2.4/F**exponent, where F is the number of inputs of a unit."""
+def init_weights_(model: nn.Module, exponent: float) -> None:
+    """Initialize weights and biases uniformly in ±2.4/F**exponent, where F is the number of inputs of a unit."""
     for layer in model.modules():
         if isinstance(layer, SparseConv2d):
-            # One F for each connection, and one for each output map
+            # Weights have one F per connection, biases one per output map
             bounds = {"weight": layer.fan_in[layer.places // layer.maps[1]].view(-1, 1, 1), "bias": layer.fan_in}
         else:
             weight = getattr(layer, "weight", None)

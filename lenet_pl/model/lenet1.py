@@ -1,13 +1,13 @@
-"""LeNet-1, as it was published in 1990."""
+"""LeNet-1 as published in 1990."""
 
 from collections import OrderedDict
 
 from torch import Tensor, nn
 
-from lenet_pl.model.layers import convolve_twice, draw_weights, read_table
+from lenet_pl.model.layers import build_lenet_features, init_weights_, parse_connection_table
 from lenet_pl.settings import LeNet1Settings
 
-# Which maps of H2 (rows) each map of H3 (columns) sees
+# Connections of the maps of H2 (rows) to those of H3 (columns)
 H3_TABLE = """
 1 1 1 0 1 1 0 0 0 0 0 0
 0 1 1 1 1 1 0 0 0 0 0 0
@@ -17,28 +17,28 @@ H3_TABLE = """
 
 
 class LeNet1(nn.Module):
-    """LeNet-1: 2,578 trainable parameters for grey images and ten classes.
+    """LeNet-1, with 2,578 trainable parameters for gray images and ten classes.
 
-    The ten outputs are logits; the paper squashes them and trains with squared errors. Its images are digits of
-    16×16 px in the middle of 28×28, MNIST's are up to 20×20 px large.
+    The outputs are logits, whereas the paper squashes them and trains with squared errors. The paper's digits are
+    16×16 px in the middle of 28×28 px, whereas MNIST's are up to 20×20 px.
 
     Args:
-        settings: of the model; all sizes are the paper's.
-        channels: C of the images; the paper has 1.
-        classes: K; the paper has 10.
+        settings: The settings of the model. All sizes are those of the paper.
+        channels: The number of image channels, C; 1 in the paper.
+        classes: The number of classes, K; 10 in the paper.
 
-    Source: LeCun et al. 1990, "Handwritten digit recognition with a back-propagation network", section 3; the name is
-    that of LeCun et al. 1998, section III.C.
+    Source: LeCun et al. 1990, "Handwritten digit recognition with a back-propagation network", section 3. The name is
+    from LeCun et al. 1998, section III.C.
     """
 
     def __init__(self, settings: LeNet1Settings, channels: int, classes: int) -> None:
         super().__init__()
         self.image_size, self.channels, self.classes = settings.image_size, channels, classes
-        # H1, 24 px; H2, 12 px; H3, 8 px; H4, 4 px
-        self.features = convolve_twice(channels, 4, read_table(H3_TABLE))
+        # The paper's layers H1 (24 px), H2 (12 px), H3 (8 px) and H4 (4 px)
+        self.features = build_lenet_features(channels, 4, parse_connection_table(H3_TABLE))
         self.classifier = nn.Sequential(OrderedDict(flatten=nn.Flatten(), output=nn.Linear(12 * 4 * 4, classes)))
-        draw_weights(self, settings.fan_in_exponent)
+        init_weights_(self, settings.fan_in_exponent)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Map normalised images, float (B, C, 28, 28), to logits (B, K)."""
+        """Map normalized images, float of shape (B, C, 28, 28), to logits of shape (B, K)."""
         return self.classifier(self.features(images))  # type: ignore[no-any-return]

@@ -1,14 +1,21 @@
-"""LeNet-5 as it was published in 1998."""
+"""LeNet-5 as published in 1998."""
 
 from collections import OrderedDict
 
 from torch import Tensor, nn
 
 from lenet_pl.errors import SettingError
-from lenet_pl.model.layers import RBFOutput, ScaledTanh, convolve_twice, digit_codes, draw_weights, read_table
+from lenet_pl.model.layers import (
+    RBFOutput,
+    ScaledTanh,
+    build_lenet_features,
+    digit_codes,
+    init_weights_,
+    parse_connection_table,
+)
 from lenet_pl.settings import LeNet1998Settings
 
-# Table I: which maps of S2 (rows) each map of C3 (columns) sees
+# Table I: connections of the maps of S2 (rows) to those of C3 (columns)
 C3_TABLE = """
 1 0 0 0 1 1 1 0 0 1 1 1 1 0 1 1
 1 1 0 0 0 1 1 1 0 0 1 1 1 1 0 1
@@ -19,19 +26,19 @@ C3_TABLE = """
 """
 
 
-class LeNet1998(nn.Module):
-    """LeNet-5 of the paper: 60,000 trainable parameters for grey images and ten classes.
+class LeNet5Original(nn.Module):
+    """LeNet-5 of the paper, with 60,000 trainable parameters for gray images and ten classes.
 
-    Layers have the names that the rest of the package looks for; the paper's are in the comments. Where this differs
-    from the paper is in docs/lenet5_1998.md.
+    Layers are named as in the other models; the paper's names are in the comments. Differences from the paper are
+    documented in docs/lenet5_1998.md.
 
     Args:
-        settings: of the model; all sizes are the paper's.
-        channels: C of the images; the paper has 1.
-        classes: K, at most the ten that have a drawing.
+        settings: The settings of the model. All sizes are those of the paper.
+        channels: The number of image channels, C; 1 in the paper.
+        classes: The number of classes, K; at most ten, because each needs a bitmap.
 
     Raises:
-        SettingError: there are more classes than drawings.
+        SettingError: If there are more classes than bitmaps.
 
     Source: LeCun et al. 1998, "Gradient-based learning applied to document recognition", section II.B.
     """
@@ -41,23 +48,26 @@ class LeNet1998(nn.Module):
         codes = digit_codes()
         if classes > len(codes):
             raise SettingError(
-                f"model.architecture: lenet5_1998 has drawings of {len(codes)} classes to compare with, the data has "
-                f"{classes}; accepted are 2 to {len(codes)} classes, or another model"
+                f"model.architecture: lenet5_1998 has bitmaps for only {len(codes)} classes, but the data has "
+                f"{classes}; must be 2 to {len(codes)} classes, or use another model"
             )
         self.image_size, self.channels, self.classes = settings.image_size, channels, classes
-        # C1, 28 px; S2, 14 px; C3, 10 px; S4, 5 px
-        self.features = convolve_twice(channels, 6, read_table(C3_TABLE))
+        # The paper's layers C1 (28 px), S2 (14 px), C3 (10 px) and S4 (5 px)
+        self.features = build_lenet_features(channels, 6, parse_connection_table(C3_TABLE))
         layers: OrderedDict[str, nn.Module] = OrderedDict(
             flatten=nn.Flatten(),
-            linear1=nn.Linear(16 * 5 * 5, 120),  # C5, whose 5×5 kernels see all of S4
+            linear1=nn.Linear(16 * 5 * 5, 120),  # C5, whose 5×5 kernels cover all of S4
             activation1=ScaledTanh(),
             linear2=nn.Linear(120, codes.shape[1]),  # F6
             activation2=ScaledTanh(),
             output=RBFOutput(codes[:classes]),
         )
         self.classifier = nn.Sequential(layers)
-        draw_weights(self, settings.fan_in_exponent)
+        init_weights_(self, settings.fan_in_exponent)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Map normalised images, float (B, C, 32, 32), to logits (B, K): minus the squared distances y of the paper."""
+        """Map normalized images, float of shape (B, C, 32, 32), to logits of shape (B, K).
+
+        The logits are the negative squared distances -y of the paper.
+        """
         return self.classifier(self.features(images))  # type: ignore[no-any-return]

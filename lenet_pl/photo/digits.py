@@ -1,42 +1,49 @@
-"""Digits that stand apart in one photo: strokes put together, small writing left out, in the order of reading."""
+"""Separation of the digits in one photo, in reading order and without small writing."""
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from lenet_pl.photo.ink import Box, Mask, bounding_box
+from lenet_pl.photo.segmentation import Box, Mask, bounding_box
 
-SMALL = 0.45  # of the largest digit's longer side: what is smaller is writing of another kind, or a speck
-WIDE = 1.35  # times as wide as high: two digits may touch; of MNIST's test digits one in 2,000 is wider
-MOST = 200  # parts of ink; with more it is no photo of some digits
+SMALL = 0.45  # fraction of the largest digit's longer side; smaller ink is other writing or a speck
+WIDE = 1.35  # ratio of width to height from which two digits may touch; one in 2,000 MNIST test digits is wider
+MAX_PIECES = 200  # connected pieces of ink; more of them are not a photo of a few digits
 
 
 def is_crowded(mask: Mask) -> bool:
-    """Whether ink is in more pieces than are divided into digits, and so comes back as one."""
-    return bool(ndimage.label(mask, np.ones((3, 3)))[1] > MOST)
+    """Return whether ink is in too many pieces to be separated into digits."""
+    return bool(ndimage.label(mask, np.ones((3, 3)))[1] > MAX_PIECES)
 
 
 def separate(mask: Mask) -> list[Mask]:
-    """Divide ink into digits, lines from top to bottom, each from left to right; smaller writing is in none of them.
+    """Separate ink into digits and leave out smaller writing.
 
-    Strokes of one digit that do not touch, as the bar of a 5, are put together: they lie above each other, or next to
-    each other with hardly a gap.
+    Strokes of one digit that do not touch, such as the bar of a 5, are grouped if they are above each other, or next to
+    each other with a very small gap.
+
+    Args:
+        mask: The ink, of shape (H, W).
+
+    Returns:
+        One mask of shape (H, W) per digit, in lines from top to bottom and from left to right within a line. Ink in too
+        many pieces is returned as one digit.
     """
-    parts, count = ndimage.label(mask, np.ones((3, 3)))
-    if not 1 < count <= MOST:
+    pieces, count = ndimage.label(mask, np.ones((3, 3)))
+    if not 1 < count <= MAX_PIECES:
         return [mask]
-    boxes = ndimage.find_objects(parts)
+    boxes = ndimage.find_objects(pieces)
     depth = ndimage.distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1][mask]
     stroke = max(1.0, 4 * (float(depth.mean()) - 0.5))
     group = list(range(count))
     for a in range(count):
         for b in range(a + 1, count):
-            if group[a] != group[b] and _belong(boxes[a], boxes[b], parts, (a + 1, b + 1), stroke):
+            if group[a] != group[b] and _belong(boxes[a], boxes[b], pieces, (a + 1, b + 1), stroke):
                 group = [group[a] if g == group[b] else g for g in group]
-    digits = [np.isin(parts, [k + 1 for k in range(count) if group[k] == g]) for g in dict.fromkeys(group)]
+    digits = [np.isin(pieces, [k + 1 for k in range(count) if group[k] == g]) for g in dict.fromkeys(group)]
     sizes = [_size(bounding_box(digit)) for digit in digits]
     large = [digit for digit, size in zip(digits, sizes, strict=True) if size >= SMALL * max(sizes)]
-    if len(large) == 1:  # what is near to the only digit is one of its strokes
+    if len(large) == 1:  # ink near the only digit is one of its strokes
         box = bounding_box(large[0])
         near = [d for d in digits if max(map(_gap, box, bounding_box(d))) <= 0.4 * max(sizes)]
         return [np.logical_or.reduce(near)]
@@ -44,13 +51,13 @@ def separate(mask: Mask) -> list[Mask]:
 
 
 def is_wide(mask: Mask) -> bool:
-    """Say whether one digit is so wide that it may be two that touch."""
+    """Return whether a digit is wide enough to be two digits that touch."""
     height, width = _sides(bounding_box(mask))
     return width > WIDE * height
 
 
 def _size(box: Box) -> int:
-    """Longer side of a digit; a row of letters is as large as it is high."""
+    """Return the longer side of a digit in px, or the height if it is as wide as a row of letters."""
     height, width = _sides(box)
     return height if width > 1.6 * height else max(height, width)
 
@@ -61,32 +68,35 @@ def _sides(box: Box) -> tuple[int, int]:
 
 
 def _gap(a: slice, b: slice) -> int:
-    """Pixels from one interval to the other; below 0 is how far they overlap."""
+    """Return the gap between two intervals in px; negative if they overlap."""
     return int(max(a.start, b.start) - min(a.stop, b.stop))
 
 
-def _belong(a: Box, b: Box, parts: NDArray[np.int32], labels: tuple[int, int], stroke: float) -> bool:
+def _belong(a: Box, b: Box, pieces: NDArray[np.int32], labels: tuple[int, int], stroke: float) -> bool:
+    """Return whether two pieces of ink are strokes of the same digit."""
     high, wide = _gap(a[0], b[0]), _gap(a[1], b[1])
     (height_a, width_a), (height_b, width_b) = _sides(a), _sides(b)
     larger, smaller = sorted((max(height_a, width_a), max(height_b, width_b)), reverse=True)
     if max(high, wide) > 0.3 * larger:
         return False
     if smaller < SMALL * larger or min(height_a, height_b) < SMALL * max(height_a, height_b):
-        return max(high, wide) <= 0.25 * larger  # a dot, a short stroke, or the bar of a 5 beside the rest
+        return max(high, wide) <= 0.25 * larger  # a dot, a short stroke, or the bar of a 5
     if -wide >= 0.5 * min(width_a, width_b):  # one above the other
         even = min(height_a, height_b) >= 0.6 * max(height_a, height_b)
         return high <= (0.1 if even else 0.25) * larger
-    near = max(0.6 * stroke, 0.07 * larger)  # of a thin pen that failed, the gap is wider than its stroke
-    return max(high, wide) <= near and _distance(a, b, parts, labels) <= near
+    near = max(0.6 * stroke, 0.07 * larger)  # a skipping thin pen leaves gaps wider than its stroke
+    return max(high, wide) <= near and _distance(a, b, pieces, labels) <= near
 
 
-def _distance(a: Box, b: Box, parts: NDArray[np.int32], labels: tuple[int, int]) -> float:
+def _distance(a: Box, b: Box, pieces: NDArray[np.int32], labels: tuple[int, int]) -> float:
+    """Return the smallest distance between two pieces of ink in px."""
     both = tuple(slice(min(s.start, t.start), max(s.stop, t.stop)) for s, t in zip(a, b, strict=True))
-    here = parts[both]
+    here = pieces[both]
     return float(ndimage.distance_transform_edt(here != labels[0])[here == labels[1]].min())
 
 
 def _in_order(digits: list[Mask]) -> list[Mask]:
+    """Sort digits into reading order."""
     lines: list[list[tuple[Box, Mask]]] = []
     for box, digit in sorted(((bounding_box(d), d) for d in digits), key=lambda pair: pair[0][0].start):
         for line in lines:

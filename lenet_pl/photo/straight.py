@@ -1,4 +1,4 @@
-"""Long straight runs of ink: the lines of frames, boxes, axes, rulings, and the straight strokes of handwriting."""
+"""Detection of long straight runs of ink: lines of frames, boxes, axes and ruled paper, and straight strokes."""
 
 from dataclasses import dataclass
 
@@ -6,12 +6,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from lenet_pl.photo.ink import Mask
+from lenet_pl.photo.segmentation import Mask
 
-WORKING_SIDE = 400  # px in which runs are looked for
+WORKING_SIDE = 400  # longer side of the image in px for the search
 ANGLES = 180
-MOST = 40  # runs; squared paper has fewer
-SLENDER = 4  # times as long as wide, at least
+MAX_RUNS = 40  # squared paper has fewer
+SLENDER = 4  # minimum ratio of length to width
 _THETA = np.arange(ANGLES) * (np.pi / ANGLES)
 _NORMALS = np.stack([np.sin(_THETA), np.cos(_THETA)], 1)  # (y, x)
 Points = NDArray[np.float64]
@@ -19,11 +19,11 @@ Points = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """A straight run from one end to the other; y and x in px."""
+    """A straight run of ink between two points (y, x) in px."""
 
     start: Points
     end: Points
-    width: float  # px, at half of its places
+    width: float  # median width in px
 
     @property
     def length(self) -> float:
@@ -34,26 +34,26 @@ class Run:
         return (self.end - self.start) / max(self.length, 1e-9)
 
     def across(self, points: Points) -> Points:
-        """Signed distances of points (N, 2) from the line that the run lies on."""
+        """Return the signed distances of points (N, 2) from the line through the run, of shape (N,)."""
         along = self.direction
         return np.asarray((points - self.start) @ np.array([along[1], -along[0]]))
 
     def along(self, points: Points) -> Points:
-        """How far along the run points (N, 2) lie, from its start."""
+        """Return the positions of points (N, 2) along the run, measured from its start, of shape (N,)."""
         return np.asarray((points - self.start) @ self.direction)
 
     def band(self, points: Points, room: float) -> NDArray[np.bool_]:
-        """Say which points (N, 2) are no farther from the run than half its width and `room` px."""
+        """Return which points (N, 2) are within half the run's width plus `room` px of the run, of shape (N,)."""
         reach, t = self.width / 2 + room, self.along(points)
         return np.asarray((np.abs(self.across(points)) <= reach) & (t >= -reach) & (t <= self.length + reach))
 
 
 def find_runs(mask: Mask, shortest: float) -> list[Run]:
-    """Find straight runs of ink by a Hough transform, the longest first found; what one takes, no other has.
+    """Find straight runs of ink by a Hough transform, starting with the longest. No ink counts for two runs.
 
     Args:
-        mask: ink (H, W).
-        shortest: px.
+        mask: The ink, of shape (H, W).
+        shortest: The minimum length of a run in px.
     """
     factor = max(1, -(-max(mask.shape) // WORKING_SIDE))
     small = _pool(mask, factor)
@@ -67,12 +67,12 @@ def find_runs(mask: Mask, shortest: float) -> list[Run]:
     left = np.ones(len(points), bool)
     runs: list[Run] = []
     least = max(shortest / factor, 12.0)
-    for _ in range(3 * MOST):
+    for _ in range(3 * MAX_RUNS):
         best = int(votes.argmax())
-        if votes[best] < 0.7 * least or len(runs) == MOST:
+        if votes[best] < 0.7 * least or len(runs) == MAX_RUNS:
             break
         angle, distance = divmod(best, 2 * offset + 1)
-        run = _trace(points, depth, _NORMALS[angle], distance - offset)  # also over what other runs have taken
+        run = _trace(points, depth, _NORMALS[angle], distance - offset)  # may cross ink of earlier runs
         inside = run.band(points, 1.0) if run else left
         if run is None or run.length < max(least, SLENDER * run.width) or left[inside].mean() < 0.5:
             votes.reshape(ANGLES, -1)[max(angle - 1, 0) : angle + 2, max(distance - 1, 0) : distance + 2] = 0
@@ -81,8 +81,8 @@ def find_runs(mask: Mask, shortest: float) -> list[Run]:
         taken = np.flatnonzero(left & inside)
         left[taken] = False
         votes -= np.bincount(cells[taken].ravel(), minlength=len(votes))
-    centre = (factor - 1) / 2  # of a pooled pixel
-    return [Run(run.start * factor + centre, run.end * factor + centre, run.width * factor) for run in runs]
+    center = (factor - 1) / 2  # of a pooled pixel
+    return [Run(run.start * factor + center, run.end * factor + center, run.width * factor) for run in runs]
 
 
 def _pool(mask: Mask, factor: int) -> Mask:
@@ -93,7 +93,7 @@ def _pool(mask: Mask, factor: int) -> Mask:
 
 
 def _trace(points: Points, depth: Points, normal: Points, distance: float) -> Run | None:
-    """Follow the ink along a line to where it ends, with the line fitted to it; None if there is no run."""
+    """Follow the ink along a line to its ends, fitting the line to it; None if the line has no ink."""
     along = np.array([normal[1], -normal[0]])
     at = normal * distance
     run = None
@@ -110,7 +110,7 @@ def _trace(points: Points, depth: Points, normal: Points, distance: float) -> Ru
         if last - first < 8:
             return None
         usual = float(np.median(counts[first : last + 1][counts[first : last + 1] > 0]))
-        plain = (bins >= first) & (bins <= last) & (counts[bins] <= 1.5 * usual)  # where nothing crosses it
+        plain = (bins >= first) & (bins <= last) & (counts[bins] <= 1.5 * usual)  # where no other ink crosses the run
         if plain.sum() < 8:
             return None
         slope, shift = np.polyfit(t[plain], (some[plain] - at) @ normal, 1)
@@ -124,7 +124,7 @@ def _trace(points: Points, depth: Points, normal: Points, distance: float) -> Ru
 
 
 def _longest(filled: NDArray[np.bool_], gap: int) -> tuple[int, int]:
-    """First and last place of the longest stretch that has no gap of more than so many places."""
+    """Return the first and last index of the longest sequence without a gap of more than `gap` places."""
     places = np.flatnonzero(filled)
     if not len(places):
         return 0, 0

@@ -5,6 +5,7 @@ the same classes check what a checkpoint says about itself. All values are plain
 """
 
 from lenet_pl.settings import help_page  # registers what `--help` is made of
+from lenet_pl.settings.callbacks import CallbacksSettings, CheckpointSettings, EarlyStoppingSettings
 from lenet_pl.settings.data import (
     AnyDataSettings,
     ArraysDataSettings,
@@ -18,7 +19,8 @@ from lenet_pl.settings.data import (
     NamedDataSettings,
     SplitSettings,
 )
-from lenet_pl.settings.learning import (
+from lenet_pl.settings.model import AnyModelSettings, ConvNetSettings, LeNet1Settings, LeNet1998Settings
+from lenet_pl.settings.optim import (
     AdamSettings,
     AnyOptimizerSettings,
     AnySchedulerSettings,
@@ -27,22 +29,14 @@ from lenet_pl.settings.learning import (
     LossSettings,
     NoSchedulerSettings,
     OneCycleSettings,
-    PassesSettings,
+    PiecewiseConstantSettings,
     PlateauSettings,
     RmspropSettings,
     SdlmSettings,
     SgdSettings,
     StepSettings,
 )
-from lenet_pl.settings.model import AnyModelSettings, ConvNetSettings, LeNet1Settings, LeNet1998Settings
-from lenet_pl.settings.train import (
-    CallbacksSettings,
-    CheckpointSettings,
-    EarlyStoppingSettings,
-    LoggerSettings,
-    TrainerSettings,
-    TrainSettings,
-)
+from lenet_pl.settings.train import LoggerSettings, TrainerSettings, TrainSettings
 from lenet_pl.settings.types import Settings
 from lenet_pl.settings.validation import nearest_key, setting_keys, validate
 
@@ -73,7 +67,7 @@ __all__ = [
     "NamedDataSettings",
     "NoSchedulerSettings",
     "OneCycleSettings",
-    "PassesSettings",
+    "PiecewiseConstantSettings",
     "PlateauSettings",
     "RmspropSettings",
     "SdlmSettings",

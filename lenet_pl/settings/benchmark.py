@@ -2,16 +2,16 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, PositiveFloat
 
-from lenet_pl.settings.types import Count, LocalPath, Positive, Settings, Threads
+from lenet_pl.settings.types import LocalPath, PositiveInt, Settings, Threads
 
 Names = Annotated[list[str], Field(min_length=1)]
-Counts = Annotated[list[Count], Field(min_length=1)]
+Numbers = Annotated[list[PositiveInt], Field(min_length=1)]
 # Sets that are there without a path of the user's
 DataSet = Literal["cifar10", "digits", "emnist", "fake", "fashion", "kmnist", "mnist", "qmnist", "usps"]
 Part = Literal[
-    "loops", "batch_sizes", "start", "data_sizes", "memory_mapped", "jobs", "side_by_side", "seeds", "mnist_99", "gpu"
+    "loops", "batch_sizes", "start", "data_sizes", "memory_mapped", "jobs", "side_by_side", "mnist_99", "gpu"
 ]
 GpuStep = Literal["equality", "rates", "mnist_99", "memory", "ddp", "seeds"]
 
@@ -19,27 +19,47 @@ GpuStep = Literal["equality", "rates", "mnist_99", "memory", "ddp", "seeds"]
 class BenchmarkSettings(Settings):
     """What is compared, and for how long."""
 
-    run: LocalPath  # folder that receives the results
+    output_dir: LocalPath
+    """Folder that receives the results."""
     traceback: bool
-    parts: Annotated[list[Part], Field(min_length=1)]  # what is measured
-    data_sets: Annotated[list[DataSet], Field(min_length=1)]  # the first that is there is used
+    """Whether errors show where in the code they arose."""
+    parts: Annotated[list[Part], Field(min_length=1)]
+    """Measurements to make."""
+    data_sets: Annotated[list[DataSet], Field(min_length=1)]
+    """Data sets, of which the first that is on this machine is used."""
     data_root: LocalPath
-    models: Names  # choices of the group `model`
-    augments: Names  # choices of the group `augment`
-    batch_sizes: Counts  # images per step
-    batch_series: Counts  # images per step, for the part batch_sizes
-    data_series: Counts  # images, for the part data_sizes
-    memory_limit_mb: Annotated[int, Field(ge=256)]  # MB, for the part memory_mapped
-    jobs: Count  # of each kind, for the part jobs
-    networks: Counts  # that differ in the seed and are trained at once, for the part seeds
-    seed_batches: Counts  # images per step of each network, for the part seeds
-    seeds: Count  # for the part mnist_99
-    tutorial_runs: Count  # of the tutorial's loop in the part mnist_99
-    threads: Threads
-    rounds: Count
-    seconds: Positive  # per loop and round
-    tutorial: bool  # run the tutorial loop too
-    gpu_device: Literal["auto", "cpu", "cuda"]  # of the part gpu; on the cpu only what needs no CUDA graph is measured
+    """Folder in which data sets are looked for."""
+    models: Names
+    """Choices of the group `model`."""
+    augments: Names
+    """Choices of the group `augment`."""
+    batch_sizes: Numbers
+    """Images per step."""
+    batch_series: Numbers
+    """Images per step, for the part batch_sizes."""
+    data_series: Numbers
+    """Numbers of images, for the part data_sizes."""
+    memory_limit_mb: Annotated[int, Field(ge=256)]
+    """Memory limit in MB, for the part memory_mapped."""
+    jobs: PositiveInt
+    """Jobs of each kind, for the part jobs."""
+    seeds: PositiveInt
+    """Number of seeds, for the part mnist_99."""
+    tutorial_runs: PositiveInt
+    """Runs of the tutorial's loop, for the part mnist_99."""
+    num_threads: Threads
+    """Intra-op threads; null: as many as torch finds."""
+    rounds: PositiveInt
+    """Rounds, each of which runs every loop once."""
+    seconds: PositiveFloat
+    """Seconds per loop and round."""
+    tutorial: bool
+    """Whether the slow loop of the tutorial is measured too."""
+    gpu_device: Literal["auto", "cpu", "cuda"]
+    """Device of the part gpu; on the cpu only what needs no CUDA graph is measured."""
     gpu_steps: Annotated[list[GpuStep], Field(min_length=1)]
-    gpu_amount: Literal["full", "small"]  # small: a check that all of it runs
-    gpu_limit: Positive  # s, for the whole part gpu
+    """Steps of the part gpu, in order."""
+    gpu_amount: Literal["full", "small"]
+    """Amount of work in the part gpu; small: a check that everything runs."""
+    gpu_limit: PositiveFloat
+    """Time limit of the part gpu, s."""

@@ -4,98 +4,141 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from lenet_pl.settings.types import Count, Degrees, LocalPath, Probability, Settings, Share, Side
+from lenet_pl.settings.roles import Role
+from lenet_pl.settings.types import Degrees, Fraction, ImageSize, LocalPath, PositiveInt, Probability, Settings
 
 
-def _images_or_share(validation: int | float) -> int | float:
-    """Refuse what is neither; a union of two ranges would say "1 or more or greater than 0"."""
-    if validation >= 1 if isinstance(validation, int) else 0 < validation < 1:
-        return validation
-    raise ValueError(
-        f"got {validation}; accepted is an integer from 1, of images, or a share greater than 0 and less than 1"
-    )
+def _check_val_size(size: int | float) -> int | float:
+    """Refuse what is neither a number nor a fraction; a union of two ranges would say "1 or more or greater than 0"."""
+    if size >= 1 if isinstance(size, int) else 0 < size < 1:
+        return size
+    raise ValueError(f"got {size}; must be a number of images from 1, or a fraction greater than 0 and less than 1")
+
+
+Root = Annotated[LocalPath, Role.LOCATION]
+Download = Annotated[bool, Role.MACHINE]
+AcceptChanges = Annotated[bool, Role.COMMAND]
+Path = Annotated[LocalPath, Role.EVALUATION]
+GrayLevel = Annotated[int, Field(ge=0, le=255)]
 
 
 class SplitSettings(Settings):
-    """How validation images are taken from the training part; the same for every seed of a run."""
+    """How validation images are taken from the training images; the same for every seed of a run."""
 
     method: Literal["last", "stratified", "random"]
-    validation: Annotated[int | float, AfterValidator(_images_or_share)]  # images, or share of the training part
+    """Which training images are held out for validation."""
+    val_size: Annotated[int | float, AfterValidator(_check_val_size)]
+    """Number of validation images, or their fraction of the training images."""
 
 
 class DataSettings(Settings):
     """What every data set has."""
 
-    split: SplitSettings
-    fit: Literal["pad", "resize"]  # how an image that is smaller than the model wants gets there
+    split: Annotated[SplitSettings, Role.EVALUATION]
+    """Split of the training images into training and validation."""
+    resize_mode: Literal["pad", "resize"]
+    """How smaller images reach the model's size: padding with background, or resizing."""
 
 
 class NamedDataSettings(DataSettings):
     """A published data set that comes as files."""
 
-    name: Literal["mnist", "fashion", "kmnist", "qmnist", "usps", "cifar10"]  # keys of catalogue.PUBLISHED
-    root: LocalPath  # folder in which data sets are looked for and downloaded to
-    download: bool
+    name: Annotated[Literal["mnist", "fashion", "kmnist", "qmnist", "usps", "cifar10"], Role.EVALUATION]
+    """Published data set, a key of `data.registry.PUBLISHED`."""
+    root: Root
+    """Folder in which data sets are looked for and downloaded to."""
+    download: Download
+    """Whether absent files are downloaded."""
 
 
 class EmnistDataSettings(DataSettings):
     """EMNIST, one of its six splits."""
 
-    name: Literal["emnist"]
+    name: Annotated[Literal["emnist"], Role.EVALUATION]
+    """Choice of the group `data`."""
     variant: Literal["balanced", "byclass", "bymerge", "letters", "digits", "mnist"]
-    root: LocalPath
-    download: bool
+    """Split of EMNIST."""
+    root: Root
+    """Folder in which data sets are looked for and downloaded to."""
+    download: Download
+    """Whether absent files are downloaded."""
 
 
 class DigitsDataSettings(DataSettings):
     """The handwritten digits that scikit-learn ships."""
 
-    name: Literal["digits"]
+    name: Annotated[Literal["digits"], Role.EVALUATION]
+    """Choice of the group `data`."""
 
 
 class FolderDataSettings(DataSettings):
     """The user's own images, one directory for each class."""
 
-    name: Literal["folder"]
-    title: Annotated[str, Field(min_length=1)]  # what results and pictures call the set
-    path: LocalPath  # directories of classes, or of parts (train, val, test) with directories of classes
-    test_path: LocalPath | None  # null: the test directory in `path`, else a share of `path`
-    layout: Literal["auto", "classes"]  # classes: each directory is a class, whatever its name and content
-    test_fraction: Share  # share of each class that becomes the test part where there is no test directory
-    image_size: Side | None  # px to which images are brought on reading; null: what the model wants
-    colour: Literal["auto", "grey", "rgb"]
-    background: Annotated[int, Field(ge=0, le=255)]  # grey level around the object
+    name: Annotated[Literal["folder"], Role.EVALUATION]
+    """Choice of the group `data`."""
+    display_name: Annotated[str, Field(min_length=1)]
+    """Name of the data set in results and plots."""
+    path: Path
+    """Directory of class directories, or of split directories (train, val, test) with class directories."""
+    test_path: Annotated[LocalPath | None, Role.EVALUATION]
+    """Directory of test images; null: the test directory in `path`, else a fraction of `path`."""
+    layout: Literal["auto", "classes"]
+    """Meaning of directories; classes: each one is a class, whatever its name and content."""
+    test_fraction: Fraction
+    """Fraction of each class that becomes the test split where there is no test directory."""
+    image_size: ImageSize | None
+    """Size to which images are brought on reading, in px; null: the model's image size."""
+    color_mode: Literal["auto", "gray", "rgb"]
+    """Channels of the images; auto: gray if every image is."""
+    background: GrayLevel
+    """Gray level around the object."""
     skip_unreadable: bool
-    accept_changes: bool  # go on with the run's own images where others have changed; of the command, not of the run
+    """Whether files that are no images are left out."""
+    accept_changes: AcceptChanges
+    """Whether the run's own images are used where others have changed."""
 
 
 class ArraysDataSettings(DataSettings):
     """The user's own NumPy files, which may be larger than the memory."""
 
-    name: Literal["arrays"]
-    title: Annotated[str, Field(min_length=1)]  # what results and pictures call the set
-    path: LocalPath  # folder of train_images.npy, train_labels.npy and the same for test
-    in_memory: bool  # read all at once, or memory-map the images
-    background: Annotated[int, Field(ge=0, le=255)]  # grey level around the object
-    accept_changes: bool  # as for a folder
+    name: Annotated[Literal["arrays"], Role.EVALUATION]
+    """Choice of the group `data`."""
+    display_name: Annotated[str, Field(min_length=1)]
+    """Name of the data set in results and plots."""
+    path: Path
+    """Folder of train_images.npy, train_labels.npy, test_images.npy and test_labels.npy."""
+    in_memory: bool
+    """Whether all images are read at once; false: memory-mapped."""
+    background: GrayLevel
+    """Gray level around the object."""
+    accept_changes: AcceptChanges
+    """Whether the run's own images are used where others have changed."""
 
 
 class FakeDataSettings(DataSettings):
     """Seeded noise around one pattern for each class, for tests."""
 
-    name: Literal["fake"]
-    images: Count  # training and validation
-    test_images: Count
+    name: Annotated[Literal["fake"], Role.EVALUATION]
+    """Choice of the group `data`."""
+    num_images: PositiveInt
+    """Number of training and validation images."""
+    test_images: PositiveInt
+    """Number of test images."""
     classes: Annotated[int, Field(ge=2, le=1000)]
+    """Number of classes."""
     channels: Literal[1, 3]
-    image_size: Side  # px
+    """Channels of an image: 1 for gray, 3 for color."""
+    image_size: ImageSize
+    """Height and width of an image in px."""
     seed: Annotated[int, Field(ge=0)]
+    """Seed of the images."""
 
 
 class RunDataSettings(Settings):
-    """What a verb takes that uses the data of a run."""
+    """Settings of a command that uses the data of a run."""
 
-    accept_changes: bool  # take the run's own test images where others were added, removed or replaced since
+    accept_changes: AcceptChanges
+    """Whether the run's own test images are used where others were added, removed or replaced since."""
 
 
 AnyDataSettings = Annotated[
@@ -112,23 +155,38 @@ AnyDataSettings = Annotated[
 class LoaderSettings(Settings):
     """How images become batches."""
 
-    batch_size: Count  # images per optimiser step
-    eval_batch_size: Count  # images per validation or test step
+    batch_size: PositiveInt
+    """Images per optimizer step."""
+    eval_batch_size: PositiveInt
+    """Images per validation or test step."""
     shuffle: bool
-    drop_last: bool  # leave out the last, smaller batch of an epoch
+    """Whether every epoch has a new order."""
+    drop_last: bool
+    """Whether the last, smaller batch of an epoch is left out."""
 
 
 class AugmentSettings(Settings):
     """Strengths of the random transforms; 0 switches one off. Each image draws its own parameters."""
 
-    rotation: Degrees  # ± degrees
-    translation: Annotated[float, Field(ge=0, le=1)]  # ± share of the side
-    scale: Probability  # ± share
-    squeeze: Probability  # ± share: wider and flatter, or narrower and taller
-    shear: Annotated[float, Field(ge=0, lt=80)]  # ± degrees, horizontal
-    crop_padding: Annotated[int, Field(ge=0, le=256)]  # px added on each side before a random crop to the old size
-    flip: Annotated[float, Field(ge=0, le=1)]  # probability of a left-right mirror
-    brightness: Probability  # ± share
-    contrast: Probability  # ± share
-    saturation: Probability  # ± share; colour images only
-    erasing: Annotated[float, Field(ge=0, le=1)]  # probability of a rectangle painted over, in one random colour
+    degrees: Degrees
+    """Largest rotation in either direction, in degrees."""
+    translate: Annotated[float, Field(ge=0, le=1)]
+    """Largest shift in either direction, as a fraction of the image size."""
+    scale: Probability
+    """Largest relative change of scale, larger or smaller."""
+    aspect_ratio: Probability
+    """Largest relative change of width, against that of height."""
+    shear: Annotated[float, Field(ge=0, lt=80)]
+    """Largest horizontal shear in either direction, in degrees."""
+    crop_padding: Annotated[int, Field(ge=0, le=256)]
+    """Padding on each side before a random crop to the old size, in px."""
+    hflip: Annotated[float, Field(ge=0, le=1)]
+    """Probability of a horizontal flip."""
+    brightness: Probability
+    """Largest relative change of brightness."""
+    contrast: Probability
+    """Largest relative change of contrast."""
+    saturation: Probability
+    """Largest relative change of saturation; color images only."""
+    random_erasing: Annotated[float, Field(ge=0, le=1)]
+    """Probability that a rectangle is painted over in one random color."""

@@ -12,7 +12,11 @@ from lenet_pl.settings.types import LocalPath
 class DemoSettings(TrainedSettings):
     """Which networks are shown, and where the page is served."""
 
-    run: LocalPath | Annotated[list[LocalPath], Field(min_length=1)] | None  # type: ignore[assignment]  # one folder or several
-    host: Annotated[str, Field(min_length=1)]  # address that the server listens on
-    port: Annotated[int, Field(ge=0, le=65535)]  # 0: any free one
+    run: LocalPath | Annotated[list[LocalPath], Field(min_length=1)] | None  # type: ignore[assignment]
+    """Run folder, or several whose networks are shown next to each other."""
+    host: Annotated[str, Field(min_length=1)]
+    """Address that the server listens on."""
+    port: Annotated[int, Field(ge=0, le=65535)]
+    """Port of the server; 0: any free one."""
     photo: PhotoSettings
+    """Preparation of drawings and photos."""

@@ -9,11 +9,13 @@ from lenet_pl.settings.trained import TrainedSettings
 from lenet_pl.settings.types import LocalPath, Settings
 
 
-class ViewSettings(Settings):
-    """Views of each image whose probabilities are averaged; by default the image alone."""
+class TtaSettings(Settings):
+    """Test-time augmentation: views of each image whose probabilities are averaged; by default the image alone."""
 
-    shift: Annotated[int, Field(ge=0, le=4)]  # px; moved by up to as many in each direction: 1 makes 9 views
-    mirror: bool  # each view left-right too
+    shift: Annotated[int, Field(ge=0, le=4)]
+    """Largest shift in each direction in px; 1 makes 9 views."""
+    hflip: bool
+    """Whether each view is flipped horizontally too."""
 
 
 def _whose(data: Any) -> str:
@@ -23,24 +25,28 @@ def _whose(data: Any) -> str:
 class EvaluateSettings(TrainedSettings):
     """What the network is tested on."""
 
-    run: LocalPath | Annotated[list[LocalPath], Field(min_length=1)] | None  # type: ignore[assignment]  # several: an ensemble
-    views: ViewSettings
+    run: LocalPath | Annotated[list[LocalPath], Field(min_length=1)] | None  # type: ignore[assignment]
+    """Run folder, or several: an ensemble."""
+    tta: TtaSettings
+    """Test-time augmentation."""
     data_root: LocalPath
+    """Folder in which data sets are looked for and downloaded to."""
     data: Annotated[
         Annotated[RunDataSettings, Tag("own")] | Annotated[AnyDataSettings, Tag("another")], Discriminator(_whose)
-    ]  # those that it was trained on, or another set
-    part: Literal["test", "validation"]
+    ]
+    """Data that the network was trained on, or another set of the same classes."""
+    split: Literal["test", "val"]
+    """Split on which the network is tested."""
 
     @field_validator("data", mode="before")
     @classmethod
-    def _another_set_is_taken_as_it_is(cls, data: Any) -> Any:
-        """Leave out of another set's settings what the verb has of the run's own."""
+    def _check_data(cls, data: Any) -> Any:
+        """Leave out of another set's settings what the command has of the run's own."""
         if not isinstance(data, dict) or data.get("name") is None:
             return data
         if data.get("accept_changes"):
             raise ValueError(
-                "got accept_changes=true, which is for the run's own data, beside another set; accepted is one of the "
-                "two"
+                "got accept_changes=true with another data set; must be false, as it applies to the run's own data"
             )
         own = data["name"] in ("folder", "arrays")
         return data if own else {key: value for key, value in data.items() if key != "accept_changes"}

@@ -2,11 +2,11 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, PositiveFloat, field_validator
 
 from lenet_pl.settings.data import RunDataSettings
 from lenet_pl.settings.trained import TrainedSettings
-from lenet_pl.settings.types import Count, Positive, Threads
+from lenet_pl.settings.types import PositiveInt, Threads
 
 Format = Literal["torch_export", "onnx", "safetensors"]
 
@@ -15,18 +15,27 @@ class ExportSettings(TrainedSettings):
     """Which files are written, and how they are checked and timed."""
 
     data: RunDataSettings
+    """Use of the run's own data."""
     formats: Annotated[list[Format], Field(min_length=1)]
-    opset: Annotated[int, Field(ge=18, le=25)]  # version of the ONNX operators
-    images: Count  # test images on which each file is compared with the checkpoint, at most
-    tolerance: Positive  # largest difference of a logit that is accepted
-    batch_sizes: Annotated[list[Count], Field(min_length=1)]  # images that are classified at once when timed
-    rounds: Count
-    seconds: Positive  # per file, batch size and round
-    threads: Threads
+    """File formats."""
+    opset: Annotated[int, Field(ge=18, le=25)]
+    """Version of the ONNX operators."""
+    num_images: PositiveInt
+    """Largest number of test images on which each file is compared with the checkpoint."""
+    atol: PositiveFloat
+    """Largest absolute difference of a logit."""
+    batch_sizes: Annotated[list[PositiveInt], Field(min_length=1)]
+    """Images that are classified at once in the timing."""
+    repeats: PositiveInt
+    """Repetitions of each timing, of which the median is reported."""
+    min_run_time: PositiveFloat
+    """Seconds per file, batch size and repetition."""
+    num_threads: Threads
+    """Intra-op threads; null: as many as torch finds."""
 
     @field_validator("formats")
     @classmethod
-    def _each_once(cls, formats: list[Format]) -> list[Format]:
+    def _check_formats(cls, formats: list[Format]) -> list[Format]:
         if len(set(formats)) < len(formats):
-            raise ValueError(f"got {formats}; accepted is each format once")
+            raise ValueError(f"got {formats}; must name each format once")
         return formats

@@ -1,4 +1,4 @@
-"""What `--help` shows of a verb, out of its own file in `conf/`, so that nothing is said twice.
+"""What `--help` shows of a command, out of its own file in `conf/`, so that nothing is said twice.
 
 Hydra knows the values but not the comments, which say what each setting means and its unit. The resolvers below are for
 `hydra.help.template`; importing this module registers them.
@@ -13,7 +13,7 @@ from omegaconf import OmegaConf
 
 
 def purpose(conf: Path, name: str) -> str:
-    """Read the comment that a verb's file begins with: how the command is written, and what it does."""
+    """Read the comment that a command's file begins with: how the command is written, and what it does."""
     lines = _read(conf, name).splitlines()
     header = [
         line.removeprefix("# ") for line in lines[: next(k for k, x in enumerate(lines) if not x.startswith("#"))]
@@ -22,25 +22,25 @@ def purpose(conf: Path, name: str) -> str:
 
 
 def choices(conf: Path, name: str) -> str:
-    """List the groups that a verb takes, a line each with the choices; those of `hydra` are not its own."""
+    """List the groups that a command takes, a line each with the choices; those of `hydra` are not its own."""
     return "\n".join(f"{group}: {', '.join(choices_of(conf / group))}" for group in groups_of(conf, name))
 
 
 def groups_of(conf: Path, name: str) -> list[str]:
-    """List the groups of a verb in the order of the alphabet, those of the file it builds on included."""
+    """List the groups of a command in the order of the alphabet, those of the file it builds on included."""
     entries = yaml.safe_load(_read(conf, name))["defaults"]
     own = {group for entry in entries if isinstance(entry, dict) for group in entry if (conf / group).is_dir()}
     return sorted(own.union(*(groups_of(conf, other) for other in parents_of(conf, name))))
 
 
 def parents_of(conf: Path, name: str) -> list[str]:
-    """List the other verbs' files on which a verb's file builds."""
+    """List the other commands' files on which a command's file builds."""
     entries = yaml.safe_load(_read(conf, name))["defaults"]
     return [entry for entry in entries if isinstance(entry, str) and entry != "_self_"]
 
 
 def settings(conf: Path, name: str) -> str:
-    """Copy the settings of a verb with their defaults and comments, those of the file it builds on included."""
+    """Copy the settings of a command with their defaults and comments, those of the file it builds on included."""
     own = _blocks(conf, name)
     for parent in parents_of(conf, name):
         own = {key: block for key, block in _blocks(conf, parent).items() if key not in own} | own

@@ -4,29 +4,46 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from lenet_pl.settings.types import Probability, Settings, Side, Width
+from lenet_pl.settings.types import ImageSize, LayerWidth, Probability, Settings
+
+ModelName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.\-]+$")]
+WindowSize = Annotated[int, Field(ge=1, le=31)]
 
 
 class ConvNetSettings(Settings):
     """Specification of a `ConvNet`."""
 
     architecture: Literal["convnet"]
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.\-]+$")]
-    image_size: Side  # px, height and width
-    channels: Annotated[list[Annotated[list[Width], Field(min_length=1)]], Field(min_length=1)]  # per stage, per conv
-    kernel_size: Annotated[int, Field(ge=1, le=31)] | list[Annotated[int, Field(ge=1, le=31)]]  # px, or one per stage
+    """Class of the network."""
+    name: ModelName
+    """Name of the network in results."""
+    image_size: ImageSize
+    """Height and width of the input in px."""
+    channels: Annotated[list[Annotated[list[LayerWidth], Field(min_length=1)]], Field(min_length=1)]
+    """Output channels of each convolution, one list per stage."""
+    kernel_size: WindowSize | list[WindowSize]
+    """Kernel size of the convolutions in px, one number or one per stage."""
     padding: Literal["valid", "same"]
+    """Padding of the convolutions; same: the size stays."""
     activation: Literal["relu", "sigmoid", "tanh", "leaky_relu", "elu", "gelu", "silu"]
-    pooling: Literal["max", "average"]
-    pool_size: Annotated[int, Field(ge=1, le=31)] | list[Annotated[int, Field(ge=1, le=31)]]  # px; 1: none; per stage
-    norm: Literal["none", "batch"]  # after each convolution
-    hidden: list[Annotated[int, Field(ge=1, le=65536)]]  # widths of the fully connected layers before the last
-    hidden_norm: Literal["none", "batch"]
-    dropout: Probability | list[Probability]  # after each hidden layer, or one per hidden layer
+    """Activation function after each layer but the last."""
+    pooling: Literal["max", "avg"]
+    """Pooling at the end of each stage."""
+    pool_size: WindowSize | list[WindowSize]
+    """Window of the pooling in px, one number or one per stage; 1: no pooling."""
+    norm: Literal["none", "batch_norm"]
+    """Normalization after each convolution."""
+    hidden_sizes: list[Annotated[int, Field(ge=1, le=65536)]]
+    """Widths of the fully connected layers before the last."""
+    hidden_norm: Literal["none", "batch_norm"]
+    """Normalization after each hidden layer."""
+    dropout: Probability | list[Probability]
+    """Dropout probability after each hidden layer, one number or one per layer."""
 
     @model_validator(mode="after")
-    def _lists_have_one_entry_per_layer(self) -> "ConvNetSettings":
-        for key, wanted in (("kernel_size", self.channels), ("pool_size", self.channels), ("dropout", self.hidden)):
+    def _check_one_entry_per_layer(self) -> "ConvNetSettings":
+        per_layer = (("kernel_size", self.channels), ("pool_size", self.channels), ("dropout", self.hidden_sizes))
+        for key, wanted in per_layer:
             value = getattr(self, key)
             if isinstance(value, list) and len(value) != len(wanted):
                 what = "hidden layers" if key == "dropout" else "stages"
@@ -42,18 +59,26 @@ class LeNet1998Settings(Settings):
     """LeNet-5 as published; its sizes are the paper's."""
 
     architecture: Literal["lenet5_1998"]
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.\-]+$")]
-    image_size: Literal[32]  # px, height and width
-    fan_in_exponent: Annotated[float, Field(ge=0, le=1)]  # initial weights: uniform in ±2.4 / inputs**exponent
+    """Class of the network."""
+    name: ModelName
+    """Name of the network in results."""
+    image_size: Literal[32]
+    """Height and width of the input in px, as published."""
+    fan_in_exponent: Annotated[float, Field(ge=0, le=1)]
+    """Exponent of the fan-in in the range of the initial weights, uniform in ±2.4 / fan_in**exponent."""
 
 
 class LeNet1Settings(Settings):
     """LeNet-1 as published; its sizes are the paper's."""
 
     architecture: Literal["lenet1"]
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.\-]+$")]
-    image_size: Literal[28]  # px, height and width
-    fan_in_exponent: Annotated[float, Field(ge=0, le=1)]  # initial weights: uniform in ±2.4 / inputs**exponent
+    """Class of the network."""
+    name: ModelName
+    """Name of the network in results."""
+    image_size: Literal[28]
+    """Height and width of the input in px, as published."""
+    fan_in_exponent: Annotated[float, Field(ge=0, le=1)]
+    """Exponent of the fan-in in the range of the initial weights, uniform in ±2.4 / fan_in**exponent."""
 
 
 AnyModelSettings = Annotated[ConvNetSettings | LeNet1Settings | LeNet1998Settings, Field(discriminator="architecture")]

@@ -13,19 +13,25 @@ Choice = Literal["auto"] | bool
 class PhotoSettings(Settings):
     """How a photo comes to look like the images that the network was trained on; auto: as they need it."""
 
-    invert: Choice  # light becomes dark
-    clean: Choice  # take out the background, its shadows and its noise
-    centre: Choice  # crop to the object, bring it to the size that it has in the training images, and centre it
+    invert: Choice
+    """Whether light and dark are exchanged."""
+    remove_background: Choice
+    """Whether the background with its shadows and noise is removed."""
+    center: Choice
+    """Whether the image is cropped to the object, scaled as in the training images, and centered."""
 
 
 class DigitsSettings(PhotoSettings):
     """How many digits a photo holds, too."""
 
-    many: bool  # predict each digit; false: one, with a note if more are seen
+    many: bool
+    """Whether each digit is predicted; false: one, with a note if there are more."""
 
 
 class PredictSettings(TrainedSettings):
     """Which photos, by which network."""
 
-    images: LocalPath | Annotated[list[LocalPath], Field(min_length=1)]  # file, directory or glob, or several
+    images: LocalPath | Annotated[list[LocalPath], Field(min_length=1)]
+    """Image files, directories or globs."""
     photo: DigitsSettings
+    """Preparation of the images."""

@@ -2,10 +2,10 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import Field, NonNegativeFloat, PositiveFloat, ValidationInfo, field_validator
 
 from lenet_pl.settings.train import TrainSettings
-from lenet_pl.settings.types import Count, NotNegative, Positive, Settings
+from lenet_pl.settings.types import PositiveInt, Settings
 
 JUDGED_BY = ("val/accuracy", "val/loss")
 
@@ -14,50 +14,70 @@ class SamplerSettings(Settings):
     """Who proposes the values of a trial."""
 
     name: Literal["tpe", "random"]
-    startup_trials: Count  # trials that tpe draws at random before it begins to learn
-    seed: Annotated[int, Field(ge=0, lt=2**31)] | None  # null: another one each time
+    """Optuna sampler."""
+    n_startup_trials: PositiveInt
+    """Trials that tpe draws at random first."""
+    seed: Annotated[int, Field(ge=0, lt=2**31)] | None
+    """Seed of the sampler; null: a new one each time."""
 
 
 class PrunerSettings(Settings):
     """Who ends a trial that promises little, after an epoch."""
 
     name: Literal["median", "halving", "hyperband", "none"]
-    startup_trials: Annotated[int, Field(ge=0)]  # finished trials before median prunes
-    warmup_epochs: Annotated[int, Field(ge=0)]  # epochs after which no trial is ended yet
+    """Optuna pruner."""
+    n_startup_trials: Annotated[int, Field(ge=0)]
+    """Finished trials before median prunes one."""
+    warmup_epochs: Annotated[int, Field(ge=0)]
+    """Epochs in which no trial is pruned; the unit of halving and hyperband."""
 
 
 class StudySettings(Settings):
     """What is searched, for how long, and where the trials are kept."""
 
-    space: Annotated[dict[str, Any], Field(min_length=1)]  # settings of a training and their ranges or choices
-    study: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.\-]+$", max_length=200)]
-    trials: Count  # in total, by all processes and repeats of the command
-    metric: str  # of the best epoch; what is made better
-    storage: Annotated[str, Field(min_length=1)] | None  # URL of a database; null: sqlite in the run folder
+    space: Annotated[dict[str, Any], Field(min_length=1)]
+    """Settings of a training with their ranges or choices."""
+    study_name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.\-]+$", max_length=200)]
+    """Name of the Optuna study."""
+    n_trials: PositiveInt
+    """Trials in total, over all processes and repeats of the command."""
+    metric: str
+    """Metric of the best epoch that is optimized."""
+    storage: Annotated[str, Field(min_length=1)] | None
+    """URL of a database; null: SQLite in the run folder."""
     sampler: SamplerSettings
+    """Sampler that proposes the values of a trial."""
     pruner: PrunerSettings
-    timeout: Positive | None  # s after which this process begins no further trial
-    seeds_of_best: Annotated[int, Field(ge=0, le=1000)]  # seeds with which the best trial is trained anew and tested
-    heartbeat: Count  # s between two signs of life of a running trial
-    grace: Count  # s without one after which a trial is taken for lost
-    retries: Annotated[int, Field(ge=0)]  # of a trial whose process was killed, before it counts as failed
-    patience: NotNegative  # s for which a database that does not answer is asked again
-    rows: Count  # trials in the table on the terminal
+    """Pruner that ends trials early."""
+    timeout: PositiveFloat | None
+    """Seconds after which this process starts no further trial."""
+    n_test_seeds: Annotated[int, Field(ge=0, le=1000)]
+    """Number of further seeds with which the best trial is trained and tested."""
+    heartbeat_interval: PositiveInt
+    """Seconds between two heartbeats of a running trial."""
+    grace_period: PositiveInt
+    """Seconds without a heartbeat after which a trial counts as lost."""
+    max_retry: Annotated[int, Field(ge=0)]
+    """Retries of a trial whose process was killed, before it counts as failed."""
+    storage_timeout: NonNegativeFloat
+    """Seconds for which a database that does not answer is tried again."""
+    max_rows: PositiveInt
+    """Trials in the table on the terminal."""
 
     @field_validator("metric")
     @classmethod
-    def _the_test_part_is_not_for_choosing(cls, metric: str) -> str:
+    def _check_metric(cls, metric: str) -> str:
         if metric not in JUDGED_BY:
-            why = ": the test part is not for choosing" if metric.startswith("test/") else ""
-            raise ValueError(f"got {metric!r}; accepted is {' or '.join(JUDGED_BY)}{why}")
+            why = ": the test split is not for selection" if metric.startswith("test/") else ""
+            raise ValueError(f"got {metric!r}; must be {' or '.join(JUDGED_BY)}{why}")
         return metric
 
-    @field_validator("grace")
+    @field_validator("grace_period")
     @classmethod
-    def _a_sign_of_life_may_be_late(cls, grace: int, info: ValidationInfo) -> int:
-        least = 2 * info.data.get("heartbeat", 0)
+    def _check_grace_period(cls, grace: int, info: ValidationInfo) -> int:
+        least = 2 * info.data.get("heartbeat_interval", 0)
         if grace < least:
-            raise ValueError(f"got {grace} s; accepted is at least twice search.heartbeat, {least} s")
+            raise ValueError(f"got {grace} s; must be at least twice search.heartbeat_interval, {least} s")
         return grace
 
 
@@ -65,3 +85,4 @@ class SearchSettings(TrainSettings):
     """Everything that `python -m lenet_pl.search` takes: a training's settings, and `search`."""
 
     search: StudySettings
+    """Study."""

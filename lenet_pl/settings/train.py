@@ -1,150 +1,187 @@
-"""Settings of the groups `trainer`, `callbacks` and `logger`, and of a whole training."""
+"""Settings of the groups `trainer` and `logger`, and of a whole training."""
 
 from collections import Counter
 from typing import Annotated, Literal
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import AfterValidator, Field, PositiveFloat, ValidationInfo, field_validator
 
+from lenet_pl.settings.callbacks import CallbacksSettings
 from lenet_pl.settings.data import AnyDataSettings, AugmentSettings, LoaderSettings
-from lenet_pl.settings.learning import AnyOptimizerSettings, AnySchedulerSettings, LossSettings, SdlmSettings
 from lenet_pl.settings.model import AnyModelSettings, ConvNetSettings, LeNet1Settings
-from lenet_pl.settings.types import Count, LocalPath, Metric, NotNegative, Positive, Settings, Threads, cores
+from lenet_pl.settings.optim import AnyOptimizerSettings, AnySchedulerSettings, LossSettings, SdlmSettings
+from lenet_pl.settings.roles import Role
+from lenet_pl.settings.types import LocalPath, PositiveInt, Settings, Threads, cores
+
+CompileMode = Literal["default", "reduce-overhead", "max-autotune"]
+
+
+def _check_compile(mode: bool | CompileMode | None) -> CompileMode | None:
+    """Turn true and false into what torch.compile takes for them, so that both spellings are one value."""
+    return "default" if mode is True else mode or None
+
+
+def _check_limit(limit: int | float) -> int | float:
+    if limit >= 1 if isinstance(limit, int) else 0 < limit <= 1:
+        return limit
+    raise ValueError(f"got {limit}; must be a number of batches from 1, or a fraction greater than 0, up to 1.0")
+
+
+Limit = Annotated[int | float, AfterValidator(_check_limit)]
 
 
 class TrainerSettings(Settings):
     """Where and how long; keys have the meaning that `lightning.Trainer` gives them."""
 
-    accelerator: Literal["auto", "cpu", "gpu", "mps"]
-    devices: Count
-    strategy: Literal["auto", "ddp"]
-    threads: Threads
-    precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed", "64-true"]
-    compile: Literal["default", "reduce-overhead", "max-autotune"] | None  # mode of torch.compile
+    accelerator: Annotated[Literal["auto", "cpu", "gpu", "mps"], Role.MACHINE]
+    """Kind of device."""
+    devices: Annotated[PositiveInt, Role.MACHINE]
+    """Number of devices, one process for each."""
+    strategy: Annotated[Literal["auto", "ddp"], Role.MACHINE]
+    """How several processes train together."""
+    num_threads: Annotated[Threads, Role.MACHINE]
+    """Intra-op threads; null: 1 for small networks, else as many as this process has cores."""
+    precision: Annotated[Literal["auto", "32-true", "bf16-mixed", "16-mixed", "64-true"], Role.NUMERICS]
+    """Floating-point precision of training."""
+    compile: Annotated[bool | CompileMode | None, AfterValidator(_check_compile), Role.NUMERICS]
+    """Mode of torch.compile; true: default, false or null: not compiled."""
     deterministic: bool
-    max_epochs: Count
-    gradient_clip_norm: Positive | None
-    ema_decay: Annotated[float, Field(gt=0, lt=1)] | None  # of the average of the weights
-    log_every_n_steps: Count
-    limit_train_batches: Count | None  # per epoch
-    limit_val_batches: Count | None
-    limit_test_batches: Count | None
-    profiler: Literal["simple", "advanced"] | None
+    """Whether the same seed gives the same bits on the same machine."""
+    max_epochs: PositiveInt
+    """Largest number of epochs."""
+    gradient_clip_val: PositiveFloat | None
+    """Largest norm of the whole gradient; null: not clipped."""
+    log_every_n_steps: PositiveInt
+    """Steps between two points of the per-step loss."""
+    limit_train_batches: Limit | None
+    """Training batches per epoch, a number or a fraction; null: all."""
+    limit_val_batches: Annotated[Limit | None, Role.EVALUATION]
+    """Validation batches per epoch, a number or a fraction; null: all."""
+    limit_test_batches: Limit | None
+    """Test batches, a number or a fraction; null: all."""
+    profiler: Annotated[Literal["simple", "advanced"] | None, Role.MACHINE]
+    """Lightning profiler that times the hooks."""
+
+    @property
+    def compile_mode(self) -> CompileMode | None:
+        """Mode of torch.compile; None: not compiled."""
+        return _check_compile(self.compile)
 
     @field_validator("devices")
     @classmethod
-    def _processes_have_a_core_each(cls, devices: int, info: ValidationInfo) -> int:
+    def _check_devices(cls, devices: int, info: ValidationInfo) -> int:
         # What `auto` stands for only torch knows, which is not imported yet; the trainer looks at it
         if info.data.get("accelerator") == "cpu" and devices > cores():
-            raise ValueError(f"got {devices} processes on cpu; accepted is 1 to {cores()}, the cores of this machine")
+            raise ValueError(f"got {devices} processes on cpu; must be 1 to {cores()}, the cores of this machine")
         return devices
 
 
-class EarlyStoppingSettings(Settings):
-    """Stop after `patience` epochs in which `monitor` did not improve by more than `min_delta`."""
-
-    monitor: Metric
-    patience: Count  # epochs
-    min_delta: NotNegative
-
-
-class CheckpointSettings(Settings):
-    """The best epoch is the one with the best `monitor`; the last is kept too."""
-
-    monitor: Metric
-
-
-class CallbacksSettings(Settings):
-    """What watches the training."""
-
-    early_stopping: EarlyStoppingSettings | None
-    checkpoint: CheckpointSettings
-    progress_bar: bool
-    model_summary: bool
-
-
 class LoggerSettings(Settings):
-    """Which loggers write into the run folder; metrics.csv and the pictures are always written."""
+    """Which loggers write into the run folder; metrics.csv and the plots are always written."""
 
     tensorboard: bool
+    """Whether event files for TensorBoard are written."""
     csv: bool
+    """Whether Lightning's CSV log is written."""
 
 
-Grey = Annotated[float, Field(ge=-1000, le=1000)]
+Level = Annotated[float, Field(ge=-1000, le=1000)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
 
 class TrainSettings(Settings):
     """Everything that `python -m lenet_pl.train` takes."""
 
-    run: LocalPath  # folder that receives everything
-    resume: bool | Literal["auto"]  # continue the run that is in the folder; auto: or begin it
-    seed: Seed
-    seeds: Annotated[list[Seed], Field(min_length=1)] | None  # train once with each of them, in one process
-    vectorise: bool | Literal["auto"]  # with seeds: all networks in one step; auto: where that is faster
-    train: bool
-    test: bool
-    traceback: bool  # show Python's traceback with an error
-    data_root: LocalPath
+    run: Annotated[LocalPath, Role.COMMAND]
+    """Run folder, which receives everything."""
+    resume: Annotated[bool | Literal["auto"], Role.COMMAND]
+    """Whether the run in the folder is continued; auto: or started."""
+    seed: Annotated[Seed, Role.SEED]
+    """Seed of initial weights, batch order, augmentation and dropout; never of the split."""
+    seeds: Annotated[Annotated[list[Seed], Field(min_length=1)] | None, Role.SEED]
+    """Seeds of several trainings, one after another, instead of `seed`."""
+    train: Annotated[bool, Role.STAGE]
+    """Whether the network is trained."""
+    test: Annotated[bool, Role.STAGE]
+    """Whether the network is tested."""
+    traceback: Annotated[bool, Role.COMMAND]
+    """Whether errors show where in the code they arose."""
+    data_root: Annotated[LocalPath, Role.LOCATION]
+    """Folder in which data sets are looked for and downloaded to."""
     data: AnyDataSettings
+    """Data set."""
     loader: LoaderSettings
+    """Batches."""
     augment: AugmentSettings
-    input_range: Annotated[list[Grey], Field(min_length=2, max_length=2)] | None  # of grey levels 0 and 255
+    """Random transforms of the training images."""
+    input_range: Annotated[list[Level], Field(min_length=2, max_length=2)] | None
+    """Inputs of gray levels 0 and 255; null: mean 0 and standard deviation 1."""
     model: AnyModelSettings
+    """Network."""
     loss: LossSettings
+    """Loss."""
     optimizer: AnyOptimizerSettings
+    """Optimizer."""
     scheduler: AnySchedulerSettings
+    """Learning rate schedule."""
     trainer: TrainerSettings
+    """Device, precision and length of training."""
     callbacks: CallbacksSettings
-    logger: LoggerSettings
+    """Early stopping, checkpoints, EMA and display."""
+    logger: Annotated[LoggerSettings, Role.OUTPUT]
+    """Loggers."""
 
     @field_validator("test")
     @classmethod
-    def _something_is_done(cls, test: bool, info: ValidationInfo) -> bool:
+    def _check_test(cls, test: bool, info: ValidationInfo) -> bool:
         if not test and info.data.get("train") is False:
-            raise ValueError("got false beside train=false, which leaves nothing to do; accepted is one of them true")
+            raise ValueError("got false with train=false, which leaves nothing to do; one of them must be true")
         return test
 
     @field_validator("input_range")
     @classmethod
-    def _black_is_not_white(cls, levels: list[float] | None) -> list[float] | None:
+    def _check_input_range(cls, levels: list[float] | None) -> list[float] | None:
         if levels and abs(levels[0] - levels[1]) < 1e-3:
-            raise ValueError(f"got {levels}; accepted is null, or two numbers that are 0.001 apart or more")
+            raise ValueError(f"got {levels}; must be null, or two numbers that differ by at least 0.001")
         return levels
 
     @field_validator("loss")
     @classmethod
-    def _a_penalty_has_an_end(cls, loss: LossSettings, info: ValidationInfo) -> LossSettings:
-        if loss.name == "penalty" and isinstance(info.data.get("model"), ConvNetSettings | LeNet1Settings):
+    def _check_loss(cls, loss: LossSettings, info: ValidationInfo) -> LossSettings:
+        if loss.name == "mle" and isinstance(info.data.get("model"), ConvNetSettings | LeNet1Settings):
             raise ValueError(
-                "got name=penalty, which has no smallest value where outputs are no distances; accepted is "
+                "got name=mle, which is unbounded below unless the outputs are distances; must be "
                 "cross_entropy or map, or model=lenet5_1998"
             )
         return loss
 
     @field_validator("optimizer")
     @classmethod
-    def _curvature_is_known(cls, optimizer: AnyOptimizerSettings, info: ValidationInfo) -> AnyOptimizerSettings:
+    def _check_optimizer(cls, optimizer: AnyOptimizerSettings, info: ValidationInfo) -> AnyOptimizerSettings:
         model, loss = info.data.get("model"), info.data.get("loss")
         if not isinstance(optimizer, SdlmSettings):
             return optimizer
-        if isinstance(model, ConvNetSettings) and "batch" in (model.norm, model.hidden_norm):
-            key = "model.norm" if model.norm == "batch" else "model.hidden_norm"
-            raise ValueError(f"got sdlm, which cannot take batch normalisation; accepted is another, or {key}=none")
+        if isinstance(model, ConvNetSettings) and "batch_norm" in (model.norm, model.hidden_norm):
+            key = "model.norm" if model.norm == "batch_norm" else "model.hidden_norm"
+            raise ValueError(
+                f"got sdlm, which does not support batch normalization; use another optimizer, or {key}=none"
+            )
         if loss and loss.class_weights:
-            raise ValueError("got sdlm, which knows no class weights; accepted is another, or loss.class_weights=null")
+            raise ValueError(
+                "got sdlm, which does not support class weights; use another optimizer, or loss.class_weights=null"
+            )
         return optimizer
 
     @field_validator("scheduler")
     @classmethod
-    def _momentum_can_be_cycled(cls, scheduler: AnySchedulerSettings, info: ValidationInfo) -> AnySchedulerSettings:
+    def _check_scheduler(cls, scheduler: AnySchedulerSettings, info: ValidationInfo) -> AnySchedulerSettings:
         optimizer = info.data.get("optimizer")
         if getattr(scheduler, "cycle_momentum", False) and optimizer and optimizer.name == "sdlm":
-            raise ValueError("cycle_momentum: got true with optimizer=sdlm, which has no momentum; accepted is false")
+            raise ValueError("cycle_momentum: got true with optimizer=sdlm, which has no momentum; must be false")
         return scheduler
 
     @field_validator("seeds")
     @classmethod
-    def _no_seed_twice(cls, seeds: list[int] | None) -> list[int] | None:
+    def _check_seeds(cls, seeds: list[int] | None) -> list[int] | None:
         if seeds and (twice := [seed for seed, count in Counter(seeds).items() if count > 1]):
-            raise ValueError(f"got {twice[0]} twice; accepted is a list of different seeds")
+            raise ValueError(f"got {twice[0]} twice; must be a list of different seeds")
         return seeds

@@ -1,4 +1,4 @@
-"""Settings that every verb takes which works on a trained run, and those that a checkpoint hands on to it."""
+"""Settings of every command that works on a trained run, and those that it reads from a checkpoint."""
 
 from pydantic import ConfigDict
 
@@ -8,18 +8,23 @@ from lenet_pl.settings.types import LocalPath, Settings
 
 
 class TrainedSettings(Settings):
-    """Which network, and where the verb's files go."""
+    """Which network, and where the command's files go."""
 
-    run: LocalPath | None  # folder of a run; its best checkpoint is taken
-    ckpt: LocalPath | None  # or one checkpoint file
-    out: LocalPath | None  # folder that receives the files; null: <run>/<verb>/<date>_<time>
+    run: LocalPath | None
+    """Run folder, whose best checkpoint is used."""
+    ckpt_path: LocalPath | None
+    """Checkpoint file, instead of a run folder."""
+    output_dir: LocalPath | None
+    """Folder that receives the files; null: <run>/<command>/<date>_<time>."""
     traceback: bool
+    """Whether errors show where in the code they arose."""
 
 
 class RecordedModel(Settings):
     """What builds a network again, less channels and classes."""
 
     model: AnyModelSettings
+    """Network."""
 
 
 class RecordedSettings(Settings):
@@ -28,6 +33,10 @@ class RecordedSettings(Settings):
     model_config = ConfigDict(extra="ignore")
 
     seed: int
+    """Seed of the run."""
     data: AnyDataSettings
+    """Data set."""
     loader: LoaderSettings
+    """Batches."""
     model: AnyModelSettings
+    """Network."""

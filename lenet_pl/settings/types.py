@@ -1,4 +1,4 @@
-"""Ranges that settings share, and the class of all groups of settings."""
+"""Types and ranges that settings share, and the class of all groups of settings."""
 
 import os
 from typing import Annotated, Literal
@@ -11,9 +11,9 @@ def cores() -> int:
     return os.cpu_count() or 1
 
 
-def _at_most_cores(threads: int | None) -> int | None:
+def _check_num_threads(threads: int | None) -> int | None:
     if threads is not None and threads > cores():  # torch would start them all, and one more waits for each
-        raise ValueError(f"got {threads}; accepted is null, or 1 to {cores()}, the cores of this machine")
+        raise ValueError(f"got {threads}; must be null, or 1 to {cores()}, the cores of this machine")
     return threads
 
 
@@ -31,19 +31,22 @@ def expand_home(path: str) -> str:
 
 
 LocalPath = Annotated[str, Field(min_length=1), AfterValidator(expand_home)]  # ~ is the home directory
-Positive = Annotated[float, Field(gt=0)]
-NotNegative = Annotated[float, Field(ge=0)]
 Probability = Annotated[float, Field(ge=0, lt=1)]
-Share = Annotated[float, Field(gt=0, lt=1)]
-Count = Annotated[int, Field(ge=1)]
-Threads = Annotated[Count | None, AfterValidator(_at_most_cores)]  # intra-op; null: as the command says
-Width = Annotated[int, Field(ge=1, le=4096)]
-Side = Annotated[int, Field(ge=4, le=512)]  # px
+PositiveInt = Annotated[int, Field(ge=1)]  # pydantic's own, but errors say "greater than or equal to 1"
+Fraction = Annotated[float, Field(gt=0, lt=1)]
+Threads = Annotated[PositiveInt | None, AfterValidator(_check_num_threads)]
+LayerWidth = Annotated[int, Field(ge=1, le=4096)]  # channels of a convolution
+ImageSize = Annotated[int, Field(ge=4, le=512)]  # px, height and width
 Degrees = Annotated[float, Field(ge=0, le=180)]
 Metric = Literal["train/loss", "train/accuracy", "val/loss", "val/accuracy"]
 
 
 class Settings(BaseModel):
-    """A group of settings: unknown keys, wrong types, NaN and infinity are refused."""
+    """A group of settings: unknown keys, wrong types, NaN and infinity are refused.
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+    The docstring under a field is its description: a noun phrase with the unit.
+    """
+
+    model_config = ConfigDict(
+        extra="forbid", strict=True, frozen=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from lenet_pl.errors import SettingError, did_you_mean
-from lenet_pl.settings.other_names import same_value
+from lenet_pl.settings.synonyms import same_value
 from lenet_pl.settings.types import Settings
 
 AnySettings = TypeVar("AnySettings", bound=Settings)
@@ -99,7 +99,7 @@ def _line(key: str, problems: list[Any], values: dict[str, Any], or_null: str) -
     same = same_value(str(came))
     near = f"did you mean {same}?" if same in choices else did_you_mean(as_written(came).strip("'"), choices)
     near = "" if isinstance(came, bool) else near
-    return f"{key}: got {as_written(came)}; accepted is {accepted}{or_null}" + (f"; {near}" if near else "")
+    return f"{key}: got {as_written(came)}; must be {accepted}{or_null}" + (f"; {near}" if near else "")
 
 
 def as_written(value: Any) -> str:
@@ -123,7 +123,7 @@ def _accepted(problem: Any) -> str:
     if kind == "too_long":
         return f"a list of at most {context['max_length']}"
     if kind == "string_too_short":
-        return "a text that is not empty"
+        return "non-empty text"
     if kind == "string_pattern_mismatch":
         return "A-Za-z0-9, dot, underscore and hyphen"
     return (

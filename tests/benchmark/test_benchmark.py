@@ -13,24 +13,23 @@ import torch
 from conftest import Compose
 from torch import nn
 
-from lenet_pl import composition
-from lenet_pl.benchmark import commands
-from lenet_pl.benchmark.__main__ import benchmark
+from lenet_pl.benchmark import benchmark, commands
 from lenet_pl.benchmark.commands import control_group, write_arrays
 from lenet_pl.benchmark.compare_loops import first_there
 from lenet_pl.benchmark.loops import plain_loop, tuned_loop, tutorial_loop, usual_order
-from lenet_pl.build import build_datamodule
 from lenet_pl.data.augment import Augment
-from lenet_pl.data.image_set import ImageSet
-from lenet_pl.data.transform import ModelInput
+from lenet_pl.data.image_set import ImageDataset
+from lenet_pl.data.transform import Preprocess
+from lenet_pl.engine.build import build_datamodule
 from lenet_pl.errors import DataError
 from lenet_pl.model.convnet import ConvNet
 from lenet_pl.settings import AugmentSettings, TrainSettings
+from lenet_pl.settings import compose as composition
 from lenet_pl.settings.benchmark import BenchmarkSettings
 
 STILL = AugmentSettings(
-    rotation=0, translation=0, scale=0, squeeze=0, shear=0, crop_padding=0, flip=0, brightness=0, contrast=0,
-    saturation=0, erasing=0,
+    degrees=0, translate=0, scale=0, aspect_ratio=0, shear=0, crop_padding=0, hflip=0, brightness=0, contrast=0,
+    saturation=0, random_erasing=0,
 )  # fmt: skip
 
 
@@ -38,15 +37,15 @@ STILL = AugmentSettings(
 @pytest.mark.parametrize("moving", [False, True])
 def test_every_loop_learns(loop, moving: bool) -> None:  # type: ignore[no-untyped-def]
     labels = torch.arange(64) % 2
-    images = ImageSet((labels * 200).to(torch.uint8).view(-1, 1, 1, 1).expand(-1, 1, 8, 8).contiguous(), labels)
+    images = ImageDataset((labels * 200).to(torch.uint8).view(-1, 1, 1, 1).expand(-1, 1, 8, 8).contiguous(), labels)
     torch.manual_seed(0)
     model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Linear(72, 2))
-    augment = Augment(STILL.model_copy(update={"rotation": 5.0}) if moving else STILL)
-    to_input = ModelInput(8, "resize", [0.5], [0.5])
-    run = loop(model, images, to_input, augment, 16)
+    augment = Augment(STILL.model_copy(update={"degrees": 5.0}) if moving else STILL)
+    preprocess = Preprocess(8, "resize", [0.5], [0.5])
+    run = loop(model, images, preprocess, augment, 16)
     assert run(16 * 60) > 0
     with torch.no_grad():
-        assert (model(to_input(images.images)).argmax(1) == labels).all()
+        assert (model(preprocess(images.images)).argmax(1) == labels).all()
 
 
 @pytest.mark.slow
@@ -56,14 +55,14 @@ def test_the_benchmark_writes_what_it_measures(tmp_path: Path, capsys: pytest.Ca
         BenchmarkSettings,
         [
             *(
-                "run=unused",
+                "output_dir=unused",
                 "data_sets=[fake]",
                 "models=[lenet_sigmoid]",
                 "augments=[none]",
                 "rounds=1",
                 "seconds=0.02",
             ),
-            *("parts=[loops,data_sizes,mnist_99]", "data_series=[1000]", "batch_sizes=[128]", "threads=1"),
+            *("parts=[loops,data_sizes,mnist_99]", "data_series=[1000]", "batch_sizes=[128]", "num_threads=1"),
             f"data_root={tmp_path}",
         ],
     )
@@ -103,8 +102,8 @@ def test_the_usual_order_computes_the_same(compose: Compose) -> None:
 
 @pytest.mark.parametrize("colour", [False, True])
 def test_written_arrays_are_real_images_repeated(tmp_path: Path, colour: bool) -> None:
-    settings = composition.compose("benchmark", BenchmarkSettings, ["run=unused", f"data_root={tmp_path}"])
-    write_arrays(settings, tmp_path / "set", 2000, "fake", colour=colour)
+    settings = composition.compose("benchmark", BenchmarkSettings, ["output_dir=unused", f"data_root={tmp_path}"])
+    write_arrays(settings, tmp_path / "set", 2000, "fake", color=colour)
     images, labels = (np.load(tmp_path / "set" / f"train_{name}.npy") for name in ("images", "labels"))
     given = build_datamodule(composition.compose("train", TrainSettings, ["run=unused", "data=fake"])).train_set
     size = len(given)
@@ -160,5 +159,5 @@ def test_ctrl_c_is_said_in_one_line_and_leaves_nothing(tmp_path: Path, command_e
 
 
 def test_sets_without_files_are_composed_too(tmp_path: Path) -> None:
-    settings = composition.compose("benchmark", BenchmarkSettings, ["run=unused", f"data_root={tmp_path}"])
+    settings = composition.compose("benchmark", BenchmarkSettings, ["output_dir=unused", f"data_root={tmp_path}"])
     assert first_there(settings, ["mnist", "digits"]) == "digits"

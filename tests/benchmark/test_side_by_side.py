@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from lenet_pl import composition
 from lenet_pl.benchmark import results, side_by_side
+from lenet_pl.settings import compose as composition
 from lenet_pl.settings.benchmark import BenchmarkSettings
 
 
@@ -12,7 +12,7 @@ from lenet_pl.settings.benchmark import BenchmarkSettings
 def test_trainings_at_once_are_compared_with_one_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(side_by_side, "AT_ONCE", (1, 2))
     monkeypatch.setattr(side_by_side, "EPOCHS", 3)
-    words = ["run=unused", "models=[lenet_sigmoid]", "rounds=1", "seconds=0.01", f"data_root={tmp_path}"]
+    words = ["output_dir=unused", "models=[lenet_sigmoid]", "rounds=1", "seconds=0.01", f"data_root={tmp_path}"]
     settings = composition.compose("benchmark", BenchmarkSettings, words)
     found = side_by_side.measure_side_by_side(settings, tmp_path, "digits")
     assert [(row["way"], row["at_once"]) for row in found["rows"]] == [

@@ -8,12 +8,12 @@ import torch
 from omegaconf import OmegaConf
 from sklearn.datasets import load_digits
 
-from lenet_pl.composition import conf_dir
 from lenet_pl.data.arrays import read_arrays
-from lenet_pl.data.loader import AHEAD, BatchLoader
-from lenet_pl.data.transform import ModelInput, pixel_statistics
+from lenet_pl.data.loader import PREFETCH_BATCHES, BatchLoader
+from lenet_pl.data.transform import Preprocess, pixel_statistics
 from lenet_pl.errors import DataError
 from lenet_pl.settings import ArraysDataSettings
+from lenet_pl.settings.compose import conf_dir
 
 COUNT = 1500  # of the 1,797 digits; the rest is the test part
 
@@ -61,8 +61,8 @@ def test_an_epoch_from_disk_is_the_epoch_from_memory(folder: Path) -> None:
     for in_memory in (True, False):
         train, _, _ = read_arrays(settings(folder, in_memory=in_memory))
         part = train.subset(torch.arange(3, COUNT, 2))
-        to_input = ModelInput(8, "pad", *pixel_statistics(part))
-        epochs.append(list(BatchLoader(part, 64, to_input, shuffle=True, seed=7)))
+        preprocess = Preprocess(8, "pad", *pixel_statistics(part))
+        epochs.append(list(BatchLoader(part, 64, preprocess, shuffle=True, seed=7)))
     assert len(epochs[0]) == 12
     for ours, other in zip(*epochs, strict=True):
         assert torch.equal(ours.images, other.images)
@@ -75,9 +75,9 @@ def test_the_system_is_told_of_each_image_before_it_is_read(folder: Path, monkey
     monkeypatch.setattr(os, "posix_fadvise", lambda file, start, size, advice: told.append((start, size)))
     train, _, _ = read_arrays(settings(folder))
     part = train.subset(torch.arange(0, COUNT, 3))
-    batches = iter(BatchLoader(part, 50, ModelInput(8, "pad", [0.5], [1.0]), shuffle=True))
+    batches = iter(BatchLoader(part, 50, Preprocess(8, "pad", [0.5], [1.0]), shuffle=True))
     next(batches)
-    assert len(told) == 50 * (AHEAD + 1)
+    assert len(told) == 50 * (PREFETCH_BATCHES + 1)
     list(batches)
     content = (folder / "train_images.npy").read_bytes()
     images = {content[start : start + size] for start, size in told}
@@ -126,9 +126,7 @@ def test_a_file_in_place_of_the_folder_is_named(folder: Path) -> None:
     file = folder / "train_images.npy"
     with pytest.raises(DataError) as error:
         read_arrays(settings(file))
-    assert str(error.value).startswith(
-        f"data.path: {file} is not a folder; accepted is a folder with train_images.npy, "
-    )
+    assert str(error.value).startswith(f"data.path: {file} is not a folder; must be a folder with train_images.npy, ")
 
 
 @pytest.mark.parametrize(
@@ -153,4 +151,4 @@ def test_what_does_not_fit_is_refused_in_one_line(folder: Path, what: str, in_me
         read_arrays(settings(folder, in_memory=in_memory))
     assert str(folder) in str(error.value)
     assert "\n" not in str(error.value)
-    assert "accepted" in str(error.value) or "wants" in str(error.value) or "NumPy" in str(error.value)
+    assert "must " in str(error.value) or "not a valid .npy file" in str(error.value)

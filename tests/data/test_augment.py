@@ -10,15 +10,15 @@ from torch import Tensor
 from torchvision.transforms import InterpolationMode, RandomErasing
 from torchvision.transforms.v2 import functional as tv
 
-from lenet_pl.composition import conf_dir
-from lenet_pl.data.augment import Augment, inverse_affine, jitter, warp
+from lenet_pl.data.augment import Augment, color_jitter, inverse_affine, warp
 from lenet_pl.settings import AugmentSettings
+from lenet_pl.settings.compose import conf_dir
 
 NONE = dict.fromkeys(AugmentSettings.model_fields, 0)
 CHOICES = sorted(path.stem for path in (conf_dir() / "augment").glob("*.yaml"))
 STRENGTHS = {
-    "rotation": 30, "translation": 0.3, "scale": 0.4, "squeeze": 0.4, "shear": 30, "crop_padding": 5, "flip": 0.5,
-    "brightness": 0.5, "contrast": 0.5, "saturation": 0.9, "erasing": 0.9,
+    "degrees": 30, "translate": 0.3, "scale": 0.4, "aspect_ratio": 0.4, "shear": 30, "crop_padding": 5, "hflip": 0.5,
+    "brightness": 0.5, "contrast": 0.5, "saturation": 0.9, "random_erasing": 0.9,
 }  # fmt: skip
 
 
@@ -35,7 +35,7 @@ def pictures(count: int = 4, channels: int = 3, height: int = 20, width: int = 2
 
 
 def draws(strengths: Augment, count: int = 4000, height: int = 20, width: int = 30) -> Tensor:
-    return strengths.matrices(torch.rand(count, 9, generator=seeded()), height, width)
+    return strengths.affine_matrices(torch.rand(count, 9, generator=seeded()), height, width)
 
 
 # --------------------------------------------------------------------------------------------- against other libraries
@@ -84,14 +84,16 @@ def test_inverse_affine_is_the_inverse_of_scale_shear_rotate_shift() -> None:
 def test_jitter_equals_torchvision(name: str, adjust: Callable[[Tensor, float], Tensor], channels: int) -> None:
     images, factors = pictures(channels=channels), torch.tensor([0.3, 0.9, 1.0, 1.8])
     one = torch.ones(4)
-    ours = jitter(images, *(factors if name == which else one for which in ("brightness", "contrast", "saturation")))
+    ours = color_jitter(
+        images, *(factors if name == which else one for which in ("brightness", "contrast", "saturation"))
+    )
     theirs = torch.stack([adjust(image, float(factor)) for image, factor in zip(images, factors, strict=True)])
     torch.testing.assert_close(ours, theirs, atol=2e-4, rtol=0)  # torchvision weighs red 0.2989
 
 
 def test_mirror_equals_torchvision() -> None:
     images = pictures()
-    torch.testing.assert_close(augment(flip=1)(images, seeded()), tv.hflip(images), atol=1e-5, rtol=0)
+    torch.testing.assert_close(augment(hflip=1)(images, seeded()), tv.hflip(images), atol=1e-5, rtol=0)
 
 
 # ----------------------------------------------------------------------------------------------------- random draws
@@ -134,13 +136,13 @@ def assert_fills(values: Tensor, low: float, high: float) -> None:
 
 
 def test_rotation_stays_within_its_bounds() -> None:
-    matrices = draws(augment(rotation=25))
+    matrices = draws(augment(degrees=25))
     assert_fills(torch.atan2(matrices[:, 0, 1], matrices[:, 0, 0]).rad2deg(), -25, 25)
     torch.testing.assert_close(torch.linalg.det(matrices[:, :, :2]), torch.ones(4000))
 
 
 def test_translation_stays_within_its_share_of_each_side() -> None:
-    matrices = draws(augment(translation=0.1))
+    matrices = draws(augment(translate=0.1))
     assert_fills(matrices[:, 0, 2], -3, 3)
     assert_fills(matrices[:, 1, 2], -2, 2)
 
@@ -152,7 +154,7 @@ def test_scale_stays_within_its_bounds_and_keeps_proportions() -> None:
 
 
 def test_squeeze_stays_within_its_bounds_and_keeps_the_area() -> None:
-    matrices = draws(augment(squeeze=0.2))
+    matrices = draws(augment(aspect_ratio=0.2))
     assert_fills(1 / matrices[:, 0, 0], 0.8, 1.2)
     torch.testing.assert_close(torch.linalg.det(matrices[:, :, :2]), torch.ones(4000))
 
@@ -165,7 +167,7 @@ def test_shear_stays_within_its_bounds() -> None:
 
 @pytest.mark.parametrize("flip", [0.0, 0.25, 1.0])
 def test_flip_happens_as_often_as_asked(flip: float) -> None:
-    mirrored = (draws(augment(flip=flip))[:, 0, 0] < 0).double().mean()
+    mirrored = (draws(augment(hflip=flip))[:, 0, 0] < 0).double().mean()
     assert abs(mirrored - flip) <= 4 * math.sqrt(flip * (1 - flip) / 4000)
 
 
@@ -186,13 +188,13 @@ def test_colour_strengths_stay_within_their_bounds(name: str) -> None:
 @pytest.mark.parametrize("channels", [1, 3])
 def test_erasing_paints_one_rectangle_within_the_bounds_of_torchvision(channels: int) -> None:
     images = torch.full((4000, channels, 40, 30), 2.0)  # no colour is that bright
-    erased = augment(erasing=1)(images, seeded())
+    erased = augment(random_erasing=1)(images, seeded())
     painted = (erased < 2).all(1)
     assert torch.equal(painted, (erased < 2).any(1))
     high, wide = painted.any(2).sum(1), painted.any(1).sum(1)
     assert torch.equal(painted.sum((1, 2)), high * wide)  # one rectangle, whole
-    for colours in erased.flatten(2).unbind(1):
-        assert all(len(set(row[row < 2].tolist())) == 1 for row in colours)
+    for colors in erased.flatten(2).unbind(1):
+        assert all(len(set(row[row < 2].tolist())) == 1 for row in colors)
     assert 0.015 <= (high * wide / 1200).min() < 0.025
     assert 0.32 < (high * wide / 1200).max() <= 0.345
     assert (high / wide).min() < 0.35
@@ -209,7 +211,7 @@ def test_erasing_paints_one_rectangle_within_the_bounds_of_torchvision(channels:
 @pytest.mark.parametrize("erasing", [0.25, 1.0])
 def test_erasing_happens_as_often_as_asked_and_touches_nothing_else(erasing: float) -> None:
     images = pictures(4000, 1, 12, 12) + 1
-    erased = augment(erasing=erasing)(images, seeded())
+    erased = augment(random_erasing=erasing)(images, seeded())
     changed = (erased != images).flatten(1)
     assert abs(changed.any(1).double().mean() - erasing) <= 4 * math.sqrt(erasing * (1 - erasing) / 4000)
     assert (erased[changed.view(images.shape)] < 1).all()
@@ -217,14 +219,14 @@ def test_erasing_happens_as_often_as_asked_and_touches_nothing_else(erasing: flo
 
 def test_other_transforms_are_the_same_with_erasing() -> None:
     images = pictures(64)
-    strengths = {name: value for name, value in STRENGTHS.items() if name != "erasing"}
+    strengths = {name: value for name, value in STRENGTHS.items() if name != "random_erasing"}
     moved, both = augment(**strengths)(images, seeded()), augment(**STRENGTHS)(images, seeded())
     kept = (moved == both).all(1).flatten(1).double().mean(1)
     assert kept.min() > 0.6  # but for what was painted over
 
 
 def test_parameters_are_drawn_independently() -> None:
-    matrices = draws(augment(rotation=20, translation=0.2))
+    matrices = draws(augment(degrees=20, translate=0.2))
     values = torch.stack([matrices[:, 0, 1], matrices[:, 0, 2], matrices[:, 1, 2]])
     assert (torch.corrcoef(values) - torch.eye(3)).abs().max() < 0.1
 
@@ -249,7 +251,7 @@ def test_zero_strengths_change_nothing() -> None:
     assert not augment().active
     assert torch.equal(augment()(images, seeded()), images)
     torch.testing.assert_close(warp(images, draws(augment(), 4, 20, 24)), images, atol=1e-5, rtol=0)
-    torch.testing.assert_close(jitter(images, *torch.ones(3, 4)), images)
+    torch.testing.assert_close(color_jitter(images, *torch.ones(3, 4)), images)
 
 
 @pytest.mark.parametrize("background", [0.0, 1.0])
@@ -265,7 +267,7 @@ def test_crop_moves_by_whole_pixels_and_reaches_every_place(background: float) -
 
 def test_background_comes_in_from_outside() -> None:
     plain = torch.full((8, 3, 10, 10), 0.75)
-    moves = {"rotation": 90, "translation": 0.5, "scale": 0.5, "squeeze": 0.3, "shear": 30, "crop_padding": 3}
+    moves = {"degrees": 90, "translate": 0.5, "scale": 0.5, "aspect_ratio": 0.3, "shear": 30, "crop_padding": 3}
     torch.testing.assert_close(augment(0.75, **moves)(plain, seeded()), plain)
     assert (augment(0.0, **moves)(plain, seeded()) == 0).any()
 

@@ -19,26 +19,26 @@ def without(*names: str) -> dict[str, int]:
 @pytest.mark.parametrize(
     ("after", "words"),
     [
-        (BEFORE | {"a/4": 8, "b/4": 9, "b/5": 10}, "3 images added in a, b"),
-        (without("a/1", "b/1"), "2 images gone from a, b"),
+        (BEFORE | {"a/4": 8, "b/4": 9, "b/5": 10}, "3 images added to a, b"),
+        (without("a/1", "b/1"), "2 images removed from a, b"),
         (BEFORE | {"a/1": 8}, "1 image replaced in a"),
         (without("a/1") | {"a/x": 1}, "1 image renamed in a"),
         (BEFORE | {"a/1": 2, "a/2": 1}, "2 images renamed in a"),
         (without("a/1") | {"b/x": 1}, "1 image moved from a to b"),
-        (without("a/1") | {"a/4": 8}, "1 image added in a; 1 image gone from a"),
+        (without("a/1") | {"a/4": 8}, "1 image added to a; 1 image removed from a"),
         (BEFORE | {"d/1": 8, "d/2": 9}, "class d added with 2 images"),
         (without("c/1"), "class c removed with 1 image"),
         (without("c/1") | {"d/1": 7}, "class c renamed to d"),
         (without("c/1") | {"d/1": 8}, "class d added with 1 image; class c removed with 1 image"),
         (without("c/1") | {"a/7": 7}, "class c removed with 1 image; 1 image moved from c to a"),
-        (BEFORE | {"a/4": 1}, "1 image added in a"),  # a copy
+        (BEFORE | {"a/4": 1}, "1 image added to a"),  # a copy
         (dict(reversed(BEFORE.items())), "the order of the images changed"),
         (
             without("b/1") | {"a/4": 8, "a/1": 9, "a/y": 2, "a/2": 20} | {"d/1": 30},
-            "class d added with 1 image; 2 images added in a; 1 image gone from b; 1 image replaced in a; "
+            "class d added with 1 image; 2 images added to a; 1 image removed from b; 1 image replaced in a; "
             "1 image renamed in a",
         ),
-        (without("b/1", "b/2", "b/3") | {"z/1": 4, "z/2": 5, "z/9": 99}, "class b renamed to z; 1 image added in z; "),
+        (without("b/1", "b/2", "b/3") | {"z/1": 4, "z/2": 5, "z/9": 99}, "class b renamed to z; 1 image added to z; "),
     ],
 )
 def test_what_happened_is_said(after: dict[str, int], words: str) -> None:
@@ -49,7 +49,7 @@ def test_what_happened_is_said(after: dict[str, int], words: str) -> None:
 def test_many_classes_are_counted_not_listed() -> None:
     before = {f"{name}/1": ord(name) for name in "abcdefgh"}
     after = before | {f"{name}/2": ord(name) + 100 for name in "abcdefgh"}
-    assert describe(listing(before), listing(after)) == "8 images added in a, b, c, d, e and 3 more classes"
+    assert describe(listing(before), listing(after)) == "8 images added to a, b, c, d, e and 3 more classes"
     more = {f"{name}/1": ord(name) for name in "ijklmnop"}
     told = describe(listing(before), listing(before | more))
     assert told.endswith("class m added with 1 image; 3 more classes likewise")
@@ -71,12 +71,12 @@ def rows(images: str, classes: str) -> Listing:
 @pytest.mark.parametrize(
     ("images", "classes", "words"),
     [
-        ("xabcd", "00011", "1 image added in 0"),
-        ("acd", "011", "1 image gone from 0"),
+        ("xabcd", "00011", "1 image added to 0"),
+        ("acd", "011", "1 image removed from 0"),
         ("abxd", "0011", "1 image replaced in 1"),
         ("bacd", "0011", "2 images of 0 in another row"),
         ("abcd", "0111", "1 image moved from 0 to 1"),
-        ("abcdd", "00111", "1 image added in 1"),
+        ("abcdd", "00111", "1 image added to 1"),
     ],
 )
 def test_rows_are_known_by_their_content(images: str, classes: str, words: str) -> None:
@@ -91,8 +91,8 @@ def classes(**counts: tuple[int, str]) -> list[ClassRecord]:
     ("after", "words"),
     [
         (classes(a=(3, "x"), b=(2, "y")), "the order of the images changed"),
-        (classes(a=(4, "z"), b=(2, "y")), "4 images in place of 3 in a"),
-        (classes(a=(3, "z"), b=(2, "y")), "other images in a"),
+        (classes(a=(4, "z"), b=(2, "y")), "4 images instead of 3 in a"),
+        (classes(a=(3, "z"), b=(2, "y")), "different images in a"),
         (classes(a=(3, "x"), c=(2, "y")), "class b renamed to c"),
         (classes(a=(3, "x")), "class b removed with 2 images"),
         (classes(a=(3, "x"), b=(2, "y"), c=(1, "q")), "class c added with 1 image"),

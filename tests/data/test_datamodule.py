@@ -11,9 +11,9 @@ from conftest import FASHION, Compose, needs_fashion
 from PIL import Image
 from sklearn.utils.class_weight import compute_class_weight
 
-from lenet_pl.build import build_datamodule
 from lenet_pl.data.datamodule import ImageDataModule
-from lenet_pl.data.image_set import ImageSet
+from lenet_pl.data.image_set import ImageDataset
+from lenet_pl.engine.build import build_datamodule
 from lenet_pl.errors import SettingError
 
 
@@ -27,11 +27,11 @@ def fashion(compose: Compose) -> ImageDataModule:
     return build_datamodule(compose("data=fashion", "data_root=/nowhere", "data.download=false"))
 
 
-def parts(data: ImageDataModule) -> list[ImageSet]:
+def parts(data: ImageDataModule) -> list[ImageDataset]:
     return [data.train_set, data.validation_set, data.test_set]
 
 
-def counted(*sets: ImageSet) -> Counter[tuple[int, bytes]]:
+def counted(*sets: ImageDataset) -> Counter[tuple[int, bytes]]:
     """How often each image occurs with each label."""
     return Counter((k, i.tobytes()) for s in sets for k, i in zip(s.labels.tolist(), s.images.numpy(), strict=True))
 
@@ -44,7 +44,7 @@ def attach(data: ImageDataModule, rank: int = 0, ranks: int = 1, epoch: int = 0)
         global_rank=rank,
         world_size=ranks,
         fit_loop=progress,
-        lightning_module=SimpleNamespace(steps_done=0),
+        lightning_module=SimpleNamespace(step_in_epoch=0),
     )
     return data
 
@@ -99,13 +99,13 @@ def test_recorded_statistics_of_fashion_are_those_of_its_pixels(fashion: ImageDa
     pixels = fashion_file("train-images-idx3", 16)
     mean = pixels.mean() / 255
     std = (np.square(pixels, dtype=np.uint16).mean() / 255**2 - mean**2) ** 0.5
-    assert (fashion.to_input.mean, fashion.to_input.std) == ([0.2860], [0.3530])
+    assert (fashion.preprocess.mean, fashion.preprocess.std) == ([0.2860], [0.3530])
     assert [round(float(v), 4) for v in (mean, std)] == [0.2860, 0.3530]
 
 
 def test_statistics_come_from_training_images_alone(digits: ImageDataModule) -> None:
     pixels = digits.train_set.images.numpy() / 255
-    np.testing.assert_allclose([*digits.to_input.mean, *digits.to_input.std], [pixels.mean(), pixels.std()])
+    np.testing.assert_allclose([*digits.preprocess.mean, *digits.preprocess.std], [pixels.mean(), pixels.std()])
 
 
 def test_class_weights_equal_scikit_learn(digits: ImageDataModule) -> None:
@@ -115,8 +115,8 @@ def test_class_weights_equal_scikit_learn(digits: ImageDataModule) -> None:
 
 
 def test_batch_larger_than_the_training_part_is_refused(compose: Compose) -> None:
-    sizes = ("data=fake", "data.images=40", "data.split.validation=10")
-    with pytest.raises(SettingError, match=r"^loader\.batch_size: 31 images .* accepted is 1 to 30$"):
+    sizes = ("data=fake", "data.num_images=40", "data.split.val_size=10")
+    with pytest.raises(SettingError, match=r"^loader\.batch_size: got 31 for 30 .*; must be 1 to 30$"):
         build_datamodule(compose(*sizes, "loader.batch_size=31"))
     assert len(attach(build_datamodule(compose(*sizes, "loader.batch_size=30"))).train_dataloader()) == 1
 
@@ -124,17 +124,17 @@ def test_batch_larger_than_the_training_part_is_refused(compose: Compose) -> Non
 def test_loaders_give_each_image_of_their_part_once_at_the_size_of_the_model(digits: ImageDataModule) -> None:
     attach(digits)
     loaders = digits.train_dataloader().loader, digits.val_dataloader(), digits.test_dataloader()
-    size = digits.to_input.image_size
+    size = digits.preprocess.image_size
     for loader, part in zip(loaders, parts(digits), strict=True):
         batches = list(loader)
         assert torch.cat([b.labels for b in batches]).bincount().tolist() == part.labels.bincount().tolist()
-        assert {b.images.shape[1:] for b in batches} == {(1, size, size)} == {digits.example().shape[1:]}
+        assert {b.images.shape[1:] for b in batches} == {(1, size, size)} == {digits.example_input().shape[1:]}
 
 
 def test_validation_and_test_are_neither_shuffled_nor_augmented(compose: Compose) -> None:
     data = attach(build_datamodule(compose("data=digits", "augment=affine")))
     for loader, part in ((data.val_dataloader(), data.validation_set), (data.test_dataloader(), data.test_set)):
-        torch.testing.assert_close(torch.cat([b.images for b in loader]), data.to_input(part.images))
+        torch.testing.assert_close(torch.cat([b.images for b in loader]), data.preprocess(part.images))
         assert torch.equal(torch.cat([b.labels for b in loader]), part.labels)
 
 
@@ -143,7 +143,7 @@ def test_training_is_augmented_and_changes_with_the_epoch(compose: Compose) -> N
     first, second = (next(iter(attach(data, epoch=epoch).train_dataloader().loader)) for epoch in (0, 1))
     assert torch.equal(first.labels, second.labels)
     assert not torch.equal(first.images, second.images)
-    assert not torch.allclose(first.images, data.to_input(data.train_set.images[: len(first.labels)]))
+    assert not torch.allclose(first.images, data.preprocess(data.train_set.images[: len(first.labels)]))
 
 
 @pytest.mark.parametrize("ranks", [2, 3])

@@ -13,12 +13,12 @@ from PIL import Image
 from torch import Tensor
 from torchvision.transforms.v2 import functional as tv
 
-from lenet_pl.composition import conf_dir
 from lenet_pl.data.folder import READ, read_folder
-from lenet_pl.data.image_set import ImageSet
+from lenet_pl.data.image_set import ImageDataset
 from lenet_pl.errors import DataError, SettingError, UserError
 from lenet_pl.settings import FolderDataSettings
-from lenet_pl.settings.recorded import completed
+from lenet_pl.settings.compose import conf_dir
+from lenet_pl.settings.config_file import completed
 
 RAMP = np.arange(256, dtype=np.uint8).reshape(16, 16)
 
@@ -28,7 +28,7 @@ def settings(path: Path, **changes: Any) -> FolderDataSettings:
     return FolderDataSettings(**{**OmegaConf.to_container(defaults), "path": str(path), **changes})
 
 
-def read(path: Path, size: int = 16, **changes: Any) -> tuple[ImageSet, ImageSet, tuple[str, ...]]:
+def read(path: Path, size: int = 16, **changes: Any) -> tuple[ImageDataset, ImageDataset, tuple[str, ...]]:
     parts = read_folder(settings(path, **changes), size)
     assert parts.validation is None
     return parts.train, parts.test, parts.classes
@@ -56,7 +56,7 @@ def fill(path: Path, level: int = 0, classes: tuple[str, ...] = ("dog", "cat"), 
     return path
 
 
-def levels(images: ImageSet) -> list[int]:
+def levels(images: ImageDataset) -> list[int]:
     return images.images[:, 0, 0, 0].tolist()
 
 
@@ -123,26 +123,26 @@ def test_hidden_files_and_directories_are_passed_over(tmp_path: Path) -> None:
 
 def test_absent_path_is_named_with_its_setting(tmp_path: Path) -> None:
     nothing = tmp_path / "nothing"
-    assert refused(nothing).startswith(f"data.path: {nothing} does not exist; accepted is a directory")
+    assert refused(nothing).startswith(f"data.path: {nothing} does not exist; must be a directory")
     message = refused(fill(tmp_path / "images"), test_path=str(nothing))
-    assert message.startswith(f"data.test_path: {nothing} does not exist; accepted is a directory")
+    assert message.startswith(f"data.test_path: {nothing} does not exist; must be a directory")
 
 
 def test_path_that_is_a_file_is_named(tmp_path: Path) -> None:
-    assert refused(save(tmp_path / "x.png")).startswith(f"data.path: {tmp_path}/x.png is a file; accepted is a dir")
+    assert refused(save(tmp_path / "x.png")).startswith(f"data.path: {tmp_path}/x.png is a file; must be a dir")
 
 
 def test_empty_directory_is_refused(tmp_path: Path) -> None:
-    assert "has 0 class directories (none); accepted are two or more" in refused(tmp_path)
+    assert "has 0 class directories (none); must be two or more" in refused(tmp_path)
 
 
 def test_one_class_is_refused(tmp_path: Path) -> None:
-    assert "has 1 class directories (cat); accepted are two or more" in refused(fill(tmp_path, classes=("cat",)))
+    assert "has 1 class directories (cat); must be two or more" in refused(fill(tmp_path, classes=("cat",)))
 
 
 def test_empty_class_is_named(tmp_path: Path) -> None:
     (fill(tmp_path) / "owl").mkdir()
-    assert refused(tmp_path).startswith(f"{tmp_path}/owl: no files; accepted is at least one")
+    assert refused(tmp_path).startswith(f"{tmp_path}/owl: no files; must contain at least one")
 
 
 def test_classes_of_one_part_only_are_named(tmp_path: Path) -> None:
@@ -154,7 +154,7 @@ def test_classes_of_one_part_only_are_named(tmp_path: Path) -> None:
 
 def test_a_test_part_that_would_be_empty_is_refused(tmp_path: Path) -> None:
     message = refused(fill(tmp_path), SettingError, test_fraction=0.01)
-    assert message.startswith("data.test_fraction: 0.01 takes 0 of 8 images; accepted is")
+    assert message.startswith("data.test_fraction: 0.01 takes 0 of 8 images; must be")
 
 
 @pytest.mark.parametrize("test_path", ["", "."])
@@ -181,18 +181,18 @@ def test_parts_are_not_taken_for_classes(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("mode", ["L", "P", "RGB", "RGBA", "LA", "I;16"])
-@pytest.mark.parametrize("colour", ["grey", "rgb"])
+@pytest.mark.parametrize("color_mode", ["gray", "rgb"])
 @pytest.mark.parametrize("fit", ["pad", "resize"])
-def test_every_mode_keeps_its_256_grey_levels(mode: str, colour: str, fit: str, tmp_path: Path) -> None:
+def test_every_mode_keeps_its_256_grey_levels(mode: str, color_mode: str, fit: str, tmp_path: Path) -> None:
     wide = Image.fromarray(RAMP.astype(np.uint16) * 257)
     image = wide if mode == "I;16" else Image.fromarray(RAMP).convert(mode)
-    pixels = one(tmp_path, image, colour=colour, fit=fit, background=99)
-    assert torch.equal(pixels, torch.from_numpy(RAMP).expand(1 if colour == "grey" else 3, -1, -1))
+    pixels = one(tmp_path, image, color_mode=color_mode, resize_mode=fit, background=99)
+    assert torch.equal(pixels, torch.from_numpy(RAMP).expand(1 if color_mode == "gray" else 3, -1, -1))
 
 
 def test_bilevel_images_are_black_and_white(tmp_path: Path) -> None:
     pattern = np.indices((16, 16)).sum(0) % 3 == 0
-    pixels = one(tmp_path, Image.fromarray(pattern), colour="grey")
+    pixels = one(tmp_path, Image.fromarray(pattern), color_mode="gray")
     assert torch.equal(pixels[0], torch.from_numpy(pattern * 255).to(torch.uint8))
 
 
@@ -204,7 +204,7 @@ def test_colours_keep_their_channels(tmp_path: Path) -> None:
 def test_grey_of_colours_is_that_of_bt_601(tmp_path: Path) -> None:
     picture = np.random.default_rng(0).integers(0, 256, (16, 16, 3), np.uint8)
     wanted = picture @ np.array([0.299, 0.587, 0.114])
-    np.testing.assert_allclose(one(tmp_path, picture, colour="grey")[0], wanted, atol=1)
+    np.testing.assert_allclose(one(tmp_path, picture, color_mode="gray")[0], wanted, atol=1)
 
 
 @pytest.mark.parametrize("mode", ["LA", "RGBA", "P"])
@@ -216,7 +216,7 @@ def test_transparent_pixels_show_the_background(mode: str, background: int, tmp_
     else:
         image, more = Image.fromarray(RAMP).convert(mode), {}
         image.putalpha(Image.fromarray(alpha))
-    pixels = one(tmp_path, image, colour="grey", background=background, **more)
+    pixels = one(tmp_path, image, color_mode="gray", background=background, **more)
     assert torch.equal(pixels[0], torch.from_numpy(np.where(alpha, RAMP, np.uint8(background))))
 
 
@@ -238,7 +238,7 @@ def test_auto_is_grey_only_if_every_image_of_both_parts_is(tmp_path: Path) -> No
     train, test, _ = read(tmp_path)
     assert train.images.shape[1] == test.images.shape[1] == 3
     assert test.images[-1, :, 0, 0].tolist() == [9, 8, 7]
-    assert read(tmp_path, colour="grey")[0].images.shape[1] == 1
+    assert read(tmp_path, color_mode="gray")[0].images.shape[1] == 1
 
 
 @pytest.mark.parametrize(
@@ -260,14 +260,14 @@ def test_pad_keeps_proportions_and_centres(
 def test_resize_equals_torchvision(shape: tuple[int, int], size: int, tmp_path: Path) -> None:
     picture = np.random.default_rng(0).integers(0, 256, (*shape, 3), np.uint8)
     wanted = tv.resize(torch.from_numpy(picture).permute(2, 0, 1), [size, size], antialias=True)
-    ours = one(tmp_path, picture, size=size, fit="resize")
+    ours = one(tmp_path, picture, size=size, resize_mode="resize")
     assert (ours.int() - wanted.int()).abs().max() <= 1
 
 
 @pytest.mark.parametrize(("width", "height"), [(100, 1), (1, 100), (2000, 2)])
 @pytest.mark.parametrize("fit", ["pad", "resize"])
 def test_thin_images_are_brought_to_size(width: int, height: int, fit: str, tmp_path: Path) -> None:
-    assert one(tmp_path, Image.new("L", (width, height), 50), fit=fit).max() == 50
+    assert one(tmp_path, Image.new("L", (width, height), 50), resize_mode=fit).max() == 50
 
 
 def test_image_size_overrules_that_of_the_model(tmp_path: Path) -> None:
@@ -309,12 +309,12 @@ UNREADABLE = [
 ]
 
 
-@pytest.mark.parametrize("colour", ["auto", "grey"])
+@pytest.mark.parametrize("color_mode", ["auto", "gray"])
 @pytest.mark.parametrize("content", UNREADABLE)
-def test_unreadable_file_is_named_with_a_way_out(content: bytes, colour: str, tmp_path: Path) -> None:
+def test_unreadable_file_is_named_with_a_way_out(content: bytes, color_mode: str, tmp_path: Path) -> None:
     path = fill(tmp_path) / "cat/2.png"
     path.write_bytes(content)
-    message = refused(tmp_path, colour=colour)
+    message = refused(tmp_path, color_mode=color_mode)
     assert message.startswith(f"{path}: ")
     assert f"; {READ}; data.skip_unreadable=true leaves such files out" in message
 
@@ -332,7 +332,7 @@ def test_unreadable_file_is_left_out_and_counted_where_asked(
 @pytest.mark.parametrize("side", [4097, 10_000, 60_000])
 def test_huge_image_is_refused_for_its_size_before_it_is_decoded(side: int, tmp_path: Path) -> None:
     (fill(tmp_path) / "cat/2.png").write_bytes(huge(side))
-    assert f": {side}×{side} px; accepted are PNG, " in refused(tmp_path)
+    assert f": {side}×{side} px; must be a PNG, " in refused(tmp_path)
 
 
 def test_image_with_odd_exif_is_read_or_named(tmp_path: Path) -> None:
@@ -360,7 +360,7 @@ def test_a_test_share_that_takes_all_images_of_a_class_is_refused(tmp_path: Path
     fill(tmp_path, classes=("cat", "dog"), count=8)
     fill(tmp_path, classes=("owl",), count=1)
     message = refused(tmp_path, SettingError, test_fraction=0.9)
-    assert message.startswith("data.test_fraction: 0.9 leaves no training image of owl; must be a smaller share")
+    assert message.startswith("data.test_fraction: 0.9 leaves no training image of owl; must be a smaller fraction")
 
 
 def test_a_file_of_more_than_20_mb_is_read_where_its_sides_are_not_too_long(tmp_path: Path) -> None:

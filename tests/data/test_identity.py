@@ -11,9 +11,9 @@ from conftest import Compose
 from PIL import Image
 from pydantic import ValidationError
 
-from lenet_pl.build import build_datamodule
 from lenet_pl.data.datamodule import ImageDataModule
 from lenet_pl.data.identity import Identity, read_identity, write_identity
+from lenet_pl.engine.build import build_datamodule
 
 
 def grey(level: int) -> Image.Image:
@@ -71,7 +71,7 @@ def test_what_was_written_is_read_again(data: ImageDataModule, tmp_path: Path) -
 
 
 def test_what_a_checkpoint_holds_is_small_and_of_plain_values(compose: Compose) -> None:
-    data = build_datamodule(compose("data=fake", "data.images=51000", "data.test_images=9000", "data.image_size=4"))
+    data = build_datamodule(compose("data=fake", "data.num_images=51000", "data.test_images=9000", "data.image_size=4"))
     identity = identity_of(data)
     compact = identity.compact()
     size = len(json.dumps(compact))
@@ -87,7 +87,7 @@ def test_what_a_checkpoint_holds_is_small_and_of_plain_values(compose: Compose) 
 def test_sets_that_no_digest_was_published_of_are_recorded(kind: str, compose: Compose) -> None:
     first, again = (identity_of(build_datamodule(compose(f"data={kind}"))) for _ in range(2))
     assert first == again
-    other = identity_of(build_datamodule(compose(f"data={kind}", "data.split.validation=0.3")))
+    other = identity_of(build_datamodule(compose(f"data={kind}", "data.split.val_size=0.3")))
     assert other.digest == first.digest  # the same images before the split
     assert not other.agrees(first)
 

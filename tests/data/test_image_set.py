@@ -5,7 +5,8 @@ from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 from torch import Tensor
 
-from lenet_pl.data.image_set import ImageSet, split
+from lenet_pl.data.image_set import ImageDataset
+from lenet_pl.data.split import split
 from lenet_pl.errors import SettingError
 from lenet_pl.settings import SplitSettings
 
@@ -15,7 +16,7 @@ UNEVEN = torch.tensor([0] * 500 + [1] * 77 + [2] * 30 + [4] * 3)  # no image of 
 
 
 def divide(labels: Tensor, method: str, validation: float | int) -> tuple[Tensor, Tensor]:
-    return split(labels, SplitSettings(method=method, validation=validation))
+    return split(labels, SplitSettings(method=method, val_size=validation))
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -90,12 +91,12 @@ def test_stratified_does_not_take_the_first_images_of_a_class() -> None:
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("validation", [10, 11, 60_000, 0.01, 0.99])
 def test_split_that_leaves_one_side_empty_is_refused(method: str, validation: float | int) -> None:
-    with pytest.raises(SettingError, match=r"^data\.split\.validation: .* of 10 training images; accepted is 1 to 9"):
+    with pytest.raises(SettingError, match=r"^data\.split\.val_size: .* of 10 training images; must be 1 to 9"):
         divide(torch.arange(10) % 2, method, validation)
 
 
 def test_index_takes_images_with_their_labels() -> None:
-    images = ImageSet(torch.arange(5, dtype=torch.uint8).view(5, 1, 1, 1), torch.arange(5) * 10)
+    images = ImageDataset(torch.arange(5, dtype=torch.uint8).view(5, 1, 1, 1), torch.arange(5) * 10)
     for index in (torch.tensor([3, 1]), slice(1, 4, 2)):
         chosen = images[index]
         assert (chosen.images.flatten() * 10).tolist() == chosen.labels.tolist() == images.labels[index].tolist()

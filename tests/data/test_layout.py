@@ -3,9 +3,9 @@ from pathlib import Path
 
 import pytest
 
-from lenet_pl.data.ambiguity import content, spelling
+from lenet_pl.data.layout_checks import content, spelling
 from lenet_pl.data.listing import Walk
-from lenet_pl.data.part_names import part_of
+from lenet_pl.data.split_names import parse_split_name
 from lenet_pl.errors import DataError
 
 
@@ -30,7 +30,7 @@ from lenet_pl.errors import DataError
     ],
 )
 def test_the_part_that_a_name_means(name: str, part: str, rest: str) -> None:
-    assert part_of(name) == (part, rest)
+    assert parse_split_name(name) == (part, rest)
 
 
 def touch(*files: Path) -> None:
@@ -87,7 +87,7 @@ def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
 def test_a_folder_has_one_owner(tmp_path: Path) -> None:
     walk = Walk()
     walk.own(tmp_path, "training/cat")
-    with pytest.raises(DataError, match="must be in one class of one part only"):
+    with pytest.raises(DataError, match="must be in only one class of one split"):
         walk.own(tmp_path, "test/cat")
 
 

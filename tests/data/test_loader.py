@@ -6,27 +6,25 @@ import torch
 from torch import Tensor
 
 from lenet_pl.data.augment import Augment
-from lenet_pl.data.image_set import ImageSet
-from lenet_pl.data.loader import BatchLoader, StretchLoader
-from lenet_pl.data.transform import ModelInput
-from lenet_pl.random_numbers import keyed_generator
+from lenet_pl.data.image_set import ImageDataset
+from lenet_pl.data.loader import BatchLoader, ChunkedLoader
+from lenet_pl.data.transform import Preprocess
+from lenet_pl.runtime.seeding import keyed_generator
 from lenet_pl.settings import AugmentSettings
 
 COUNT = 50
 # label = index, and the picture shows it
-IMAGES = ImageSet(
+IMAGES = ImageDataset(
     torch.arange(COUNT, dtype=torch.uint8).view(-1, 1, 1, 1).expand(-1, 1, 6, 6).contiguous(), torch.arange(COUNT)
 )
-MOVES = Augment(
-    AugmentSettings(**{**dict.fromkeys(AugmentSettings.model_fields, 0), "rotation": 30, "brightness": 0.5})
-)
+MOVES = Augment(AugmentSettings(**{**dict.fromkeys(AugmentSettings.model_fields, 0), "degrees": 30, "brightness": 0.5}))
 
 
 def loader(
-    batch_size: int = 8, epoch: int | Callable[[], int] = 0, images: ImageSet = IMAGES, **more: Any
+    batch_size: int = 8, epoch: int | Callable[[], int] = 0, images: ImageDataset = IMAGES, **more: Any
 ) -> BatchLoader:
     tell = epoch if callable(epoch) else lambda: epoch
-    return BatchLoader(images, batch_size, ModelInput(6, "pad", [0.0], [1.0]), epoch=tell, **more)
+    return BatchLoader(images, batch_size, Preprocess(6, "pad", [0.0], [1.0]), epoch=tell, **more)
 
 
 def labels(batches: BatchLoader) -> list[list[int]]:
@@ -74,7 +72,7 @@ def test_images_stay_with_their_labels() -> None:
 
 def test_batches_are_those_of_the_transform() -> None:
     batch = next(iter(loader(5)))
-    assert torch.equal(batch.images, ModelInput(6, "pad", [0.0], [1.0])(IMAGES.images[:5]))
+    assert torch.equal(batch.images, Preprocess(6, "pad", [0.0], [1.0])(IMAGES.images[:5]))
 
 
 def test_batches_depend_on_seed_epoch_and_step_alone() -> None:
@@ -114,7 +112,7 @@ def test_the_epoch_is_asked_for_at_each_pass() -> None:
 
 
 def test_steps_draw_different_transforms() -> None:
-    plain = ImageSet(IMAGES.images[7:8].expand(16, -1, -1, -1), torch.zeros(16, dtype=torch.int64))
+    plain = ImageDataset(IMAGES.images[7:8].expand(16, -1, -1, -1), torch.zeros(16, dtype=torch.int64))
     first, second = loader(8, images=plain, augment=MOVES)
     assert not torch.equal(first.images, second.images)
 
@@ -122,13 +120,13 @@ def test_steps_draw_different_transforms() -> None:
 @pytest.mark.parametrize(("batch_size", "ranks"), [(8, 2), (10, 3), (5, 5)])
 def test_ranks_divide_each_batch(batch_size: int, ranks: int) -> None:
     whole = labels(loader(batch_size, shuffle=True))
-    parts = [labels(loader(batch_size, shuffle=True, rank=rank, ranks=ranks)) for rank in range(ranks)]
+    parts = [labels(loader(batch_size, shuffle=True, rank=rank, world_size=ranks)) for rank in range(ranks)]
     assert [sorted(flat(step)) for step in map(list, zip(*parts, strict=True))] == [sorted(step) for step in whole]
 
 
 def test_ranks_draw_different_transforms() -> None:
-    plain = ImageSet(IMAGES.images[7:8].expand(8, -1, -1, -1), torch.zeros(8, dtype=torch.int64))
-    first, second = (next(iter(loader(8, images=plain, augment=MOVES, rank=rank, ranks=2))) for rank in (0, 1))
+    plain = ImageDataset(IMAGES.images[7:8].expand(8, -1, -1, -1), torch.zeros(8, dtype=torch.int64))
+    first, second = (next(iter(loader(8, images=plain, augment=MOVES, rank=rank, world_size=2))) for rank in (0, 1))
     assert not torch.equal(first.images, second.images)
 
 
@@ -136,7 +134,7 @@ def test_ranks_draw_different_transforms() -> None:
 def test_no_rank_gets_an_empty_batch(count: int) -> None:
     for rank in range(3):
         assert all(
-            labels(loader(8, images=IMAGES[:count], rank=rank, ranks=3))
+            labels(loader(8, images=IMAGES[:count], rank=rank, world_size=3))
         )  # augmentation stops at one, and its mean loss is NaN
 
 
@@ -154,7 +152,7 @@ def test_generators_differ_with_every_part_of_their_key() -> None:
 @pytest.mark.parametrize("limit", [None, 1, 5, 100])
 def test_stretches_are_the_batches_in_their_order(length: int, limit: int | None) -> None:
     whole = loader(batch_size=4, **SHUFFLED)
-    stretches = StretchLoader(loader(batch_size=4, **SHUFFLED), length, limit)
+    stretches = ChunkedLoader(loader(batch_size=4, **SHUFFLED), length, limit)
     lists = [[batch.labels.tolist() for batch in stretch] for stretch in stretches]
     steps = min(len(whole), limit or len(whole))
     assert [batch for stretch in lists for batch in stretch] == labels(whole)[:steps]
@@ -165,9 +163,9 @@ def test_stretches_are_the_batches_in_their_order(length: int, limit: int | None
 
 def test_a_stretch_makes_its_batches_when_they_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[int] = []
-    to_size = ModelInput.to_size
-    monkeypatch.setattr(ModelInput, "to_size", lambda self, images: made.append(len(images)) or to_size(self, images))
-    stretch = next(iter(StretchLoader(loader(), 5)))
+    resize = Preprocess.resize
+    monkeypatch.setattr(Preprocess, "resize", lambda self, images: made.append(len(images)) or resize(self, images))
+    stretch = next(iter(ChunkedLoader(loader(), 5)))
     assert made == []
     next(stretch)
     assert made == [8]

@@ -3,9 +3,9 @@ import pytest
 from omegaconf import OmegaConf
 from PIL import Image
 
-from lenet_pl.composition import conf_dir
 from lenet_pl.data.pixels import Pixels
 from lenet_pl.settings import FolderDataSettings
+from lenet_pl.settings.compose import conf_dir
 
 
 def pixels(count: int, size: int = 4, **changes: object) -> Pixels:
@@ -27,7 +27,7 @@ def test_one_bright_image_sets_the_scale_of_all() -> None:
 
 @pytest.mark.parametrize(("fit", "corner"), [("pad", 90), ("resize", 255)])
 def test_a_wide_deep_image_is_padded_with_the_background(fit: str, corner: int) -> None:
-    store = pixels(1, fit=fit, background=90)
+    store = pixels(1, resize_mode=fit, background=90)
     store.add(Image.fromarray(np.full((4, 8), 4095, np.uint16)), "x", lossy=False)
     assert store.finish()[0, 0, :, 0].tolist() == [corner, 255, 255, corner]
 
@@ -72,7 +72,7 @@ def test_the_noise_of_lossy_formats_is_no_color(difference: int, channels: int) 
 
 def test_images_that_were_not_added_leave_no_rows() -> None:
     store = pixels(5)
-    with pytest.raises(ValueError, match="below 0"):
+    with pytest.raises(ValueError, match="negative levels, down to -"):
         store.add(Image.fromarray(np.full((4, 4), -1, np.int32)), "x", lossy=False)
     store.add(Image.new("L", (4, 4), 5), "x", lossy=False)
     assert store.finish().shape == (1, 1, 4, 4)

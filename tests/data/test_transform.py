@@ -4,8 +4,8 @@ import torch
 from sklearn.datasets import load_digits
 from torchvision.transforms.v2 import functional as tv
 
-from lenet_pl.data.image_set import ImageSet
-from lenet_pl.data.transform import ModelInput, pixel_statistics
+from lenet_pl.data.image_set import ImageDataset
+from lenet_pl.data.transform import Preprocess, pixel_statistics
 
 DIGITS = torch.from_numpy(load_digits().images * 15.9375).round().to(torch.uint8)[:40, None]
 
@@ -20,7 +20,7 @@ def test_pad_equals_torchvision(images: torch.Tensor, background: int) -> None:
     height, width = images.shape[2:]
     left, top = (32 - width) // 2, (32 - height) // 2
     wanted = tv.pad(images, [left, top, 32 - width - left, 32 - height - top], fill=background)
-    pixels = ModelInput(32, "pad", [0.5], [0.5], background).to_size(images)
+    pixels = Preprocess(32, "pad", [0.5], [0.5], background).resize(images)
     torch.testing.assert_close(pixels, tv.to_dtype(wanted, torch.float32, scale=True))
 
 
@@ -28,25 +28,25 @@ def test_pad_equals_torchvision(images: torch.Tensor, background: int) -> None:
 @pytest.mark.parametrize("images", [DIGITS, colour(8, 8), colour(40, 50), colour(7, 10)])
 def test_resize_equals_torchvision(images: torch.Tensor, size: int) -> None:
     wanted = tv.resize(tv.to_dtype(images, torch.float32, scale=True), [size, size], antialias=True)
-    torch.testing.assert_close(ModelInput(size, "resize", [0], [1]).to_size(images), wanted)
+    torch.testing.assert_close(Preprocess(size, "resize", [0], [1]).resize(images), wanted)
 
 
 def test_pad_makes_larger_images_smaller() -> None:
     images = colour(40, 40)
-    pad, resize = (ModelInput(32, fit, [0], [1]).to_size(images) for fit in ("pad", "resize"))
+    pad, resize = (Preprocess(32, fit, [0], [1]).resize(images) for fit in ("pad", "resize"))
     assert torch.equal(pad, resize)
 
 
 @pytest.mark.parametrize("fit", ["pad", "resize"])
 def test_images_of_the_right_size_keep_their_pixels(fit: str) -> None:
-    pixels = ModelInput(8, fit, [0], [1], background=9).to_size(DIGITS)
+    pixels = Preprocess(8, fit, [0], [1], background=9).resize(DIGITS)
     assert torch.equal((pixels * 255).round().to(torch.uint8), DIGITS)
 
 
 def test_the_images_themselves_are_not_changed() -> None:
     images = colour(8, 8)
     before = images.clone()
-    ModelInput(8, "pad", [0.5] * 3, [0.5] * 3)(images)
+    Preprocess(8, "pad", [0.5] * 3, [0.5] * 3)(images)
     assert torch.equal(images, before)
 
 
@@ -54,14 +54,14 @@ def test_the_images_themselves_are_not_changed() -> None:
     ("images", "mean", "std"), [(DIGITS, [0.3], [0.4]), (colour(8, 8), [0.1, 0.5, 0.9], [2, 1, 0.2])]
 )
 def test_normalise_equals_torchvision(images: torch.Tensor, mean: list[float], std: list[float]) -> None:
-    batch = ModelInput(8, "pad", mean, std)(images)
+    batch = Preprocess(8, "pad", mean, std)(images)
     torch.testing.assert_close(batch, tv.normalize(tv.to_dtype(images, torch.float32, scale=True), mean, std))
     assert batch.is_contiguous(memory_format=torch.channels_last)
 
 
 @pytest.mark.parametrize("images", [DIGITS, colour(9, 5)])
 def test_statistics_equal_numpy(images: torch.Tensor) -> None:
-    mean, std = pixel_statistics(ImageSet(images, torch.zeros(len(images), dtype=torch.int64)))
+    mean, std = pixel_statistics(ImageDataset(images, torch.zeros(len(images), dtype=torch.int64)))
     pixels = images.numpy() / 255
     np.testing.assert_allclose(mean, pixels.mean((0, 2, 3)), rtol=1e-12)
     np.testing.assert_allclose(std, pixels.std((0, 2, 3)), rtol=1e-12)
@@ -69,11 +69,11 @@ def test_statistics_equal_numpy(images: torch.Tensor) -> None:
 
 def test_normalised_with_its_own_statistics_a_set_has_mean_0_and_deviation_1() -> None:
     images = colour(8, 8)
-    batch = ModelInput(8, "pad", *pixel_statistics(ImageSet(images, torch.zeros(4, dtype=torch.int64))))(images)
+    batch = Preprocess(8, "pad", *pixel_statistics(ImageDataset(images, torch.zeros(4, dtype=torch.int64))))(images)
     torch.testing.assert_close(batch.mean((0, 2, 3)), torch.zeros(3), atol=1e-5, rtol=0)
     torch.testing.assert_close(batch.std((0, 2, 3), correction=0), torch.ones(3), atol=1e-5, rtol=0)
 
 
 def test_a_channel_without_any_contrast_stays_finite() -> None:
-    images = ImageSet(torch.full((2, 1, 4, 4), 7, dtype=torch.uint8), torch.zeros(2, dtype=torch.int64))
-    assert ModelInput(4, "pad", *pixel_statistics(images))(images.images).isfinite().all()
+    images = ImageDataset(torch.full((2, 1, 4, 4), 7, dtype=torch.uint8), torch.zeros(2, dtype=torch.int64))
+    assert Preprocess(4, "pad", *pixel_statistics(images))(images.images).isfinite().all()

@@ -13,9 +13,9 @@ from odd_names import SHOWN
 from promise import case
 from strokes import DIGITS, Stroke
 
-from lenet_pl.composition import compose
 from lenet_pl.errors import DataError
 from lenet_pl.settings import TrainSettings
+from lenet_pl.settings.compose import compose
 from lenet_pl.train import train
 
 BROWSER = shutil.which("chromium")
@@ -100,7 +100,7 @@ def test_a_drawing_is_read_layer_by_layer_and_nobody_else_is_asked(
     hostile.write_bytes(b"\x89PNG\r\n\x1a\n<script>alert(1)</script>")
     page.locator("#file").set_input_files(hostile)
     page.locator("#error:not(:empty)").wait_for()
-    assert re.match(r"image: damaged .*accepted are PNG, JPEG", page.locator("#error").inner_text())
+    assert re.match(r"image: corrupt .*must be a PNG, JPEG", page.locator("#error").inner_text())
     assert page.locator("article").count() == 0
     assert {re.sub(r"^(http://127\.0\.0\.1:\d+)/.*", r"\1", url) for url in asked if not url.startswith("data:")} == {
         address
@@ -110,7 +110,7 @@ def test_a_drawing_is_read_layer_by_layer_and_nobody_else_is_asked(
 
 @case(
     "situations",
-    "classes named <b>, [red]x, $A$, in Chinese and Arabic on the demo page: shown as text, no tag of theirs",
+    "classes named <b>, [red]x, $A$, in Chinese and Arabic on the demo page: shown as plain text, no injected tags",
 )
 def test_class_names_are_shown_as_text(browser: Any, serve: Any, odd_run: OddRun) -> None:
     page, _ = visit(browser, serve(odd_run.folder))
@@ -158,7 +158,13 @@ def test_nine_of_ten_drawn_digits_are_read(browser: Any, serve: Any, tmp_path: P
             compose(
                 "train",
                 TrainSettings,
-                ["run=unused", "experiment=mnist_99_fast", "data.download=false", "logger=none", "trainer.threads=1"],
+                [
+                    "run=unused",
+                    "experiment=mnist_99_fast",
+                    "data.download=false",
+                    "logger=none",
+                    "trainer.num_threads=1",
+                ],
             ),
             tmp_path,
         )

@@ -18,13 +18,13 @@ from fastapi.testclient import TestClient
 from PIL import Image
 from promise import case
 
-from lenet_pl.demo.server import KIND, MAX_UPLOAD, create_app, listen
+from lenet_pl.attribution.methods import feature_maps
+from lenet_pl.demo.server import KIND, MAX_UPLOAD, bind_socket, create_app
 from lenet_pl.errors import SettingError
-from lenet_pl.explanation.methods import feature_maps
+from lenet_pl.inference.trained_run import TrainedRun, load_run
 from lenet_pl.settings.predict import PhotoSettings
-from lenet_pl.trained import TrainedRun, load_run
 
-AUTO = PhotoSettings(invert="auto", clean="auto", centre="auto")
+AUTO = PhotoSettings(invert="auto", remove_background="auto", center="auto")
 IMAGE = {"content-type": KIND}
 
 
@@ -52,9 +52,9 @@ def opened(url: str) -> np.ndarray:
 
 
 def test_an_image_of_the_data_is_answered_as_the_network_answers(client: TestClient, run: TrainedRun) -> None:
-    image = run.data().test_set[torch.tensor([5])].images
+    image = run.load_data().test_set[torch.tensor([5])].images
     found = client.post("/runs/1", content=png(image[0, 0].numpy()), headers=IMAGE).json()
-    probabilities = run.logits(image)[0].softmax(0)
+    probabilities = run.predict_logits(image)[0].softmax(0)
     assert {row["name"]: row["probability"] for row in found["classes"]} == pytest.approx(
         dict(zip(run.classes, probabilities.tolist(), strict=True)), abs=1e-6
     )
@@ -77,15 +77,15 @@ def test_an_image_of_the_data_is_answered_as_the_network_answers(client: TestCli
 @pytest.mark.parametrize(
     ("content", "status", "why"),
     [
-        (b"", 422, "image: an empty file; accepted are"),
-        (b"<svg onload=alert(1)>", 422, "image: an SVG drawing; accepted are"),
-        (png(np.full((9, 9), 255, np.uint8))[:45], 422, "image: damaged"),
+        (b"", 422, "image: an empty file; must be"),
+        (b"<svg onload=alert(1)>", 422, "image: an SVG drawing; must be"),
+        (png(np.full((9, 9), 255, np.uint8))[:45], 422, "image: corrupt"),
         (png(np.full((80, 80), 255, np.uint8)), 422, "nothing on it"),
         pytest.param(
             b"\x89PNG\r\n\x1a\n" + b"\0" * MAX_UPLOAD,
             413,
-            "which is the limit",
-            marks=case("images", "an upload over the limit: status 413, one line"),
+            "image: got more than 5 MB; must be at most 5 MB",
+            marks=case("images", "an upload over the limit: status 413, one error line"),
         ),
     ],
 )
@@ -95,6 +95,7 @@ def test_what_is_no_usable_image_is_refused_in_one_line(
     reply = client.post("/runs/0", content=content, headers=IMAGE)
     assert reply.status_code == status
     assert why in reply.json()["error"]
+    assert "20 MB" not in reply.json()["error"]  # the limit of the decoder, not of the page
     assert "\n" not in reply.json()["error"]
 
 
@@ -127,14 +128,18 @@ def test_a_taken_port_is_named(digits_run: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        with pytest.raises(SettingError, match=r"^port: 127\.0\.0\.1:\d+: .*; accepted is a free port"):
-            listen("127.0.0.1", taken.getsockname()[1])
-    with pytest.raises(SettingError, match="accepted is a free port at an address of this machine"):
-        listen("192.0.2.1", 0)
+        with pytest.raises(
+            SettingError, match=r"^port: got \d+ \(Address already in use\); must be a free port, or 0 for any$"
+        ):
+            bind_socket("127.0.0.1", taken.getsockname()[1])
+    with pytest.raises(SettingError, match=r"^host: got 192\.0\.2\.1 \(.*\); must be an address of this machine$"):
+        bind_socket("192.0.2.1", 0)
+    with pytest.raises(SettingError, match=r"^host: got no\.such\.invalid \(.*\); must be an address of this machine$"):
+        bind_socket("no.such.invalid", 0)
 
 
 @pytest.mark.slow
-@case("images", "the demo without an address: answers on 127.0.0.1 and on no other")
+@case("images", "the demo with the default host: answers on 127.0.0.1 only")
 def test_the_command_serves_on_loopback_alone_until_it_is_interrupted(
     digits_run: Path, command_environment: dict[str, str]
 ) -> None:
@@ -156,7 +161,7 @@ def test_the_command_serves_on_loopback_alone_until_it_is_interrupted(
             process.wait(timeout=60)
             assert time.monotonic() - start < 60
         assert process.returncode == 0
-        assert process.stdout.read().split() == ["ended"]
+        assert process.stdout.read().split() == ["stopped"]
         assert process.stderr is not None
         assert process.stderr.read() == ""
 
@@ -181,8 +186,8 @@ def test_a_mistake_is_one_line(
 
 
 def test_a_missing_package_is_named(digits_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from lenet_pl import composition
-    from lenet_pl.demo.__main__ import demo
+    from lenet_pl.demo import demo
+    from lenet_pl.settings import compose as composition
     from lenet_pl.settings.demo import DemoSettings
 
     monkeypatch.delitem(sys.modules, "lenet_pl.demo.server")

@@ -7,10 +7,10 @@ from conftest import Compose
 from torch import nn
 from torch.nn import functional
 
-from lenet_pl.composition import conf_dir
 from lenet_pl.errors import SettingError
 from lenet_pl.model import convnet
 from lenet_pl.model.convnet import ConvNet
+from lenet_pl.settings.compose import conf_dir
 
 MODELS = sorted(
     path.stem for path in (conf_dir() / "model").glob("*.yaml") if path.stem not in ("lenet1", "lenet5_1998")
@@ -128,20 +128,20 @@ def test_pooling_first_is_exactly_the_same(activation: str, scale: float) -> Non
     torch.testing.assert_close(ours.grad, usual.grad, rtol=0, atol=0 if activation == "relu" else 1e-4)
 
 
-@pytest.mark.parametrize("overrides", [("model.activation=gelu",), ("model.pooling=average",)])
+@pytest.mark.parametrize("overrides", [("model.activation=gelu",), ("model.pooling=avg",)])
 def test_pooling_comes_last_where_the_order_matters(overrides: tuple[str, ...], compose: Compose) -> None:
     names = [name for name, _ in network(compose, *overrides).features.named_children()]
     assert names == ["conv1", "activation1", "pool1", "conv2", "activation2", "pool2"]
 
 
 def test_dropout_can_be_given_per_hidden_layer(compose: Compose) -> None:
-    model = network(compose, "model.hidden=[30,20,10]", "model.dropout=[0.1,0,0.3]")
+    model = network(compose, "model.hidden_sizes=[30,20,10]", "model.dropout=[0.1,0,0.3]")
     found = {name: m.p for name, m in model.classifier.named_children() if isinstance(m, nn.Dropout)}
     assert found == {"dropout1": 0.1, "dropout3": 0.3}
 
 
 def test_kernel_and_pool_can_be_given_per_stage(compose: Compose) -> None:
-    model = network(compose, "model.kernel_size=[3,1]", "model.pool_size=[1,3]", "model.hidden=[]")
+    model = network(compose, "model.kernel_size=[3,1]", "model.pool_size=[1,3]", "model.hidden_sizes=[]")
     assert model.features.conv1.kernel_size == (3, 3)
     assert model.features.conv2.kernel_size == (1, 1)
     assert [m.kernel_size for m in model.features if isinstance(m, nn.MaxPool2d)] == [3]
@@ -201,7 +201,12 @@ def test_specifications_that_contradict_themselves_are_refused(
 
 
 @pytest.mark.parametrize(
-    "overrides", [["model.hidden=[60000]"], ["model=cnn_plain", "model.hidden=[60000]"], ["model.hidden=[9999,9999]"]]
+    "overrides",
+    [
+        ["model.hidden_sizes=[60000]"],
+        ["model=cnn_plain", "model.hidden_sizes=[60000]"],
+        ["model.hidden_sizes=[9999,9999]"],
+    ],
 )
 def test_networks_that_are_too_large_are_refused_before_memory_is_taken(
     overrides: list[str], compose: Compose, monkeypatch: pytest.MonkeyPatch
@@ -219,6 +224,6 @@ def test_networks_that_are_too_large_are_refused_before_memory_is_taken(
 
 def test_the_number_of_parameters_in_the_message_is_right(compose: Compose) -> None:
     with pytest.raises(SettingError) as error:
-        network(compose, "model.hidden=[65536,1000]")
+        network(compose, "model.hidden_sizes=[65536,1000]")
     linear = 65_536 * (400 + 1) + 1_000 * (65_536 + 1) + 10 * (1_000 + 1)
     assert f"{156 + 2_416 + linear:,} parameters" in str(error.value)

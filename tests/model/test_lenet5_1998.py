@@ -7,16 +7,16 @@ from promise import case
 from torch import nn
 from torch.nn import functional
 
-from lenet_pl.build import build_model
+from lenet_pl.engine.build import build_model
 from lenet_pl.errors import SettingError
 from lenet_pl.model.layers import RBFOutput, ScaledTanh, SparseConv2d, TrainableSubsampling, digit_codes
-from lenet_pl.model.lenet5_1998 import LeNet1998
+from lenet_pl.model.lenet5_1998 import LeNet5Original
 
 
-def network(compose: Compose, *overrides: str, channels: int = 1, classes: int = 10) -> LeNet1998:
+def network(compose: Compose, *overrides: str, channels: int = 1, classes: int = 10) -> LeNet5Original:
     torch.manual_seed(0)
     model = build_model(compose("model=lenet5_1998", *overrides).model, channels, classes)
-    assert isinstance(model, LeNet1998)
+    assert isinstance(model, LeNet5Original)
     return model
 
 
@@ -134,7 +134,9 @@ def test_it_learns_from_one_step(channels: int, classes: int, compose: Compose) 
     assert not [name for name, p in model.named_parameters() if torch.equal(p, before[name])]
 
 
-@case("settings", "model=lenet5_1998 on more classes than digits: one line with the number of classes")
+@case("settings", "model=lenet5_1998 with more than 10 classes: one error line with the number of classes")
 def test_more_classes_than_drawings_are_refused(compose: Compose) -> None:
-    with pytest.raises(SettingError, match=r"^model.architecture: lenet5_1998 has drawings of 10 .* the data has 47;"):
+    with pytest.raises(
+        SettingError, match=r"^model.architecture: lenet5_1998 has bitmaps for only 10 .* the data has 47;"
+    ):
         network(compose, classes=47)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from lenet_pl.photo.digits import is_wide, separate
-from lenet_pl.photo.ink import bounding_box
+from lenet_pl.photo.segmentation import bounding_box
 
 
 def ink(*boxes: tuple[int, int, int, int]) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""What was asked for is done or refused, and the line that refuses it names what to write."""
+"""Every command line is executed or rejected, and the error line says what to write instead."""
 
 import json
 import os
@@ -18,13 +18,13 @@ from conftest import Run, Work
 from promise import case
 
 import lenet_pl
-from lenet_pl.composition import conf_dir, known_keys
 from lenet_pl.errors import SettingError
-from lenet_pl.resume import begin_or_resume
 from lenet_pl.settings import TrainSettings, setting_keys, validate
+from lenet_pl.settings.compose import conf_dir, known_keys
 from lenet_pl.settings.help_page import choices_of, groups_of
-from lenet_pl.settings.other_names import OF_COMMAND, known_elsewhere
+from lenet_pl.settings.synonyms import OF_COMMAND, known_elsewhere
 from lenet_pl.settings.types import expand_home
+from lenet_pl.train.resume import begin_or_resume
 
 SHORT = ("data=fake", "trainer.max_epochs=1", "trainer.limit_train_batches=1", "logger=none", "trainer.accelerator=cpu")
 QUIET = ("callbacks.progress_bar=false", "callbacks.model_summary=false")
@@ -33,7 +33,7 @@ Command = Callable[..., "subprocess.CompletedProcess[str]"]
 
 @pytest.fixture
 def command(tmp_path: Path, command_environment: dict[str, str]) -> Command:
-    """Run a command in a process of its own and in an empty folder."""
+    """Run a command in a subprocess and in an empty folder."""
 
     def _command(*words: str, **options: Any) -> "subprocess.CompletedProcess[str]":
         outlet = {"stdout": subprocess.PIPE} | options
@@ -62,7 +62,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "home"
 
 
-@case("situations", "run='~/r': the run is in the home directory, and no folder is named ~")
+@case("situations", "run='~/r': the run folder is in the home directory, and no folder named ~ is created")
 @pytest.mark.parametrize("sweep", [False, True], ids=["one run", "sweep"])
 def test_a_run_folder_may_be_in_the_home_directory(sweep: bool, run: Run, home: Path) -> None:
     seen: list[tuple[str, Path]] = []
@@ -73,7 +73,7 @@ def test_a_run_folder_may_be_in_the_home_directory(sweep: bool, run: Run, home: 
     assert list(Path().iterdir()) == []
 
 
-@case("situations", "LENET_PL_DATA='~/data': the data of the home directory")
+@case("situations", "LENET_PL_DATA='~/data': data is read from the home directory")
 def test_the_data_folder_may_be_in_the_home_directory(run: Run, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LENET_PL_DATA", "~/data")
     seen: list[tuple[str, str]] = []
@@ -91,17 +91,17 @@ PATHS = [
     ("train", "data.test_path", ["data=folder", "data.path=x"]),
     ("train", "data.path", ["data=arrays"]),
     ("search", "run", []),
-    ("benchmark", "run", []),
+    ("benchmark", "output_dir", []),
     ("benchmark", "data_root", []),
     ("compare", "runs", []),
-    ("compare", "out", []),
+    ("compare", "output_dir", []),
     ("evaluate", "data_root", []),
     ("predict", "images", []),
     ("explain", "images", []),
     *(
         (name, key, [])
         for name in ("evaluate", "predict", "explain", "export", "demo")
-        for key in ("run", "ckpt", "out")
+        for key in ("run", "ckpt_path", "output_dir")
     ),
 ]
 
@@ -133,11 +133,11 @@ def test_a_path_without_tilde_is_left_as_it_is(home: Path) -> None:
         expand_home("~nobodyhere")
 
 
-# What Hydra itself puts into the run folder
+# Files that Hydra writes to the run folder
 
 WRITES_NOTHING = """
-from lenet_pl.command import run_command
-from lenet_pl.resume import begin_or_resume
+from lenet_pl.cli.command import run_command
+from lenet_pl.train.resume import begin_or_resume
 from lenet_pl.settings import TrainSettings
 run_command("train", TrainSettings, lambda *_: print("begun"), begin_or_resume)
 """
@@ -146,12 +146,14 @@ ASKED = ("hydra/job_logging=default", "hydra.output_subdir=.hydra", "hydra.verbo
 
 @pytest.mark.parametrize("asked", ASKED)
 def test_what_hydra_is_asked_to_write_is_not_taken_for_a_used_folder(asked: str, command: Command) -> None:
-    for _ in range(2):  # nor are its files when the command is given again
+    for _ in range(2):  # nor by the files of an earlier start
         done = command("-c", WRITES_NOTHING, asked, "run=here")
         assert (done.returncode, "begun" in done.stdout) == (0, True), done.stderr
 
 
-@case("situations", "hydra/job_logging=default hydra.output_subdir=.hydra: trains, Hydra's files in the run folder")
+@case(
+    "situations", "hydra/job_logging=default hydra.output_subdir=.hydra: trains, with Hydra's files in the run folder"
+)
 @pytest.mark.slow
 def test_hydras_own_files_may_lie_in_the_run_folder(command: Command, tmp_path: Path) -> None:
     asked = ("hydra/job_logging=default", "hydra/hydra_logging=default", "hydra.output_subdir=.hydra", "run=here")
@@ -161,7 +163,7 @@ def test_hydras_own_files_may_lie_in_the_run_folder(command: Command, tmp_path: 
     assert {".hydra", "results.json", "config.yaml"} <= files
     again = command("-m", "lenet_pl.train", *SHORT, *QUIET, *asked)
     assert (again.returncode, again.stderr.count("\n")) == (2, 1)
-    assert "holds a run already" in again.stderr
+    assert "already contains a run" in again.stderr
 
 
 def test_another_programs_files_beside_hydras_are_still_refused(run: Run) -> None:
@@ -169,10 +171,10 @@ def test_another_programs_files_beside_hydras_are_still_refused(run: Run) -> Non
     Path("mine/notes.txt").write_text("my own")
     code, (line,) = run("run=mine", "hydra.output_subdir=.hydra")
     assert code == 2
-    assert line.endswith("mine is not empty; accepted is a new or an empty folder")
+    assert line.endswith("mine is not empty; must be a new or an empty folder")
 
 
-# Words that are not key=value
+# Arguments that are not key=value
 
 UNWRITTEN = {
     "predict run=x a.png": "a.png: got no value; must be written images=a.png",
@@ -183,7 +185,7 @@ UNWRITTEN = {
     "explain run=x a.png b.png": "a.png: got no value; must be written images=[a.png,b.png]",
     "evaluate runs/first": "runs/first: got no value; must be written run=runs/first",
     "evaluate runs/a runs/b": "runs/a: got no value; must be written run=[runs/a,runs/b]",
-    "evaluate best.ckpt": "best.ckpt: got no value; must be written ckpt=best.ckpt",
+    "evaluate best.ckpt": "best.ckpt: got no value; must be written ckpt_path=best.ckpt",
     "export runs/a": "runs/a: got no value; must be written run=runs/a",
     "demo runs/a runs/b": "runs/a: got no value; must be written run=[runs/a,runs/b]",
     "compare runs/a runs/b": "runs/a: got no value; must be written runs=[runs/a,runs/b]",
@@ -210,7 +212,7 @@ UNWRITTEN = {
     "train lenet_bm": (
         "lenet_bm: got no value; settings are written key=value, see --help; did you mean model=lenet_bn?"
     ),
-    "train evaluate": "evaluate: got no value; that command is python -m lenet_pl.evaluate",
+    "train evaluate": "evaluate: got no value; for that command, use python -m lenet_pl.evaluate",
 }
 
 
@@ -243,10 +245,10 @@ def test_what_is_said_to_be_written_can_be_read(hint: str, run: Run) -> None:
     assert (code, lines) == (0, []) or "images: no value given" in lines[0]
 
 
-# One command for all
+# The command `python -m lenet_pl`
 
 
-@case("situations", "python -m lenet_pl train data=digits: trains, as python -m lenet_pl.train does")
+@case("situations", "python -m lenet_pl train data=digits: trains like python -m lenet_pl.train")
 @pytest.mark.slow
 def test_the_package_trains_as_the_command_does(command: Command, tmp_path: Path) -> None:
     for folder, words in {"a": ["lenet_pl", "train"], "b": ["lenet_pl.train"]}.items():
@@ -270,7 +272,7 @@ def test_every_command_is_reached_through_the_package(name: str, command: Comman
         (["lenet_pl", "trian"], "trian: no such command; did you mean train? must be one of train, benchmark, "),
         (
             ["lenet_pl", "data=digits"],
-            "data=digits: no such command; settings stand behind it, as in python -m lenet_pl",
+            "data=digits: no such command; settings follow a command, as in python -m lenet_pl",
         ),
         (["lenet_pl", "--foo"], "--foo: no such command; must be one of train, "),
         (["lenet_pl.trian"], "trian: no such command; did you mean train? python -m lenet_pl lists them"),
@@ -279,7 +281,9 @@ def test_every_command_is_reached_through_the_package(name: str, command: Comman
     ],
     ids=" ".join,
 )
-@case("situations", "a command that does not exist, or a module that is none: refused with the nearest, exit code 2")
+@case(
+    "situations", "an unknown command, or a module that is not a command: rejected with the closest match, exit code 2"
+)
 def test_a_command_that_there_is_not_is_refused(words: list[str], answer: str, command: Command) -> None:
     done = command("-m", *words)
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
@@ -296,7 +300,7 @@ def test_the_console_script_is_the_packages_main() -> None:
 
 @pytest.fixture
 def nobody_reads() -> Iterator[int]:
-    """A pipe whose reader has gone."""
+    """Open a pipe without a reader."""
     reading, writing = os.pipe()
     os.close(reading)
     yield writing
@@ -307,14 +311,14 @@ SHOWING = (["lenet_pl"], ["lenet_pl.train", "--help"], ["lenet_pl.compare", "--h
 
 
 @pytest.mark.parametrize("words", SHOWING, ids=" ".join)
-@case("situations", "--help | true: nothing on stderr, exit code 141 as of a program that SIGPIPE has ended")
+@case("situations", "--help | true: nothing on stderr, exit code 141 like a program ended by SIGPIPE")
 def test_who_stops_reading_hears_nothing(words: list[str], command: Command, nobody_reads: int) -> None:
     done = command("-m", *words, stdout=nobody_reads)
     assert (done.returncode, done.stderr) == (141, "")
 
 
 @pytest.mark.parametrize("words", SHOWING, ids=" ".join)
-@case("situations", "--help > /dev/full: one line that names stdout and the reason, exit code 1")
+@case("situations", "--help > /dev/full: one error line with stdout and the reason, exit code 1")
 def test_help_that_cannot_be_shown_is_no_success(words: list[str], command: Command) -> None:
     with Path("/dev/full").open("w") as full:
         done = command("-m", *words, stdout=full)
@@ -322,7 +326,7 @@ def test_help_that_cannot_be_shown_is_no_success(words: list[str], command: Comm
 
 
 def closed(*words: str) -> tuple[str, ...]:
-    """Words of Python's that close stdout and run a module."""
+    """Build the arguments with which Python closes stdout and runs a module."""
     return (
         "-c",
         "import os, sys; os.close(1); os.execv(sys.executable, [sys.executable, *sys.argv[1:]])",
@@ -332,7 +336,7 @@ def closed(*words: str) -> tuple[str, ...]:
 
 
 @pytest.mark.parametrize("words", SHOWING, ids=" ".join)
-@case("situations", "--help >&-: one line that names stdout, exit code 1")
+@case("situations", "--help >&-: one error line with stdout, exit code 1")
 def test_help_without_stdout_is_no_success(words: list[str], command: Command) -> None:
     done = command(*closed(*words))
     assert (done.returncode, done.stderr) == (1, "error: stdout: Bad file descriptor; the output is lost\n")
@@ -349,7 +353,7 @@ def test_help_without_stdout_is_no_success(words: list[str], command: Command) -
 )
 @case(
     "situations",
-    "a training whose output nobody reads or no disk takes: trained to its end, all files written",
+    "a training with a closed pipe or a full disk as stdout: runs to its end and writes all files",
 )
 def test_a_training_does_not_end_with_its_output(
     where: str, code: int, line: str, command: Command, nobody_reads: int, tmp_path: Path
@@ -366,7 +370,7 @@ def test_a_training_does_not_end_with_its_output(
     }
 
 
-@case("situations", "--version: lenet_pl's")
+@case("situations", "--version: prints the version of lenet_pl")
 @pytest.mark.parametrize(
     "words", [["lenet_pl", "--version"], ["lenet_pl", "train", "--version"], ["lenet_pl.predict", "--version"]]
 )
@@ -380,15 +384,15 @@ def test_the_version_shown_is_the_packages(words: list[str], command: Command) -
     [
         ("--run=x", "--run=x: no such option; settings are written without dashes, run=x"),
         ("--cfg=foo", "--cfg: invalid choice: 'foo' (choose from 'job', 'hydra', 'all'); see --hydra-help"),
-        ("--resolve", "--resolve: got no --cfg; must be beside --cfg job, which shows the settings"),
+        ("--resolve", "--resolve: got no --cfg; must be used with --cfg job, which shows the settings"),
         ("--vers", "--vers: no such option; settings are written key=value, see --help"),
         (
             "--experimental-rerun=x.pickle",
-            "--experimental-rerun: got x.pickle; not taken, settings are written key=value",
+            "--experimental-rerun: got x.pickle, which is not supported; use settings of the form key=value",
         ),
     ],
 )
-@case("situations", "--run=x and other options that are none: one line")
+@case("situations", "--run=x and other options that do not exist: one error line")
 def test_an_option_that_is_none_takes_one_line(word: str, line: str, run: Run) -> None:
     assert run(word) == (2, [f"error: {line}"])
 
@@ -399,7 +403,7 @@ CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
 
 
 def guarded(pid: int) -> bool:
-    """Whether a process answers SIGTERM itself, which Python alone does not."""
+    """Return whether a process handles SIGTERM, which Python does not by default."""
     caught = re.search(r"SigCgt:\s*(\w+)", Path(f"/proc/{pid}/status").read_text())
     return bool(caught and int(caught[1], 16) >> (signal.SIGTERM - 1) & 1)
 
@@ -407,7 +411,7 @@ def guarded(pid: int) -> bool:
 def interrupt(
     folder: Path, environment: dict[str, str], number: int, seconds: float, *words: str
 ) -> tuple[int, list[str]]:
-    """Send a signal so many seconds after the package began to be imported; returns exit code and lines of stderr."""
+    """Send a signal some seconds after the import of the package has started; return exit code and lines of stderr."""
     process = subprocess.Popen(
         [sys.executable, "-m", *words],
         cwd=folder,
@@ -423,7 +427,7 @@ def interrupt(
     time.sleep(seconds)
     process.send_signal(number)
     _, errors = process.communicate(timeout=100)
-    return process.returncode, [line for line in errors.splitlines() if line and "ends after this step" not in line]
+    return process.returncode, [line for line in errors.splitlines() if line and "stopping after this step" not in line]
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux's /proc")
@@ -433,7 +437,7 @@ def interrupt(
 )
 @case(
     "situations",
-    "Ctrl-C or SIGTERM at any moment from the package's first import on: one line, exit code 130 or 143",
+    "Ctrl-C or SIGTERM at any time after the first import of the package: one error line, exit code 130 or 143",
 )
 def test_a_signal_at_any_moment_is_one_line(
     seconds: float, number: signal.Signals, tmp_path: Path, command_environment: dict[str, str]
@@ -442,14 +446,14 @@ def test_a_signal_at_any_moment_is_one_line(
         "lenet_pl.train",
         "data=digits",
         "trainer.max_epochs=500",
-        "callbacks=all_epochs",
+        "callbacks=no_early_stopping",
         "logger=none",
         "run=here",
     )
     code, lines = interrupt(tmp_path, command_environment, number, seconds, *words, *QUIET)
     assert (code, len(lines)) == (CODES[number], 1), lines
-    more = "; run=<its folder> resume=true goes on" if (tmp_path / "here").exists() else ""
-    assert lines[0] in ("error: interrupted; train has not begun", f"error: interrupted; train is not finished{more}")
+    more = "; use run=<its folder> resume=true to resume" if (tmp_path / "here").exists() else ""
+    assert lines[0] in ("error: interrupted; train has not started", f"error: interrupted; train is not finished{more}")
 
 
 @pytest.mark.slow
@@ -466,7 +470,7 @@ def test_a_signal_is_answered_so_by_every_command(
 ) -> None:
     assert interrupt(tmp_path, command_environment, signal.SIGINT, 0.1, *words) == (
         130,
-        [f"error: interrupted; {name} has not begun"],
+        [f"error: interrupted; {name} has not started"],
     )
 
 
@@ -474,12 +478,12 @@ def test_a_signal_is_answered_so_by_every_command(
 
 
 def advised(text: str) -> list[tuple[str, str]]:
-    """Settings and choices that an advice names."""
+    """List the settings and choices that a suggestion contains."""
     return re.findall(r"(?<![\w./])([a-z][\w./]*)=([\w/]*)", text)
 
 
 def every_key(name: str) -> set[str]:
-    """Keys of a command under every choice of its groups."""
+    """List the keys of a command under every choice of its config groups."""
     keys = set(known_keys(name))
     for group in {"data", "optimizer", "scheduler"} & set(groups_of(conf_dir(), name)):
         for choice in choices_of(conf_dir() / group):
@@ -520,19 +524,19 @@ HABITS = {
     "run=null": "run: got null; must be the path of a folder",
     "run=???": "run: no value given; a value is required, as in run=...",
     "optimizer.lr=${x}": (
-        "optimizer.lr: got ${x}, and there is no setting x; must be a value, or ${...} with the key of another setting"
+        "optimizer.lr: got ${x}, but there is no setting x; must be a value, or ${...} with the key of another setting"
     ),
     "run=${oc.env:NOWHERE}": (
-        "run: got ${oc.env:NOWHERE}, and no environment variable NOWHERE is set; must be a value, or ${...} with the "
-        "key of another setting"
+        "run: got ${oc.env:NOWHERE}, but the environment variable NOWHERE is not set; must be a value, or ${...} with "
+        "the key of another setting"
     ),
-    "fast_dev_run=true": "fast_dev_run: unknown setting; debug=one_batch takes one batch of each part",
+    "fast_dev_run=true": "fast_dev_run: unknown setting; debug=fast_dev_run takes one batch of each split",
     "trainer.gpus=1": "trainer.gpus: unknown setting; write trainer.accelerator=gpu trainer.devices=<number>",
     "trainer.early_stopping=false": (
         "trainer.early_stopping: unknown setting; callbacks.early_stopping=null switches it off, "
         "callbacks.early_stopping.patience=<epochs> sets it"
     ),
-    "callbacks.early_stopping=false": "callbacks.early_stopping: got false; accepted is a group of settings or null",
+    "callbacks.early_stopping=false": "callbacks.early_stopping: got false; must be a group of settings or null",
     "max_steps=100": (
         "max_steps: unknown setting; length is set in epochs, trainer.max_epochs=<number>; "
         "trainer.limit_train_batches=<number> shortens each"
@@ -550,22 +554,22 @@ HABITS = {
     ),
     "ckpt_path=x": "ckpt_path: unknown setting; write run=<its folder> resume=true to continue a run",
     "trainer.precision=16": (
-        "trainer.precision: got 16; accepted is 'auto', '32-true', 'bf16-mixed', '16-mixed' or '64-true'; "
+        "trainer.precision: got 16; must be 'auto', '32-true', 'bf16-mixed', '16-mixed' or '64-true'; "
         "did you mean 16-mixed?"
     ),
     "trainer.accelerator=cuda": (
-        "trainer.accelerator: got 'cuda'; accepted is 'auto', 'cpu', 'gpu' or 'mps'; did you mean gpu?"
+        "trainer.accelerator: got 'cuda'; must be 'auto', 'cpu', 'gpu' or 'mps'; did you mean gpu?"
     ),
     "overfit_batches=1": "overfit_batches: unknown setting; debug=overfit trains on one batch again and again",
-    "gradient_clip_val=1": "gradient_clip_val: unknown setting; did you mean trainer.gradient_clip_norm?",
+    "gradient_clip_val=1": "gradient_clip_val: unknown setting; did you mean trainer.gradient_clip_val?",
     "+trainer.accumulate_grad_batches=2": (
         "trainer.accumulate_grad_batches: unknown setting; gradients are not accumulated; all images of a step are set "
         "by loader.batch_size=<number>"
     ),
-    "val_split=0.1": "val_split: unknown setting; did you mean data.split.validation?",
+    "val_split=0.1": "val_split: unknown setting; did you mean data.split.val_size?",
     "device=cuda": "device: unknown setting; write trainer.accelerator=<auto, cpu, gpu or mps>",
     "optimizer.momentum=0.9": (
-        "optimizer.momentum: not a setting of the optimizer that is chosen; optimizer=rmsprop or optimizer=sgd has it"
+        "optimizer.momentum: not a setting of the chosen optimizer; use optimizer=rmsprop or optimizer=sgd"
     ),
 }
 
@@ -579,42 +583,42 @@ def test_what_other_programs_take_is_answered_with_what_there_is_here(word: str,
     assert list(Path().iterdir()) == []
 
 
-# Requests that could be dropped
+# Settings that could be silently ignored
 
 DROPPED = {
     "train=false test=false": (
-        "test: got false beside train=false, which leaves nothing to do; accepted is one of them true"
+        "test: got false with train=false, which leaves nothing to do; one of them must be true"
     ),
-    "seed=1 seed=2": "seed: given twice, seed=1 and seed=2; must be given once",
-    "seed=1 +seed=2": "seed: given twice, seed=1 and +seed=2; must be given once",
-    "model=lenet5 model=lenet_bn": "model: given twice, model=lenet5 and model=lenet_bn; must be given once",
-    "seeds=[]": "seeds: got []; accepted is a list of at least 1 or null",
-    "experiment=a,b": "experiment: got a,b, several values; must be one; -m (--multirun) before the settings runs each",
-    "seed==1": "seed: got =1; must be one =, as in seed=1",
-    "run==x": "run: got =x; must be one =, as in run=x",
-    "seed=": "seed: got ''; accepted is an integer",
-    "data_root=": "data_root: got ''; accepted is a text that is not empty",
-    "data=folder data.path=": "data.path: got ''; accepted is a text that is not empty",
-    "model=": f"model: got ''; accepted is {', '.join(choices_of(conf_dir() / 'model'))}",
+    "seed=1 seed=2": "seed: got two values, seed=1 and seed=2; must be given once",
+    "seed=1 +seed=2": "seed: got two values, seed=1 and +seed=2; must be given once",
+    "model=lenet5 model=lenet_bn": "model: got two values, model=lenet5 and model=lenet_bn; must be given once",
+    "seeds=[]": "seeds: got []; must be a list of at least 1 or null",
+    "experiment=a,b": (
+        "experiment: got several values, a,b; must be one, or use -m (--multirun) before the settings to run each"
+    ),
+    "seed==1": "seed: got =1; must have a single =, as in seed=1",
+    "run==x": "run: got =x; must have a single =, as in run=x",
+    "seed=": "seed: got ''; must be an integer",
+    "data_root=": "data_root: got ''; must be non-empty text",
+    "data=folder data.path=": "data.path: got ''; must be non-empty text",
+    "model=": f"model: got ''; must be one of {', '.join(choices_of(conf_dir() / 'model'))}",
     "data.path=a(b data=folder": (
-        """data.path: cannot read a(b; a value with spaces or special characters is written "data.path='a(b'\""""
+        """data.path: got a(b, which cannot be parsed; must be quoted, as in "data.path='a(b'\""""
     ),
     "~seed": "seed: no value given; a value is required",
     "~callbacks.early_stopping": "callbacks.early_stopping: no value given; a value or null is required",
-    "~optimizer.lr=3": "~optimizer.lr=3: the value is 0.001; settings are not deleted, write optimizer.lr=3",
-    "~model=lenet6": "~model=lenet6: is not chosen; must be the choice of another group, or be left out",
-    "+model=lenet_bn": "+model: exists already; write model=lenet_bn without the +",
-    "+nonsense=1": "nonsense: unknown setting; see --help for what there is",
-    "hydra.job.chdir=true": (
-        "hydra.job.chdir: got true; paths are meant from where the command is started; leave it out"
-    ),
-    "hydra.mode=MULTIRUN": "hydra.mode: got MULTIRUN; -m before the settings runs every combination",
+    "~optimizer.lr=3": "~optimizer.lr=3: the value is 0.001; settings cannot be deleted, use optimizer.lr=3",
+    "~model=lenet6": "~model=lenet6: not a chosen group; must be a group that is chosen, or be left out",
+    "+model=lenet_bn": "+model: already exists; use model=lenet_bn without the +",
+    "+nonsense=1": "nonsense: unknown setting; see --help for all settings",
+    "hydra.job.chdir=true": ("hydra.job.chdir: got true; paths are relative to the working directory; leave it out"),
+    "hydra.mode=MULTIRUN": "hydra.mode: got MULTIRUN; use -m before the settings to run all combinations",
     "hydra.output_subdir=.": (
-        "hydra.output_subdir: got .; must be null or a name that begins with a dot, such as .hydra"
+        "hydra.output_subdir: got .; must be null or a name that starts with a dot, such as .hydra"
     ),
-    "hydra/launcher=joblib": "hydra/launcher: got joblib, which only sweeps use; write -m before the settings",
+    "hydra/launcher=joblib": "hydra/launcher: got joblib, which only sweeps use; use -m before the settings",
     "hydra.searchpath=[file:///nowhere]": (
-        "hydra.searchpath: /nowhere does not exist; must be folders that do, as in [file://<folder>]"
+        "hydra.searchpath: /nowhere does not exist; must be existing folders, as in [file://<folder>]"
     ),
 }
 
@@ -633,9 +637,13 @@ def test_what_would_be_dropped_is_refused(words: str, line: str, run: Run) -> No
 @pytest.mark.parametrize(
     ("name", "words", "line"),
     [
-        ("predict", "images=[]", "images: got []; accepted is a string or a list of at least 1"),
-        ("evaluate", "hydra.run.dir=x", "hydra.run.dir: got x, where this command writes nothing; write out=<folder>"),
-        ("compare", "out=null", "out: got null; must be the path of a folder"),
+        ("predict", "images=[]", "images: got []; must be a string or a list of at least 1"),
+        (
+            "evaluate",
+            "hydra.run.dir=x",
+            "hydra.run.dir: got x, where this command writes nothing; use output_dir=<folder>",
+        ),
+        ("compare", "output_dir=null", "output_dir: got null; must be the path of a folder"),
         ("search", "run=null", "run: got null; must be the path of a folder"),
     ],
 )
@@ -645,7 +653,7 @@ def test_what_other_commands_would_drop_is_refused(name: str, words: str, line: 
 
 
 def test_an_empty_word_is_refused(run: Run) -> None:
-    assert run("") == (2, ["error: '': no setting named; settings are written key=value, see --help"])
+    assert run("") == (2, ["error: '': got no key; must be key=value, see --help"])
 
 
 def test_the_same_setting_twice_drops_nothing(run: Run) -> None:
@@ -664,7 +672,7 @@ def test_a_finished_run_is_left_by_resume_auto_and_said_to_be(
 ) -> None:
     given = compose("trainer.max_epochs=8", "logger=none", "callbacks.progress_bar=false", "resume=auto")
     assert begin_or_resume(given, digits_run, ["resume=auto"], False) is None
-    assert capsys.readouterr().out == f"finished already: {digits_run}\n"
+    assert capsys.readouterr().out == f"already finished: {digits_run}\n"
 
 
 def test_settings_in_python_answer_paths_alike(compose: Any) -> None:

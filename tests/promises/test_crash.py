@@ -1,4 +1,4 @@
-"""Whatever ends a training, what it leaves is whole, and what ends it is heard of."""
+"""However a training ends, its files are complete and the reason is reported."""
 
 import csv
 import os
@@ -19,25 +19,25 @@ import torch
 from conftest import Compose
 from promise import case
 
-from lenet_pl.checkpoint import load_checkpoint
-from lenet_pl.error_lines import exit_code, explain
-from lenet_pl.interruption import Interruption
-from lenet_pl.isolation import run_alone
-from lenet_pl.resume import begin_or_resume
+from lenet_pl.cli.error_messages import exit_code, format_error
+from lenet_pl.cli.subprocess_job import run_in_subprocess
+from lenet_pl.runtime.checkpoint_file import load_checkpoint
+from lenet_pl.runtime.signals import Interruption
 from lenet_pl.settings import TrainSettings
-from lenet_pl.settings.recorded import read_settings
+from lenet_pl.settings.config_file import read_settings
 from lenet_pl.train import train
+from lenet_pl.train.resume import begin_or_resume
 
 SMALL = (
     "model.channels=[[2],[4]]",
-    "model.hidden=[8]",
+    "model.hidden_sizes=[8]",
     "augment=affine",
     "model.dropout=0.2",
-    "callbacks=all_epochs",
+    "callbacks=no_early_stopping",
     "loader.batch_size=50",
     "trainer.limit_train_batches=4",
     "trainer.accelerator=cpu",
-    "trainer.threads=1",
+    "trainer.num_threads=1",
     "callbacks.progress_bar=false",
     "callbacks.model_summary=false",
     "logger=none",
@@ -49,7 +49,7 @@ Where = Callable[[str], Path]
 
 @pytest.fixture
 def where(tmp_path: Path) -> Iterator[Where]:
-    """Give an empty folder on a file system of a kind; skips where there is none of it."""
+    """Create an empty folder on a kind of file system; skip the test if there is none."""
     made: list[Path] = []
 
     def _where(kind: str) -> Path:
@@ -67,7 +67,7 @@ def where(tmp_path: Path) -> Iterator[Where]:
 
 
 def strays(folder: Path) -> dict[Path, int]:
-    """List temporary files, each with the number that its file system gave it."""
+    """List the temporary files with their inode numbers."""
     return {path: path.stat().st_ino for path in folder.rglob("*.part")}
 
 
@@ -82,7 +82,7 @@ def assert_same_weights(folder: Path, other: Path) -> None:
     assert all(torch.equal(ours[name], value) for name, value in theirs.items())
 
 
-KILLS = "kill -9 at random moments on {}: last.ckpt whole each time, no stray file stays, ends as if never killed"
+KILLS = "kill -9 at random times on {}: last.ckpt is complete, no temporary file stays, the resumed run is identical"
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ def test_a_run_that_is_killed_at_any_moment_goes_on(kind: str, kills: int, compo
     train(given.model_copy(update={"resume": False}), straight)
 
     def live(kill: Callable[[], Any] | None) -> tuple[int, str]:
-        """Train in a process of its own, which is killed when `kill` returns."""
+        """Train in a subprocess that is killed when `kill` returns."""
         settings = begin_or_resume(given, folder, [], False)
         assert settings is not None, "finished before all kills"
         killers: list[threading.Thread] = []
@@ -114,7 +114,7 @@ def test_a_run_that_is_killed_at_any_moment_goes_on(kind: str, kills: int, compo
                 killers.append(threading.Thread(target=wait_and_kill))
                 killers[0].start()
 
-        ended = run_alone("train", settings, folder, "", started, place / "log")
+        ended = run_in_subprocess("train", settings, folder, "", started, place / "log")
         for killer in killers:
             killer.join()
         return ended
@@ -127,7 +127,7 @@ def test_a_run_that_is_killed_at_any_moment_goes_on(kind: str, kills: int, compo
     def written() -> int:
         return last.stat().st_mtime_ns if last.exists() else 0
 
-    assert live(lambda: None)[0] == -9  # what jobs are forked from takes seconds to start
+    assert live(lambda: None)[0] == -9  # the fork server takes seconds to start
     begun = time.monotonic()
     assert live(next_checkpoint)[0] == -9
     to_begin = time.monotonic() - begun
@@ -136,7 +136,7 @@ def test_a_run_that_is_killed_at_any_moment_goes_on(kind: str, kills: int, compo
     left: dict[Path, int] = {}
     steps, resumed = load_checkpoint(last)["global_step"], 0
     for number in range(kills - 2):
-        # At any moment since its start, or soon after it has written a checkpoint
+        # At any time after the start, or shortly after a checkpoint was written
 
         def kill(number: int = number) -> None:
             if number % 2:
@@ -144,12 +144,12 @@ def test_a_run_that_is_killed_at_any_moment_goes_on(kind: str, kills: int, compo
             time.sleep(chance.uniform(0, 3 * epoch if number % 2 else to_begin + 10 * epoch))
 
         assert live(kill) == (-9, "killed by SIGKILL")
-        now = load_checkpoint(last)["global_step"]  # raises for a file that is not whole
+        now = load_checkpoint(last)["global_step"]  # raises for an incomplete file
         load_checkpoint(folder / "checkpoints" / "best.ckpt")
         assert read_settings(folder)["seed"] == 0
-        assert STEPS * len(rows(folder)) in (now, now + STEPS)  # written just before the checkpoint
+        assert STEPS * len(rows(folder)) in (now, now + STEPS)  # written directly before the checkpoint
         assert now >= steps
-        if now > steps:  # it had begun, so what was left before is gone
+        if now > steps:  # it had started, so older temporary files are removed
             resumed += 1
             assert not left.items() & strays(folder).items()
         steps, left = now, strays(folder)
@@ -161,7 +161,7 @@ def test_a_run_that_is_killed_at_any_moment_goes_on(kind: str, kills: int, compo
 
 
 class AtEpoch(lightning.Callback):
-    """Do something to the run folder when an epoch, counted from 0, begins."""
+    """Modify the run folder at the start of an epoch, counted from 0."""
 
     def __init__(self, epoch: int, work: Callable[[], Any]) -> None:
         self.epoch, self.work = epoch, work
@@ -178,7 +178,8 @@ def settings(compose: Compose) -> TrainSettings:
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 @case(
-    "crash", "no space for last.ckpt: one line with file and reason, the old one stays, and the run goes on with space"
+    "crash",
+    "no space for last.ckpt: one error line with file and reason, the old file stays, and the run resumes with space",
 )
 def test_no_space_is_loud_and_costs_nothing_that_was_saved(settings: TrainSettings, tmp_path: Path) -> None:
     last = tmp_path / "run" / "checkpoints" / "last.ckpt"
@@ -189,11 +190,11 @@ def test_no_space_is_loud_and_costs_nothing_that_was_saved(settings: TrainSettin
 
     def fill() -> None:
         saved.append(last.read_bytes())
-        last.with_name("last.ckpt.part").symlink_to("/dev/full")  # what is written there finds no space
+        last.with_name("last.ckpt.part").symlink_to("/dev/full")  # a full file system
 
     with pytest.raises(OSError, match="No space left") as error:
         train(settings, folder, [AtEpoch(2, fill)])
-    line = explain(error.value, "train")
+    line = format_error(error.value, "train")
     assert line == f"{last}: No space left on device"
     assert exit_code(error.value) == 1
     assert last.read_bytes() == saved[0]
@@ -205,7 +206,7 @@ def test_no_space_is_loud_and_costs_nothing_that_was_saved(settings: TrainSettin
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
-@case("crash", "TMPDIR full or absent: nothing is written there, the run is saved")
+@case("crash", "TMPDIR full or missing: nothing is written there, and the run is saved")
 def test_nothing_depends_on_the_folder_for_temporary_files(
     settings: TrainSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -215,13 +216,15 @@ def test_nothing_depends_on_the_folder_for_temporary_files(
     assert load_checkpoint(tmp_path / "checkpoints" / "last.ckpt")["global_step"] == 4 * STEPS
 
 
-@case("crash", "the run folder is deleted during training: one line that names it, exit code 1, nothing is made anew")
+@case(
+    "crash", "the run folder is deleted during training: one error line with its path, exit code 1, it is not recreated"
+)
 def test_a_folder_that_disappears_is_loud(settings: TrainSettings, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     folder.mkdir()
     with pytest.raises(OSError, match="No such file") as error:
         train(settings, folder, [AtEpoch(1, lambda: shutil.rmtree(folder))])
-    line = explain(error.value, "train")
+    line = format_error(error.value, "train")
     assert line.startswith(f"{folder}/")
     assert line.endswith(": No such file or directory")
     assert "\n" not in line
@@ -229,13 +232,13 @@ def test_a_folder_that_disappears_is_loud(settings: TrainSettings, tmp_path: Pat
     assert not folder.exists()
 
 
-@case("crash", "the checkpoint folder cannot be written: one line that names it, before the first step")
+@case("crash", "the checkpoint folder is not writable: one error line with its path, before the first step")
 def test_a_folder_that_cannot_be_written_is_loud(settings: TrainSettings, tmp_path: Path) -> None:
-    (tmp_path / "checkpoints").write_text("in the way")  # root is refused by this, too
+    (tmp_path / "checkpoints").write_text("in the way")  # also fails for root
     steps = AtEpoch(0, lambda: pytest.fail("an epoch has begun"))
     with pytest.raises(FileExistsError) as error:
         train(settings, tmp_path, [steps])
-    assert explain(error.value, "train") == f"{tmp_path / 'checkpoints'}: File exists"
+    assert format_error(error.value, "train") == f"{tmp_path / 'checkpoints'}: File exists"
     assert exit_code(error.value) == 1
     assert (tmp_path / "checkpoints").read_text() == "in the way"
 
@@ -246,7 +249,8 @@ def test_a_folder_that_cannot_be_written_is_loud(settings: TrainSettings, tmp_pa
         pytest.param(
             number,
             marks=case(
-                "crash", f"{number.name} in training: ends after the step with {128 + number}, last.ckpt has it"
+                "crash",
+                f"{number.name} in training: exits after the step with {128 + number}, last.ckpt contains the step",
             ),
             id=number.name,
         )
@@ -259,7 +263,7 @@ def test_a_signal_in_training_ends_after_the_step(
     class AfterSixSteps(lightning.Callback):
         def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
             def after(*_: Any) -> None:
-                if trainer.global_step == 5:  # the step is counted after this hook
+                if trainer.global_step == 5:  # global_step is incremented after this hook
                     signal.raise_signal(number)
 
             trainer.optimizers[0].register_step_post_hook(after)

@@ -1,4 +1,4 @@
-"""Nothing is trained on files that are not what was published, or on arrays and folders that contradict themselves."""
+"""Training rejects files that differ from the published ones, and inconsistent arrays and folders."""
 
 import gzip
 import hashlib
@@ -21,25 +21,25 @@ from conftest import FASHION, Run, needs_fashion
 from promise import case
 from quiet_server import QuietServer
 
-from lenet_pl.data.catalogue import PUBLISHED, DataFile, Published
-from lenet_pl.data.files import read_files
+from lenet_pl.data.download import read_files
+from lenet_pl.data.registry import PUBLISHED, DataFile, PublishedDataset
 from lenet_pl.errors import DataError
 from lenet_pl.train import train
 
 QUIET = ("callbacks.progress_bar=false", "callbacks.model_summary=false", "logger=none", "trainer.accelerator=cpu")
-TINY = (*QUIET, "trainer.threads=1", "trainer.max_epochs=1", "trainer.limit_train_batches=1", "run=here")
+TINY = (*QUIET, "trainer.num_threads=1", "trainer.max_epochs=1", "trainer.limit_train_batches=1", "run=here")
 IMAGES, LABELS = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"
 TEST_IMAGES, TEST_LABELS = "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"
 
 
 @pytest.fixture
 def raw(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder of the real files of Fashion-MNIST, which are to be had nowhere else."""
+    """Create a data root that contains the real files of Fashion-MNIST only."""
     folder = tmp_path / "data" / "FashionMNIST" / "raw"
     folder.mkdir(parents=True)
     for file in FASHION.iterdir():
         (folder / file.name).symlink_to(file)
-    monkeypatch.setitem(PUBLISHED, "fashion", replace(PUBLISHED["fashion"], system=None))
+    monkeypatch.setitem(PUBLISHED, "fashion", replace(PUBLISHED["fashion"], system_dir=None))
     return folder
 
 
@@ -48,7 +48,7 @@ def content(name: str) -> bytes:
 
 
 def idx(array: np.ndarray, magic: int) -> bytes:
-    """Write an array of uint8 as the file format has it."""
+    """Encode a uint8 array in the IDX format."""
     return magic.to_bytes(4, "big") + b"".join(n.to_bytes(4, "big") for n in array.shape) + array.tobytes()
 
 
@@ -60,7 +60,7 @@ Spoil = Callable[[Path], object]
 
 
 def replaced(name: str, work: Callable[[Path], Any]) -> tuple[str, Spoil]:
-    """Put something else in the place of a file."""
+    """Replace a file with something else."""
 
     def spoil(folder: Path) -> None:
         (folder / f"{name}.gz").unlink()
@@ -70,38 +70,38 @@ def replaced(name: str, work: Callable[[Path], Any]) -> tuple[str, Spoil]:
 
 
 def written(name: str, make: Callable[[], bytes]) -> tuple[str, Spoil]:
-    """Give a file another content."""
+    """Replace the content of a file."""
     return replaced(name, lambda path: path.write_bytes(make()))
 
 
 def packed(name: str, array: np.ndarray, magic: int) -> tuple[str, Spoil]:
-    """Give a file other images or labels, in the right format."""
+    """Replace the images or labels of a file, in the valid format."""
     return written(name, lambda: gzip.compress(idx(array, magic)))
 
 
 def unpacked(name: str, change: Callable[[bytes], bytes]) -> tuple[str, Spoil]:
-    """Put a changed file without compression in the place of the .gz."""
+    """Replace the .gz with a modified uncompressed file."""
     return replaced(name, lambda path: path.with_suffix("").write_bytes(change(gzip.decompress(content(name)))))
 
 
 GREY = np.zeros((100, 32, 32), np.uint8)
 STATES: dict[str, tuple[str, Spoil]] = {
-    "a .gz that is cut off": written(IMAGES, lambda: content(IMAGES)[:-1000]),
-    "a flipped bit in a .gz": written(IMAGES, lambda: flipped(content(IMAGES))),
-    "bytes behind the end of a .gz": written(LABELS, lambda: content(LABELS) + b"more"),
+    "a truncated .gz file": written(IMAGES, lambda: content(IMAGES)[:-1000]),
+    "a flipped bit in a .gz file": written(IMAGES, lambda: flipped(content(IMAGES))),
+    "trailing bytes in a .gz file": written(LABELS, lambda: content(LABELS) + b"more"),
     "an empty file": written(TEST_LABELS, lambda: b""),
-    "the page of a captive portal": written(LABELS, lambda: b"<html>log in</html>"),
-    "a directory in the place of a file": replaced(LABELS, Path.mkdir),
-    "a symbolic link to nothing": replaced(LABELS, lambda path: path.symlink_to("nowhere")),
+    "the page of a captive portal instead of a file": written(LABELS, lambda: b"<html>log in</html>"),
+    "a directory instead of a file": replaced(LABELS, Path.mkdir),
+    "a broken symbolic link": replaced(LABELS, lambda path: path.symlink_to("nowhere")),
     "one of four files missing": replaced(TEST_IMAGES, lambda path: None),
-    "test labels in the place of training labels": written(LABELS, lambda: content(TEST_LABELS)),
-    "training images in the place of test images": written(TEST_IMAGES, lambda: content(IMAGES)),
+    "test labels instead of training labels": written(LABELS, lambda: content(TEST_LABELS)),
+    "training images instead of test images": written(TEST_IMAGES, lambda: content(IMAGES)),
     "37 images": packed(IMAGES, GREY[:37, :28, :28], 2051),
     "images of 32×32 px": packed(IMAGES, GREY, 2051),
     "100 labels": packed(LABELS, GREY[:, 0, 0], 2049),
     "a label of 200": packed(LABELS, np.full(60000, 200, np.uint8), 2049),
-    "another magic number": packed(LABELS, GREY[:, 0, 0], 2050),
-    "a raw file that is cut off": unpacked(LABELS, lambda whole: whole[:-5]),
+    "a wrong magic number": packed(LABELS, GREY[:, 0, 0], 2050),
+    "a truncated raw file": unpacked(LABELS, lambda whole: whole[:-5]),
     "a flipped bit in a raw file": unpacked(LABELS, flipped),
 }
 
@@ -111,7 +111,7 @@ STATES: dict[str, tuple[str, Spoil]] = {
     ("name", "spoil"),
     [
         pytest.param(
-            *row, id=what, marks=case("data", f"{what}: one line that names the file, exit code 1, no training")
+            *row, id=what, marks=case("data", f"{what}: one error line with the file, exit code 1, no training")
         )
         for what, row in STATES.items()
     ],
@@ -127,7 +127,9 @@ def test_files_that_are_not_what_was_published(name: str, spoil: Spoil, raw: Pat
 
 
 @needs_fashion
-@case("data", "a stale processed file with code inside, and a damaged raw file beside a sound .gz: neither is opened")
+@case(
+    "data", "a stale processed file that contains code, and a corrupt raw file next to a valid .gz: neither is opened"
+)
 def test_what_is_not_needed_is_not_opened(raw: Path, run: Run, tmp_path: Path) -> None:
     class Payload:
         def __reduce__(self) -> Any:
@@ -144,17 +146,17 @@ def test_what_is_not_needed_is_not_opened(raw: Path, run: Run, tmp_path: Path) -
 
 WRITTEN = b"published file " * 5000
 PACKED = gzip.compress(WRITTEN, mtime=0)
-ONE = DataFile("a.gz", hashlib.sha256(WRITTEN).hexdigest(), raw=True)
-Serve = Callable[[float], Published]
+ONE = DataFile("a.gz", hashlib.sha256(WRITTEN).hexdigest(), sha256_of_raw=True)
+Serve = Callable[[float], PublishedDataset]
 
 
 @pytest.fixture
 def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Serve]:
-    """Serve the file, and wait some seconds in the middle of it."""
+    """Serve the file with a pause of some seconds in the middle."""
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     servers: list[QuietServer] = []
 
-    def _serve(wait: float) -> Published:
+    def _serve(wait: float) -> PublishedDataset:
         class Slow(http.server.BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 self.send_response(200)
@@ -172,7 +174,7 @@ def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Serve]:
         threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         servers.append(server)
         url = f"http://127.0.0.1:{server.server_port}/"
-        return Published(folder="Tiny", url=url, train=(ONE,), test=(), classes=("x", "y"))
+        return PublishedDataset(folder="Tiny", url=url, train=(ONE,), test=(), classes=("x", "y"))
 
     yield _serve
     for server in servers:
@@ -180,12 +182,12 @@ def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Serve]:
         server.server_close()
 
 
-def fetch(published: Published, root: Path) -> list[bytes]:
+def fetch(published: PublishedDataset, root: Path) -> list[bytes]:
     return read_files("tiny", published, published.train, root, download=True)
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
-@case("data", "no space for a download: one line with the reason, nothing half written, and it works with space")
+@case("data", "no space for a download: one error line with the reason, no partial file, and it works with space")
 def test_no_space(serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     published, folder = serve(0), tmp_path / "Tiny" / "raw"
     opened = Path.open
@@ -205,14 +207,16 @@ def test_no_space(serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 @pytest.mark.parametrize(
     ("root", "words"),
     [
-        pytest.param("taken", "data_root: .*taken is a file", marks=case("data", "data_root is a file: one line")),
+        pytest.param(
+            "taken", "data_root: .*taken is a file", marks=case("data", "data_root is a file: one error line")
+        ),
         pytest.param(
             "/proc/nowhere",
             "download failed: ",
             marks=case(
                 "data",
-                "a data_root that cannot be written to: one line",
-                instead_of="a read-only directory: root may write into one",
+                "a data_root that is not writable: one error line",
+                instead_of="a read-only directory, to which root may write",
             ),
         ),
     ],
@@ -225,11 +229,11 @@ def test_a_root_that_is_no_folder_to_write_to(root: str, words: str, serve: Serv
     assert (tmp_path / "taken").read_text() == "mine"
 
 
-@case("data", "kill -9 in the middle of a download: the next start removes what was left and has the whole file")
+@case("data", "kill -9 during a download: the next start removes the partial file and downloads the complete one")
 def test_killed_in_mid_download(serve: Serve, tmp_path: Path) -> None:
     (tmp_path / "published").write_bytes(pickle.dumps(serve(60)))
     code = (
-        "import pathlib, pickle, sys; from lenet_pl.data.files import read_files\n"
+        "import pathlib, pickle, sys; from lenet_pl.data.download import read_files\n"
         "p = pickle.loads(pathlib.Path(sys.argv[1]).read_bytes())\n"
         "read_files('tiny', p, p.train, pathlib.Path(sys.argv[2]), download=True)"
     )
@@ -249,8 +253,8 @@ def test_killed_in_mid_download(serve: Serve, tmp_path: Path) -> None:
 PIXELS = np.random.default_rng(0).integers(0, 256, (40, 8, 8), dtype=np.uint8)
 CLASSES = np.arange(40) % 4
 ARRAYS: dict[str, Spoil] = {
-    "a file of images that is shorter than its header says": lambda p: p.write_bytes(p.read_bytes()[:-100]),
-    "images with a fraction": lambda p: np.save(p, PIXELS / 2),
+    "an image file shorter than its header says": lambda p: p.write_bytes(p.read_bytes()[:-100]),
+    "fractional pixel values": lambda p: np.save(p, PIXELS / 2),
     "pickled objects": lambda p: np.save(p, np.array([{}, {}], dtype=object), allow_pickle=True),
     "more images than labels": lambda p: np.save(p, np.concatenate([PIXELS, PIXELS])),
 }
@@ -260,7 +264,7 @@ ARRAYS: dict[str, Spoil] = {
     "spoil",
     [
         pytest.param(
-            spoil, id=what, marks=case("data", f"data=arrays, {what}: one line that names the file, no training")
+            spoil, id=what, marks=case("data", f"data=arrays, {what}: one error line with the file, no training")
         )
         for what, spoil in ARRAYS.items()
     ],
@@ -272,7 +276,7 @@ def test_arrays_that_contradict_themselves(spoil: Spoil, in_memory: str, run: Ru
         np.save(f"set/{part}_images.npy", PIXELS)
         np.save(f"set/{part}_labels.npy", CLASSES)
     spoil(Path("set/train_images.npy"))
-    words = ("data=arrays", "data.path=set", f"data.in_memory={in_memory}", "data.split.validation=4")
+    words = ("data=arrays", "data.path=set", f"data.in_memory={in_memory}", "data.split.val_size=4")
     code, lines = run(*TINY, *words, work=train)
     assert (code > 0, len(lines)) == (True, 1)
     assert "train_" in lines[0]

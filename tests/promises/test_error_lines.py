@@ -1,4 +1,4 @@
-"""The lines of all refusals: generated from every setting, and checked by rule."""
+"""Error lines for invalid settings, generated from every setting and checked against rules."""
 
 import copy
 import re
@@ -13,19 +13,19 @@ from commands import KINDS, NEEDED
 from conftest import Run
 from promise import case
 
-from lenet_pl.composition import compose, conf_dir, known_keys
 from lenet_pl.errors import SettingError
 from lenet_pl.settings import Settings, setting_keys, validate
+from lenet_pl.settings.compose import compose, conf_dir, known_keys
 from lenet_pl.settings.help_page import choices_of, groups_of
 
-# Words of libraries, of Python, and of classes, which say nothing to who has written key=value
+# Terms of libraries, Python and classes, which mean nothing to a user who wrote key=value
 FOREIGN = re.compile(
     r"(?i:omegaconf|pydantic|(?<![.'])hydra(?![./]|-help))|Settings\b|Traceback|Error\b|NoneType|\bNone\b|\bTrue\b|\bFalse\b|"
     r"input_value|model_type|should be|Interpolation|struct|defaults list|ValidationInfo|<class|full_key|nullable|"
     r"discriminator|Input |For further information|validator|constrained|function-after|extract tag"
 )
 WRONG: list[Any] = ["abc", "", 1e30, None, True, [], [1, 2, 3], {"a": 1}, float("nan"), "~nobodyhere/x"]
-COMMAND_LINES = {  # what classes cannot see
+COMMAND_LINES = {  # errors that the settings classes cannot detect
     "train": (
         *("lr=1", "lenet_bn", "model lenet_bn", "--model=x", "seed=0,1", "seed=1 seed=2", "seed==1", "model=lenet6"),
         *("run=null", "optimizer.lr=${x}", "run=${oc.env:NOTHING}", "run=a(b", "~seed", "~model=lenet6", "=3", "foo"),
@@ -37,18 +37,18 @@ COMMAND_LINES = {  # what classes cannot see
         *("-m foo", "~experiment=x"),
     ),
     "predict": ("run=x", "images=a b.png", "a.png", "images=null", "image=x", "model=lenet5", "hydra.run.dir=x"),
-    "evaluate": ("runs/a", "data=nonsense", "data.path=x", "batch_size=3", "run=[]", "checkpoint=x", "ckpt="),
-    "compare": ("runs/a runs/b", "out=null", "where={", "group_by=x", "rows=0", "curves=x"),
+    "evaluate": ("runs/a", "data=nonsense", "data.path=x", "batch_size=3", "run=[]", "checkpoint=x", "ckpt_path="),
+    "compare": ("runs/a runs/b", "output_dir=null", "filter={", "by=x", "max_rows=0", "max_curves=x"),
     "search": ("search=nonsense", "n_trials=1", "search.space=null", "search.metric=test/accuracy", "run=null"),
     "demo": ("port=-1", "host=", "run=[a,3]", "share=true"),
-    "benchmark": ("parts=[nonsense]", "data_sets=[folder]", "threads=0", "run=null", "model=x"),
-    "explain": ("methods=[nonsense]", "indices=[-1]", "images=a.png indices=[1]", "count=61"),
-    "export": ("formats=[tflite]", "opset=17", "formats=[onnx,onnx]", "tolerance=0"),
+    "benchmark": ("parts=[nonsense]", "data_sets=[folder]", "num_threads=0", "output_dir=null", "model=x"),
+    "explain": ("methods=[nonsense]", "indices=[-1]", "images=a.png indices=[1]", "num_images=61"),
+    "export": ("formats=[tflite]", "opset=17", "formats=[onnx,onnx]", "atol=0"),
 }
 
 
 def branches(annotation: Any) -> Iterator[type[Settings]]:
-    """Classes of settings that an annotation takes."""
+    """List the settings classes in an annotation."""
     if get_origin(annotation) in (Annotated, Union, types.UnionType):
         for part in get_args(annotation):
             yield from branches(part)
@@ -57,14 +57,14 @@ def branches(annotation: Any) -> Iterator[type[Settings]]:
 
 
 def choices_taken(annotation: Any) -> set[Any]:
-    """Values of the Literals in an annotation."""
+    """List the values of the Literals in an annotation."""
     if get_origin(annotation) is Literal:
         return set(get_args(annotation))
     return {value for part in get_args(annotation) for value in choices_taken(part)}
 
 
 def bounds(annotation: Any) -> set[float]:
-    """Values just outside the ranges of an annotation."""
+    """List values just outside the ranges of an annotation."""
     found: set[float] = set()
     for part in get_args(annotation) if get_origin(annotation) is not Literal else ():
         found |= bounds(part)
@@ -77,18 +77,18 @@ def bounds(annotation: Any) -> set[float]:
 
 
 def composed(name: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Settings of a command under each choice of the groups in which choices have keys of their own."""
-    needed = [*NEEDED.get(name, ()), "run=x"] if name != "compare" else []
+    """Yield the settings of a command under each choice of the config groups whose choices differ in their keys."""
+    needed = [*NEEDED.get(name, ()), *{"compare": [], "benchmark": ["output_dir=x"]}.get(name, ["run=x"])]
     yield "", compose(name, KINDS[name], needed).model_dump()
     for group in ("data", "optimizer", "scheduler", "model") if name in ("train", "evaluate") else ():
         for choice in choices_of(conf_dir() / group) if group in groups_of(conf_dir(), name) else ():
             own = ["data.path=x"] if choice in ("folder", "arrays") else []
-            own += ["loss.name=penalty"] if choice == "lenet5_1998" else []
+            own += ["loss.name=mle"] if choice == "lenet5_1998" else []
             yield f"{group}.", compose(name, KINDS[name], [*needed, f"{group}={choice}", *own]).model_dump()
 
 
 def fields(kind: type[Settings], values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any, list[Any]]]:
-    """Every setting with its annotation and marks, as far as values say which class a group has."""
+    """Yield every setting with its annotation and metadata; the current values determine the class of a group."""
     for name, field in kind.model_fields.items():
         yield f"{prefix}{name}", field.annotation, field.metadata
         if isinstance(inner := values[name], dict):
@@ -99,7 +99,7 @@ def fields(kind: type[Settings], values: dict[str, Any], prefix: str = "") -> It
 
 
 def changed(values: dict[str, Any], key: str, value: Any, *, name: str = "") -> dict[str, Any]:
-    """Copy nested values with one replaced, or with a misspelt one beside it."""
+    """Copy nested values with one replaced, or with an additional misspelled one."""
     values = copy.deepcopy(values)
     here = values
     *groups, last = key.split(".")
@@ -110,12 +110,12 @@ def changed(values: dict[str, Any], key: str, value: Any, *, name: str = "") -> 
 
 
 def lines_of(name: str) -> Iterator[tuple[str, str]]:
-    """What was asked for, and the line that refuses it, for every setting of a command."""
+    """Yield an invalid override and its error line for every setting of a command."""
     seen: set[str] = set()
     for prefix, values in composed(name):
         for key, annotation, marks in fields(KINDS[name], values):
             if not key.startswith(prefix) or (name == "search" and not key.startswith(("search", "run"))):
-                continue  # a training's settings are walked once
+                continue  # the training settings are checked once, with `train`
             outside = bounds(Annotated[annotation, *marks]) if marks else bounds(annotation)
             outside |= {mark.ge - 1 for mark in marks if isinstance(mark, annotated_types.Ge)}
             misspelt = {f"{choice[:-1]}q" for choice in choices_taken(annotation) if isinstance(choice, str)}
@@ -136,12 +136,12 @@ def lines_of(name: str) -> Iterator[tuple[str, str]]:
 
 
 def faults(asked: str, line: str, known: set[str]) -> list[str]:
-    """Rules that a line breaks.
+    """List the rules that an error line breaks.
 
     Args:
-        asked: key=value.
-        line: the answer.
-        known: every key that there is.
+        asked: The override, key=value.
+        line: The error line.
+        known: All setting keys.
     """
     key = asked.partition("=")[0]
     found = []
@@ -153,7 +153,9 @@ def faults(asked: str, line: str, known: set[str]) -> list[str]:
     if not re.search(r": (got |unknown setting|no value|\w+ has )|needs|needs odd", line):
         found.append("does not name what came")
     if not re.search(
-        r"accepted is |must be |required|did you mean|see --help|write |needs|give one|leave it out", line
+        r"must (be|have|name) |(use|choose|set only) |required|did you mean|see --help|write |needs|give one|"
+        r"leave it out",
+        line,
     ):
         found.append("does not name what must be")
     if foreign := FOREIGN.search(line.replace(repr(asked.partition("=")[2]), "")):
@@ -166,7 +168,10 @@ def faults(asked: str, line: str, known: set[str]) -> list[str]:
 
 
 @pytest.mark.parametrize("name", KINDS)
-@case("situations", "any setting of any command with a wrong type, value, range or name: one line by the same rules")
+@case(
+    "situations",
+    "any setting of any command with an invalid type, value, range or name: one error line that follows the same rules",
+)
 def test_every_wrong_setting_is_refused_by_a_line_that_says_what_is_meant(name: str) -> None:
     known = {key for _, values in composed(name) for key in setting_keys(values)}
     lines = list(lines_of(name))
@@ -190,11 +195,11 @@ def test_every_wrong_command_line_is_refused_by_such_a_line(name: str, words: st
 @pytest.mark.parametrize(
     ("line", "fault"),
     [
-        ("lr: got 0; accepted is greater than 0", "does not begin with the key"),
-        ("optimizer.lr: is wrong; accepted is greater than 0", "does not name what came"),
+        ("lr: got 0; must be greater than 0", "does not begin with the key"),
+        ("optimizer.lr: is wrong; must be greater than 0", "does not name what came"),
         ("optimizer.lr: got 0", "does not name what must be"),
-        ("optimizer.lr: got None; accepted is a number", "says 'None'"),
-        ("optimizer.lr: got 0; accepted is AdamSettings", "says 'Settings'"),
+        ("optimizer.lr: got None; must be a number", "says 'None'"),
+        ("optimizer.lr: got 0; must be AdamSettings", "says 'Settings'"),
         ("optimizer.lr: got 0;\naccepted is greater than 0", "is not one line"),
         ("optimizer.lr: unknown setting; did you mean optimizer.lrr?", "recommends optimizer.lrr, which there is not"),
     ],

@@ -1,4 +1,4 @@
-"""Whatever a command line says, it is refused in one line before step 1, or a finite step is taken."""
+"""Random command lines: each is rejected with one error line before step 1, or takes a finite optimizer step."""
 
 import contextlib
 import io
@@ -16,25 +16,25 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from promise import case
 
-from lenet_pl.build import build_parts
-from lenet_pl.command import run_command
-from lenet_pl.composition import compose, conf_dir
-from lenet_pl.resume import begin_or_resume
+from lenet_pl.cli.command import run_command
+from lenet_pl.engine.build import build_data_and_task
+from lenet_pl.engine.trainer import build_trainer, silence_lightning_logs
 from lenet_pl.settings import TrainSettings, setting_keys
+from lenet_pl.settings.compose import compose, conf_dir
 from lenet_pl.settings.help_page import choices_of
-from lenet_pl.trainer import build_trainer, quiet_lightning
+from lenet_pl.train.resume import begin_or_resume
 
 QUIET = ("callbacks.progress_bar=false", "callbacks.model_summary=false", "logger=none", "run=here")
 TINY = {
-    "fake": ("data.images=24", "data.test_images=4", "data.classes=3", "loader.batch_size=8"),
+    "fake": ("data.num_images=24", "data.test_images=4", "data.classes=3", "loader.batch_size=8"),
     "digits": (),
 }
-ENOUGH = 0.15  # least share of examples that train, and of those that are refused
-# Another device, several processes or a compiler: each is tested by itself, and costs seconds to minutes an example
+ENOUGH = 0.15  # minimum fraction of examples that train, and of examples that are rejected
+# Another device, several processes or a compiler: tested elsewhere, and each example takes seconds to minutes
 ELSEWHERE = ("trainer=ddp", "debug=profile")
 UNWRITTEN = ("run", "traceback", "trainer.strategy", "trainer.compile", "trainer.profiler", "trainer.devices")
 GROUPS = ("model", "optimizer", "scheduler", "augment", "trainer", "callbacks", "logger", "debug", "experiment")
-# Legal values above these would show nothing but a long time; all that is illegal is let through
+# Valid values above these only take longer; invalid values are all kept
 CAPS = {
     "data.images": 60,
     "data.test_images": 60,
@@ -42,10 +42,10 @@ CAPS = {
     "data.classes": 12,
     "model.image_size": 40,
     "model.channels": 40,
-    "model.hidden": 200,
+    "model.hidden_sizes": 200,
     "augment.crop_padding": 20,
 }
-LEGAL = {"model.image_size": 512, "data.image_size": 512, "model.channels": 4096, "model.hidden": 65536}
+LEGAL = {"model.image_size": 512, "data.image_size": 512, "model.channels": 4096, "model.hidden_sizes": 65536}
 LEGAL |= {"data.classes": 1000, "augment.crop_padding": 256}
 WILD: tuple[str, ...] = (
     *("0", "1", "2", "-1", "0.0", "0.5", "1.0", "-0.5", "1.5", "3.7", "1e-8", "1e-30", "1e-320", "1e30", "1e308"),
@@ -54,12 +54,12 @@ WILD: tuple[str, ...] = (
     *("''", "", "' '", "abc", "ä", "λ🙂", "'\\n'", "'a\nb'", "../../x", "${seed}", "${foo}", "???", "a b"),
     *("[]", "[1]", "[0.5,0.5]", "[1,2,3]", "[[1]]", "[[6],[16]]", "[[]]", "[nan,1]", "[null]", "['a']", "[1", "]"),
     *("{}", "{a:1}", "{name:adam}", "{_target_:os.system}", "{name:none}", "[0,0]", "[-1]", "1,2", "auto", "balanced"),
-    *("val/loss", "val/acc", "same", "valid", "batch", "stratified", "last", "random", "resize", "relu", "average"),
+    *("val/loss", "val/acc", "same", "valid", "batch", "stratified", "last", "random", "resize", "relu", "avg"),
 )
 
 
 def defaults(name: str) -> dict[str, Any]:
-    """Flatten what there is to set with one set of data."""
+    """List the dotted keys and defaults for one dataset."""
     plain = compose("train", TrainSettings, ["run=unused", f"data={name}"]).model_dump()
     found = {}
     for key in setting_keys(plain):
@@ -75,7 +75,7 @@ DEFAULTS = {name: defaults(name) for name in TINY}
 
 
 def near(default: Any) -> list[str]:
-    """Values like the default, most of which are legal."""
+    """Draw values similar to the default, most of them valid."""
     if isinstance(default, bool):
         return ["true", "false"]
     if isinstance(default, int):
@@ -88,7 +88,7 @@ def near(default: Any) -> list[str]:
 
 
 def too_dear(key: str, value: str) -> bool:
-    """Whether a legal value would only cost time."""
+    """Return whether a valid value would only take longer."""
     if key == "trainer.accelerator" and value in ("gpu", "mps"):
         return torch.cuda.is_available()
     if (cap := CAPS.get(key)) is None:
@@ -99,10 +99,10 @@ def too_dear(key: str, value: str) -> bool:
 
 @st.composite
 def command_lines(draw: st.DrawFn) -> list[str]:
-    """A command line: groups and 1 to 4 overrides, some of them misspelt."""
+    """Draw a command line: config groups and 1 to 4 overrides, some of them misspelled."""
     name = draw(st.sampled_from(sorted(TINY)))
     words = [*QUIET, "trainer=cpu", f"data={name}", *TINY[name]]
-    careful = draw(st.booleans())  # or hardly a line with four overrides would be fit to train
+    careful = draw(st.booleans())  # otherwise hardly any line with four overrides would be valid
     for group in draw(st.lists(st.sampled_from(GROUPS), max_size=3, unique=True)):
         choice = draw(st.sampled_from(CHOICES[group] * 3 + ["nowhere", "1e5", "null"] * (not careful)))
         if f"{group}={choice}" not in ELSEWHERE and not too_dear("trainer.accelerator", choice):
@@ -111,7 +111,7 @@ def command_lines(draw: st.DrawFn) -> list[str]:
     keys = st.sampled_from([key for key in found if key not in UNWRITTEN])
     for _ in range(draw(st.integers(1, 4))):
         key = draw(keys)
-        style = 19 if careful else draw(st.integers(0, 19))  # 0 to 3: not written as it should be
+        style = 19 if careful else draw(st.integers(0, 19))  # 0 to 3: a syntax error
         if careful and (isinstance(found[key], dict) or key == "resume"):
             continue
         if style < 12 or isinstance(found[key], dict):
@@ -129,7 +129,7 @@ def command_lines(draw: st.DrawFn) -> list[str]:
 
 
 class Tried:
-    """Runs command lines in this process, and counts what came of them."""
+    """Run command lines in this process, and count the outcomes."""
 
     def __init__(self) -> None:
         self.outcomes: Counter[str] = Counter()
@@ -137,12 +137,12 @@ class Tried:
         self.unfinite = False
 
     def one_step(self, given: TrainSettings, folder: Path) -> None:
-        """Everything that a training does, with one batch of one epoch."""
+        """Train on one batch of one epoch."""
         trainer_settings = given.trainer.model_copy(update={"limit_train_batches": 1, "limit_val_batches": 1})
         given = given.model_copy(update={"trainer": trainer_settings})
-        quiet_lightning()
+        silence_lightning_logs()
         lightning.seed_everything(given.seed, verbose=False)
-        datamodule, task = build_parts(given)
+        datamodule, task = build_data_and_task(given)
         trainer = build_trainer(given, folder, [OneStep(self)])
         (folder / "checkpoints").mkdir()
         try:
@@ -174,14 +174,14 @@ class Tried:
         assert lines[0].startswith("error: "), said
         assert "unexpected " not in lines[0].removeprefix("error: ")[:11], said
         if code == 1 and "diverged" in lines[0]:
-            self.outcomes["stopped"] += 1  # legal, and too large for this network
+            self.outcomes["stopped"] += 1  # valid, but too large for this network
             return
         assert (code, self.steps, left) == (2, 0, []), said
         self.outcomes["refused"] += 1
 
 
 class OneStep(lightning.Callback):
-    """Count the steps, and end with the first epoch."""
+    """Count the optimizer steps, and stop after the first epoch."""
 
     def __init__(self, tried: Tried) -> None:
         self.tried = tried
@@ -202,7 +202,7 @@ def tried(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, threads: None) -> Tri
 
 
 def attempt(tried: Tried, examples: int) -> None:
-    """Try command lines; every one must be trained or refused, and both must be common."""
+    """Run command lines; each must train or be rejected, and both must be frequent."""
 
     @settings(
         max_examples=examples,
@@ -217,23 +217,29 @@ def attempt(tried: Tried, examples: int) -> None:
     def each(words: list[str]) -> None:
         tried(words)
         if tried.outcomes.total() % 100 == 0:
-            print(dict(tried.outcomes), flush=True)  # seen with pytest -s
+            print(dict(tried.outcomes), flush=True)  # visible with pytest -s
 
     each()
     print(dict(tried.outcomes))
     total = tried.outcomes.total()
-    assert total >= examples * 0.95  # Hypothesis leaves out what it has had
+    assert total >= examples * 0.95  # Hypothesis skips duplicates
     for outcome in ("trained", "refused"):
         assert tried.outcomes[outcome] >= ENOUGH * total, tried.outcomes
 
 
 @pytest.mark.slow
-@case("settings", "60 random command lines: a finite step, or one line with exit code 2 before it, and no folder")
+@case(
+    "settings",
+    "60 random command lines: a finite optimizer step, or one error line before it with exit code 2 and no folder",
+)
 def test_a_random_command_line_is_trained_or_refused(tried: Tried) -> None:
     attempt(tried, 60)
 
 
 @pytest.mark.long
-@case("settings", "2,000 random command lines: a finite step, or one line with exit code 2 before it, and no folder")
+@case(
+    "settings",
+    "2,000 random command lines: a finite optimizer step, or one error line before it with exit code 2 and no folder",
+)
 def test_many_random_command_lines_are_trained_or_refused(tried: Tried) -> None:
     attempt(tried, 2000)

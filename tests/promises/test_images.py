@@ -1,4 +1,4 @@
-"""Images of strangers are read within limits; names and requests of strangers do no harm. More is in tests/photo."""
+"""Untrusted images are decoded within limits; untrusted file names and requests are harmless. See also tests/photo."""
 
 import csv
 import io
@@ -17,17 +17,17 @@ from fastapi.testclient import TestClient
 from PIL import Image
 from promise import case
 
-from lenet_pl import composition
-from lenet_pl.demo.server import KIND, MAX_UPLOAD, create_app, listen
+from lenet_pl.demo.server import KIND, MAX_UPLOAD, bind_socket, create_app
 from lenet_pl.errors import DataError, SettingError
-from lenet_pl.image_file import MAX_SIDE, read_image
-from lenet_pl.photo.find import find_images
-from lenet_pl.photo.prepare import read_photo
+from lenet_pl.image_io.decode import MAX_SIDE, read_image
+from lenet_pl.inference.trained_run import TrainedRun, load_run
+from lenet_pl.photo.find_files import find_images
+from lenet_pl.photo.read_photo import read_photo
 from lenet_pl.predict import predict
+from lenet_pl.settings import compose as composition
 from lenet_pl.settings.predict import PhotoSettings, PredictSettings
-from lenet_pl.trained import TrainedRun, load_run
 
-AUTO = PhotoSettings(invert="auto", clean="auto", centre="auto")
+AUTO = PhotoSettings(invert="auto", remove_background="auto", center="auto")
 
 
 @pytest.fixture(scope="module")
@@ -49,25 +49,27 @@ def chunk(name: bytes, content: bytes) -> bytes:
 NOISE = Image.effect_noise((60, 60), 60)
 
 
-@case("images", "a pipe in the place of a file: refused at once, without waiting for who may write to it")
+@case("images", "a named pipe instead of a file: rejected at once, without waiting for a writer")
 def test_a_pipe(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.png")
-    with pytest.raises(DataError, match=r"^pipe\.png: a pipe, device or socket; accepted are PNG, JPEG"):
+    with pytest.raises(DataError, match=r"^pipe\.png: a pipe, device or socket; must be a PNG, JPEG"):
         read_photo(tmp_path / "pipe.png", "pipe.png")
 
 
 @pytest.mark.skipif(not Path("/dev/zero").exists(), reason="needs /dev/zero")
-@case("images", "a device that never ends: refused, nothing is read")
+@case("images", "an endless device file: rejected without reading it")
 def test_a_device() -> None:
-    with pytest.raises(DataError, match=r"^zero: a pipe, device or socket; accepted are PNG, JPEG"):
+    with pytest.raises(DataError, match=r"^zero: a pipe, device or socket; must be a PNG, JPEG"):
         read_photo(Path("/dev/zero"), "zero")
 
 
-@case("images", "a symbolic link to itself and a directory named x.png: the first is named, in the second one looks")
+@case(
+    "images", "a symbolic link to itself and a directory named x.png: the link is an error, the directory is searched"
+)
 def test_links_and_directories(tmp_path: Path) -> None:
     (tmp_path / "loop.png").symlink_to("loop.png")
     [loop] = find_images([str(tmp_path / "loop.png")])
-    with pytest.raises(DataError, match=r"^loop\.png: Too many levels of symbolic links; accepted are"):
+    with pytest.raises(DataError, match=r"^loop\.png: Too many levels of symbolic links; must be"):
         read_photo(loop, "loop.png")
     (tmp_path / "x.png").mkdir()
     with pytest.raises(DataError, match=r"x\.png has no images"):
@@ -79,7 +81,9 @@ def test_links_and_directories(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "content",
     [
-        pytest.param(content, id=kind, marks=case("images", f"{kind}, named .png: one line, no other decoder is asked"))
+        pytest.param(
+            content, id=kind, marks=case("images", f"{kind} data named .png: one error line, no other decoder is tried")
+        )
         for kind, content in {
             "ICO": encoded(NOISE, "ICO"),
             "PPM": encoded(NOISE, "PPM"),
@@ -90,13 +94,13 @@ def test_links_and_directories(tmp_path: Path) -> None:
     ],
 )
 def test_other_formats(content: bytes) -> None:
-    with pytest.raises(DataError, match=r"^it\.png: an? .*(ICO|PPM|PSD|SVG|PDF).*; accepted are") as error:
+    with pytest.raises(DataError, match=r"^it\.png: an? .*(ICO|PPM|PSD|SVG|PDF).*; must be a PNG") as error:
         read_photo(content, "it.png")
     assert "\n" not in str(error.value)
 
 
-@case("images", "an iTXt chunk that unfolds to 80 MB: refused in less than 50 MB")
-@case("images", "headers that claim 1×80,000,000 and 60,000×60,000 px: refused in less than 50 MB")
+@case("images", "an iTXt chunk that decompresses to 80 MB: rejected with less than 50 MB of memory")
+@case("images", "headers of 1×80,000,000 and 60,000×60,000 px: rejected with less than 50 MB of memory")
 def test_bombs_take_no_memory() -> None:
     plain = encoded(NOISE)
     text = chunk(b"iTXt", b"key\0\1\0\0\0" + zlib.compress(bytes(80_000_000)))
@@ -107,27 +111,27 @@ def test_bombs_take_no_memory() -> None:
     read_photo(plain, "first")
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     for bomb in bombs[1:]:
-        with pytest.raises(DataError, match=r"^bomb: .* px; accepted are"):
+        with pytest.raises(DataError, match=r"^bomb: .* px; must be"):
             read_photo(bomb, "bomb")
-    with pytest.raises(DataError, match=r"^text: damaged \(.*\); accepted are"):
+    with pytest.raises(DataError, match=r"^text: corrupt \(.*\); must be"):
         read_photo(bombs[0], "text")
     assert (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024 < 50
 
 
 def peak() -> float:
-    """Most memory that this process has held, in MB."""
+    """Return the peak memory of this process in MB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def tiff(entries: list[tuple[int, int, int, int]], more: bytes = b"") -> bytes:
-    """Write a TIFF file of one directory: tag, type, number of values, and the value or where the values are."""
+    """Encode a TIFF file with one directory; its entries are (tag, type, number of values, value or offset)."""
     body = struct.pack("<H", len(entries)) + b"".join(struct.pack("<HHII", *entry) for entry in entries)
     return b"II*\0\x08\0\0\0" + body + bytes(4) + more
 
 
 SQUARE = [(256, 4, 1, 60), (257, 4, 1, 60), (258, 3, 1, 8), (262, 3, 1, 1), (273, 4, 1, 0), (279, 4, 1, 3600)]
 WIDE = struct.pack("<HH", 60_000, 60_000)
-BOMBS = {  # what is claimed, and the outcome
+BOMBS = {  # (claim, outcome)
     "a WebP of 16,383×16,383 px": (
         b"RIFF\x1a\0\0\0WEBPVP8L\x0d\0\0\0\x2f" + struct.pack("<I", 16_382 | 16_382 << 14) + bytes(8),
         "16383×16383 px",
@@ -143,23 +147,23 @@ BOMBS = {  # what is claimed, and the outcome
     "a GIF screen of 60,000×60,000 px": (b"GIF89a" + WIDE + bytes(3) + b"," + bytes(20), "60000×60000 px"),
     "a GIF frame of 60,000×60,000 px on a small screen": (
         b"GIF89a\x09\0\x09\0" + bytes(3) + b"," + bytes(4) + WIDE + bytes(20),
-        "60000×60000 px|damaged",
+        "60000×60000 px|corrupt",
     ),
     "a TIFF of 60,000×60,000 px": (
         tiff([(256, 4, 1, 60_000), (257, 4, 1, 60_000), *SQUARE[2:]]),
         "60000×60000 px",
     ),
-    "a TIFF tag of 4,294,967,295 values": (tiff([*SQUARE, (700, 7, 2**32 - 1, 0)], bytes(4000)), "damaged"),
-    "a TIFF with 60,000 tags, each of the same 700 kB": (
+    "a TIFF tag of 4,294,967,295 values": (tiff([*SQUARE, (700, 7, 2**32 - 1, 0)], bytes(4000)), "corrupt"),
+    "a TIFF with 60,000 tags that share 700 kB": (
         tiff([*SQUARE, *((1000 + k, 7, 700_000, 8) for k in range(60_000))]),
-        "damaged",
+        "corrupt",
     ),
     "a TIFF with 1,000,000 strips": (
         tiff([*SQUARE[:4], (273, 4, 1_000_000, 100), *SQUARE[5:]], bytes(4_000_000)),
-        "damaged",
+        "corrupt",
     ),
-    "a TIFF whose directory lies outside": (b"II*\0\xff\xff\xff\x7f" + bytes(40), "damaged"),
-    "a TIFF that libtiff would have to decode": (
+    "a TIFF whose directory lies outside the file": (b"II*\0\xff\xff\xff\x7f" + bytes(40), "corrupt"),
+    "a TIFF with a compression that only libtiff decodes": (
         tiff([*SQUARE, (259, 3, 1, 34712)]),
         r"a TIFF image with unknown \(34712\) compression",
     ),
@@ -173,20 +177,23 @@ BOMBS = {  # what is claimed, and the outcome
 
 @pytest.mark.parametrize(
     "claim",
-    [pytest.param(claim, marks=case("images", f"{claim}: refused in less than 50 MB and 2 s")) for claim in BOMBS],
+    [
+        pytest.param(claim, marks=case("images", f"{claim}: rejected within 2 s and with less than 50 MB of memory"))
+        for claim in BOMBS
+    ],
 )
 def test_bombs_of_each_format(claim: str) -> None:
     content, outcome = BOMBS[claim]
     read_photo(encoded(NOISE, "TIFF"), "first")
     before, start = peak(), time.process_time()
-    with pytest.raises(DataError, match=rf"^bomb: ({outcome}).*; accepted are PNG, JPEG") as error:
+    with pytest.raises(DataError, match=rf"^bomb: ({outcome}).*; must be a PNG, JPEG") as error:
         read_photo(content, "bomb")
     assert "\n" not in str(error.value)
     assert peak() - before < 50
     assert time.process_time() - start < 2
 
 
-@case("images", "a GIF of 20,000 frames: the first is read, and at most one more is looked at")
+@case("images", "a GIF of 20,000 frames: the first frame is decoded, and at most one more is parsed")
 def test_thousands_of_frames() -> None:
     one = encoded(NOISE, "GIF")
     content = one[:-1] + (b",\0\0\0\0\1\0\1\0\0\2\2L\1\0") * 20_000 + b";"
@@ -197,7 +204,7 @@ def test_thousands_of_frames() -> None:
     assert photo.info["notes"] == ["the first frame of several"]
 
 
-@case("images", "a GIF with a comment of 19 MB: read in 3 s, as without it")
+@case("images", "a GIF with a comment of 19 MB: decoded within 3 s")
 def test_a_long_comment() -> None:
     one = encoded(NOISE, "GIF")
     start = 13 + 3 * 2 ** ((one[10] & 7) + 1)  # after the color table
@@ -208,7 +215,7 @@ def test_a_long_comment() -> None:
     assert time.process_time() - begin < 3
 
 
-@case("images", "a TIFF that leads to its own directory again, and EXIF that leads in a circle: read once")
+@case("images", "a TIFF directory that links to itself, and cyclic EXIF links: read once")
 def test_circles() -> None:
     pixels = encoded(NOISE, "TIFF")
     (at,) = struct.unpack_from("<I", pixels, 4)
@@ -221,7 +228,7 @@ def test_circles() -> None:
     assert (np.asarray(read_photo(turned, "it")) == np.asarray(NOISE)).all()
 
 
-@case("images", "a camera's maker notes and 10,000 EXIF entries of the same 60 kB in a JPEG: less than 50 MB")
+@case("images", "maker notes and 10,000 EXIF entries that share 60 kB in a JPEG: less than 50 MB of memory")
 def test_exif_of_a_jpeg() -> None:
     entries = b"".join(struct.pack("<HHII", 1000 + k, 7, 60_000, 8) for k in range(5000))
     plain = encoded(NOISE, "JPEG")
@@ -231,27 +238,27 @@ def test_exif_of_a_jpeg() -> None:
     assert peak() - before < 50
 
 
-@case("images", "a side of exactly 4096 px: read; of 4097: refused")
+@case("images", "a side of exactly 4096 px: accepted; 4097 px: rejected")
 def test_the_limit_itself() -> None:
     assert read_photo(encoded(Image.new("1", (MAX_SIDE, 3))), "wide").size == (4096, 3)
-    with pytest.raises(DataError, match=r"^wide: 4097×3 px; accepted are .* at most 4096 px"):
+    with pytest.raises(DataError, match=r"^wide: 4097×3 px; must be .* at most 4096 px"):
         read_photo(encoded(Image.new("1", (MAX_SIDE + 1, 3))), "wide")
 
 
-@case("images", "a progressive JPEG: the pixels that Pillow decodes")
+@case("images", "a progressive JPEG: decoded to the same pixels as with Pillow")
 def test_progressive() -> None:
     content = encoded(NOISE, "JPEG", progressive=True)
     assert (np.asarray(read_photo(content, "it")) == np.asarray(Image.open(io.BytesIO(content)))).all()
 
 
-@case("images", "EXIF and a colour profile that are damaged: the pixels are read as they are")
+@case("images", "corrupt EXIF data and a corrupt color profile: ignored, the pixels are unchanged")
 def test_damaged_metadata() -> None:
     plain = np.asarray(NOISE)
     for options in ({"exif": b"Exif\0\0II*\0\xff\xff\xff\x7f"}, {"icc_profile": b"no profile" * 9}):
         assert (np.asarray(read_photo(encoded(NOISE, **options), "it")) == plain).all()
 
 
-@case("images", "a fully transparent image and one of 1×1 px: one line that says that there is nothing on it")
+@case("images", "a fully transparent image and one of 1×1 px: one error line, the image is empty")
 def test_nothing_to_see(run: TrainedRun) -> None:
     from lenet_pl.photo.prepare import prepare
 
@@ -260,8 +267,8 @@ def test_nothing_to_see(run: TrainedRun) -> None:
             prepare(read_photo(encoded(image), "it"), run, AUTO)
 
 
-@case("images", "file names with line breaks and escape codes: shown on one line, without effect on the terminal")
-@case("images", "a file name that a spreadsheet would compute: written to predictions.csv as text")
+@case("images", "file names with line breaks and escape codes: printed on one line, without effect on the terminal")
+@case("images", "a file name that a spreadsheet would evaluate as a formula: written to predictions.csv as text")
 def test_names(
     digits_run: Path,
     run: TrainedRun,
@@ -270,13 +277,13 @@ def test_names(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    digit = encoded(Image.fromarray(run.data().test_set[torch.tensor([0])].images[0, 0].numpy()))
+    digit = encoded(Image.fromarray(run.load_data().test_set[torch.tensor([0])].images[0, 0].numpy()))
     names = ["=1+1.png", "two\nlines\x1b[2J.png", "@sum.png", "plain.png"]
     for name in names:
         Path(name).write_bytes(digit)
     predict(
         composition.compose(
-            "predict", PredictSettings, [f"run='{digits_run}'", f"out={tmp_path / 'out'}", "images='*.png'"]
+            "predict", PredictSettings, [f"run='{digits_run}'", f"output_dir={tmp_path / 'out'}", "images='*.png'"]
         )
     )
     assert "\x1b[2J" not in capsys.readouterr().out
@@ -291,7 +298,7 @@ def client(run: TrainedRun) -> Iterator[TestClient]:
         yield client
 
 
-@case("images", "an upload named ../../x.png: no name is taken, nothing is written anywhere")
+@case("images", "an upload named ../../x.png: the name is ignored, and no file is written")
 def test_a_name_with_a_path(client: TestClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "a" / "b").mkdir(parents=True)
     monkeypatch.chdir(tmp_path / "a" / "b")
@@ -302,7 +309,7 @@ def test_a_name_with_a_path(client: TestClient, tmp_path: Path, monkeypatch: pyt
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
-@case("images", "an upload in pieces without a length, over the limit: status 413 when the limit is passed")
+@case("images", "a chunked upload without a length, over the limit: status 413 as soon as the limit is exceeded")
 def test_an_upload_without_a_length(client: TestClient) -> None:
     sent: list[int] = []
 
@@ -313,15 +320,15 @@ def test_an_upload_without_a_length(client: TestClient) -> None:
 
     reply = client.post("/runs/0", content=pieces(), headers={"content-type": KIND})
     assert reply.status_code == 413
-    assert "which is the limit" in reply.json()["error"]
+    assert "must be at most 5 MB" in reply.json()["error"]
 
 
-@case("images", "another address than loopback: has to be asked for, and the default is 127.0.0.1")
+@case("images", "the host of the demo: 127.0.0.1 by default, an address of another machine is rejected")
 def test_the_address() -> None:
     from lenet_pl.settings.demo import DemoSettings
 
     assert composition.compose("demo", DemoSettings, []).host == "127.0.0.1"
-    with listen("127.0.0.1", 0) as taken:
+    with bind_socket("127.0.0.1", 0) as taken:
         assert taken.getsockname()[0] == "127.0.0.1"
-    with pytest.raises(SettingError, match=r"^port: 192\.0\.2\.1:0: .*; accepted is a free port at an address of this"):
-        listen("192.0.2.1", 0)
+    with pytest.raises(SettingError, match=r"^host: got 192\.0\.2\.1 \(.*\); must be an address of this machine$"):
+        bind_socket("192.0.2.1", 0)

@@ -1,4 +1,4 @@
-"""Image folders and arrays as they come from archives: each is used as it is meant, or refused by what was seen."""
+"""Image folders and arrays as distributed in archives: each is used as intended, or rejected with what was found."""
 
 import os
 import struct
@@ -14,23 +14,23 @@ from omegaconf import OmegaConf
 from PIL import Image
 from promise import case
 
-from lenet_pl.build import build_datamodule
-from lenet_pl.composition import conf_dir
 from lenet_pl.data.folder import FolderImages, read_folder
-from lenet_pl.data.image_set import ImageSet
+from lenet_pl.data.image_set import ImageDataset
 from lenet_pl.data.layout import find_layout
+from lenet_pl.engine.build import build_datamodule
 from lenet_pl.errors import UserError
+from lenet_pl.inference.trained_run import load_run
 from lenet_pl.settings import FolderDataSettings
+from lenet_pl.settings.compose import conf_dir
 from lenet_pl.train import train
-from lenet_pl.trained import load_run
 
 QUIET = ("callbacks.progress_bar=false", "callbacks.model_summary=false", "logger=none", "trainer.accelerator=cpu")
-TINY = (*QUIET, "trainer.threads=1", "trainer.max_epochs=1", "trainer.limit_train_batches=1", "loader.batch_size=2")
+TINY = (*QUIET, "trainer.num_threads=1", "trainer.max_epochs=1", "trainer.limit_train_batches=1", "loader.batch_size=2")
 Tree = dict[str, int | str]
 
 
 def plant(root: Path, tree: Tree) -> Path:
-    """Make folders with a number of images, or with one file by each name that is given."""
+    """Create folders with a number of images, or with one file for each given name."""
     for place, content in tree.items():
         folder = root / place
         folder.mkdir(parents=True, exist_ok=True)
@@ -53,7 +53,7 @@ def read(path: Path, **changes: Any) -> FolderImages:
     return read_folder(settings(path, **changes), 8)
 
 
-def counts(part: ImageSet | None) -> list[int] | None:
+def counts(part: ImageDataset | None) -> list[int] | None:
     return None if part is None else part.labels.bincount().tolist()
 
 
@@ -64,21 +64,21 @@ def refused(path: Path, **changes: Any) -> str:
     return str(error.value)
 
 
-# archive → folders, then classes and images of each class in training, validation and test part; the test part of
-# those without one is 15% of all images
+# archive: (folders, classes, numbers of images per class in the training, validation and test split). Without a test
+# split, 15% of all images are used
 USED: dict[str, tuple[Tree, str, tuple[list[int], list[int] | None, list[int]]]] = {
     "PyTorch's hymenoptera: a folder with train and val": (
         {f"hymenoptera_data/{part}/{name}": n for part, n in (("train", 8), ("val", 3)) for name in ("ants", "bees")},
         "ants bees",
         ([7, 7], [3, 3], [1, 1]),
     ),
-    "Keras's cats_and_dogs_filtered: train and validation beside a script": (
+    "Keras's cats_and_dogs_filtered: train and validation next to a script": (
         {f"{part}/{name}": n for part, n in (("train", 8), ("validation", 3)) for name in ("cats", "dogs")}
         | {".": "vectorize.py"},
         "cats dogs",
         ([7, 7], [3, 3], [1, 1]),
     ),
-    "Kaggle's chest X-rays: train, val and test beside __MACOSX": (
+    "Kaggle's chest X-rays: train, val and test next to __MACOSX": (
         {f"chest_xray/{part}/{name}": n for part, n in (("train", 5), ("val", 1), ("test", 2)) for name in ("N", "P")}
         | {"chest_xray/__MACOSX/train/N": 3, "chest_xray": ".DS_Store", "chest_xray/train": ".DS_Store ._N.png"},
         "N P",
@@ -109,24 +109,24 @@ USED: dict[str, tuple[Tree, str, tuple[list[int], list[int] | None, list[int]]]]
         "cats dogs",
         ([5, 5], None, [2, 2]),
     ),
-    "Microsoft's cats and dogs: PetImages beside texts, with Thumbs.db": (
+    "Microsoft's cats and dogs: PetImages next to texts, with Thumbs.db": (
         {"PetImages/Cat": 10, "PetImages/Dog": 10, ".": "MSR-LA.docx readme[1].txt"}
         | {"PetImages/Cat/.": "Thumbs.db", "PetImages/Dog/.": "Thumbs.db desktop.ini"},
         "Cat Dog",
         ([8, 9], None, [2, 1]),
     ),
-    "TensorFlow's flowers: flower_photos beside its archive, with a license": (
+    "TensorFlow's flowers: flower_photos next to its archive, with a license": (
         {"flower_photos/daisy": 10, "flower_photos/roses": 10, "flower_photos": "LICENSE.txt", ".": "flowers.tgz.txt"},
         "daisy roses",
         ([8, 9], None, [2, 1]),
     ),
-    "Roboflow's export: train, valid and test beside data.yaml": (
+    "Roboflow's export: train, valid and test next to data.yaml": (
         {f"{part}/{name}": n for part, n in (("train", 5), ("valid", 1), ("test", 2)) for name in ("ok", "scratch")}
         | {".": "README.roboflow.txt data.yaml"},
         "ok scratch",
         ([5, 5], [1, 1], [2, 2]),
     ),
-    "Fruits-360: Training and Test two folders down, beside a folder of papers": (
+    "Fruits-360: Training and Test two levels down, next to a folder of papers": (
         {f"fruits-360/fruits-360/{p}/{name}": n for p, n in (("Training", 5), ("Test", 2)) for name in ("Kiwi", "Lime")}
         | {"fruits-360/fruits-360/papers": "paper.pdf", "fruits-360/fruits-360": "LICENSE readme.md"},
         "Kiwi Lime",
@@ -137,7 +137,7 @@ USED: dict[str, tuple[Tree, str, tuple[list[int], list[int] | None, list[int]]]]
         "accordion airplanes",
         ([8, 9], None, [2, 1]),
     ),
-    "Tiny ImageNet's training part: each class holds a folder images and a text": (
+    "Tiny ImageNet's training split: each class contains a folder images and a text": (
         {f"train/n0{k}/images": 10 for k in range(2)} | {f"train/n0{k}": f"n0{k}_boxes.txt" for k in range(2)},
         "n00 n01",
         ([8, 9], None, [2, 1]),
@@ -158,7 +158,11 @@ USED: dict[str, tuple[Tree, str, tuple[list[int], list[int] | None, list[int]]]]
 @pytest.mark.parametrize(
     ("tree", "classes", "wanted"),
     [
-        pytest.param(*row, id=what, marks=case("situations", f"data=folder, {what}: used as meant, counted exactly"))
+        pytest.param(
+            *row,
+            id=what,
+            marks=case("situations", f"data=folder, {what}: used as intended, with the exact number of images"),
+        )
         for what, row in USED.items()
     ],
 )
@@ -170,54 +174,51 @@ def test_a_folder_from_an_archive_is_used_as_meant(
     assert (counts(parts.train), counts(parts.validation), counts(parts.test)) == wanted
 
 
-CLASSES = "data.layout=classes takes every folder as a class"
-TABLES = (
-    "must be a folder of images for each class, as tables and file names are not read; or NumPy files for data=arrays"
-)
+CLASSES = "data.layout=classes uses every folder as a class"
+TABLES = "must be one folder of images per class (tables and file names are not read), or NumPy files for data=arrays"
 REFUSED: dict[str, tuple[Tree, str]] = {
-    "test beside the classes": (
+    "test next to the classes": (
         {"cat": 3, "dog": 4, "test": 2},
-        "data.path: {path}: got cat/ (3 images), dog/ (4 images), test/ (2 images): parts and classes are "
+        "data.path: {path}: got cat/ (3 images), dog/ (4 images), test/ (2 images): splits and classes are "
         "mixed; must be "
-        "one or the other: data.test_path={path}/test takes that as the test part and the other folders as classes; "
+        "one or the other: data.test_path={path}/test uses it as the test split and the other folders as classes; "
         + CLASSES,
     ),
-    "val beside the classes": (
+    "val next to the classes": (
         {"cat": 3, "dog": 4, "val/cat": 2, "val/dog": 2},
-        "data.path: {path}: got cat/ (3 images), dog/ (4 images), val/ (2 folders): parts and classes are "
+        "data.path: {path}: got cat/ (3 images), dog/ (4 images), val/ (2 folders): splits and classes are "
         "mixed; must be "
-        "one or the other: moving the class folders to {path}/train makes them the training part; " + CLASSES,
+        "one or the other: move the class folders into {path}/train, the training split; " + CLASSES,
     ),
-    "train beside loose class folders": (
+    "train next to class folders": (
         {"cat": 3, "dog": 4, "train/cat": 2, "train/dog": 2},
-        "data.path: {path}: got cat/ (3 images), dog/ (4 images), train/ (2 folders): parts and classes are "
+        "data.path: {path}: got cat/ (3 images), dog/ (4 images), train/ (2 folders): splits and classes are "
         "mixed; must "
-        "be one or the other: data.path={path}/train takes what is in it alone; " + CLASSES,
+        "be one or the other: data.path={path}/train uses only this folder; " + CLASSES,
     ),
     "Kaggle's Intel scenes with predictions": (
         {f"seg_{p}/seg_{p}/{name}": 2 for p in ("train", "test") for name in ("sea", "street")}
         | {"seg_pred/seg_pred": 3},
-        "data.path: {path}: got seg_pred/ (1 folder), seg_test/ (1 folder), seg_train/ (1 folder): parts and "
+        "data.path: {path}: got seg_pred/ (1 folder), seg_test/ (1 folder), seg_train/ (1 folder): splits and "
         "classes are "
-        "mixed; must be one or the other: data.path={path}/seg_train data.test_path={path}/seg_test takes these two "
-        "alone; " + CLASSES,
+        "mixed; must be one or the other: data.path={path}/seg_train data.test_path={path}/seg_test uses only these "
+        "two; " + CLASSES,
     ),
     "Food-11: training, validation and evaluation": (
         {f"{part}/{name}": 2 for part in ("training", "validation", "evaluation") for name in ("Bread", "Rice")},
-        "data.path: {path}: got evaluation/ (2 folders), training/ (2 folders), validation/ (2 folders): parts and "
-        "classes are mixed; must be one or the other: data.test_path={path}/evaluation takes that as the test part; "
+        "data.path: {path}: got evaluation/ (2 folders), training/ (2 folders), validation/ (2 folders): splits and "
+        "classes are mixed; must be one or the other: data.test_path={path}/evaluation uses it as the test split; "
         + CLASSES,
     ),
     "train and Training": (
         {f"{part}/{name}": 2 for part in ("train", "Training") for name in "AB"},
-        "data.path: {path}: got Training/ (2 folders), train/ (2 folders): two folders for one part; must be "
-        "train, and "
-        "val and test if you like, once each; " + CLASSES,
+        "data.path: {path}: got Training/ (2 folders), train/ (2 folders): two folders for one split; must be "
+        "one train folder, with at most one val and one test folder; " + CLASSES,
     ),
     "val and test without train": (
         {f"{part}/{name}": 2 for part in ("val", "test") for name in "AB"},
-        "data.path: {path}: got test/ (2 folders), val/ (2 folders): no training part; must be train, and val and test "
-        "if you like, once each; " + CLASSES,
+        "data.path: {path}: got test/ (2 folders), val/ (2 folders): no training split; must be one train "
+        "folder, with at most one val and one test folder; " + CLASSES,
     ),
     "Kaggle's dogs and cats: train with classes in file names": (
         {"train": "cat.0.jpg cat.1.jpg dog.0.jpg dog.1.jpg", ".": "sampleSubmission.csv"},
@@ -228,13 +229,13 @@ REFUSED: dict[str, tuple[Tree, str]] = {
         "data.path: {path}/train: got 4 images and no class folders, labels may be in labels.csv, "
         "sample_submission.csv; " + TABLES,
     ),
-    "a competition's test part without classes": (
+    "a competition's test split without classes": (
         {"train/A": 4, "train/B": 4, "test": 3},
         "data.path: {path}/test: got 3 images and no class folders; "
         + TABLES
-        + "; data.path={path}/train takes validation and test images from there",
+        + "; data.path={path}/train splits validation and test images off it",
     ),
-    "images beside labels.csv": (
+    "images next to labels.csv": (
         {"images": 4, ".": "labels.csv"},
         "data.path: {path}/images: got 4 images and no class folders, labels may be in labels.csv; " + TABLES,
     ),
@@ -249,39 +250,39 @@ REFUSED: dict[str, tuple[Tree, str]] = {
     ),
     "YOLO: train/images and train/labels": (
         {f"{part}/images": 2 for part in ("train", "valid")} | {f"{p}/labels": "0.txt" for p in ("train", "valid")},
-        "data.path: {path}/train: got images/ (2 images), labels/ (no images): no names of classes; must be a "
+        "data.path: {path}/train: got images/ (2 images), labels/ (no images): not class names; must be one "
         "folder of "
-        "images for each class; " + CLASSES,
+        "images per class; " + CLASSES,
     ),
-    "Pascal VOC: JPEGImages beside Annotations": (
+    "Pascal VOC: JPEGImages next to Annotations": (
         {"VOC2012/JPEGImages": 2, "VOC2012/Annotations": "0.xml", "VOC2012/ImageSets/Main": "train.txt"},
         "data.path: {path}/VOC2012: got Annotations/ (no images), ImageSets/ (1 folder), JPEGImages/ (2 "
-        "images): no names "
-        "of classes; must be a folder of images for each class; " + CLASSES,
+        "images): not class "
+        "names; must be one folder of images per class; " + CLASSES,
     ),
-    "Tiny ImageNet's val: images beside val_annotations.txt": (
+    "Tiny ImageNet's val: images next to val_annotations.txt": (
         {f"train/n0{k}/images": 2 for k in range(2)} | {"val/images": 2, "val": "val_annotations.txt"},
         "data.path: {path}/val/images: got 2 images and no class folders; "
         + TABLES
-        + "; data.path={path}/train takes validation and test images from there",
+        + "; data.path={path}/train splits validation and test images off it",
     ),
     "PlantVillage: color, grayscale and segmented with the same classes": (
         {f"{kind}/{name}": 2 for kind in ("color", "grayscale", "segmented") for name in ("Apple", "Corn", "Grape")},
         "data.path: {path}: got color/ (3 folders), grayscale/ (3 folders), segmented/ (3 folders): the same folders "
-        "(Apple, Corn, Grape) are in several of them; must be classes: data.path={path}/color takes Apple, "
+        "(Apple, Corn, Grape) are in several of them; must be classes: data.path={path}/color uses Apple, "
         "Corn, Grape as "
-        "the classes; " + CLASSES,
+        "classes; " + CLASSES,
     ),
     "Office-31: amazon/images, dslr/images and webcam/images with the same classes": (
         {f"{kind}/images/{name}": 2 for kind in ("amazon", "dslr", "webcam") for name in ("bike", "mug")},
         "data.path: {path}: got amazon/ (1 folder), dslr/ (1 folder), webcam/ (1 folder): the same folders (bike, mug) "
-        "are in several of them; must be classes: data.path={path}/amazon takes bike, mug as the classes; " + CLASSES,
+        "are in several of them; must be classes: data.path={path}/amazon uses bike, mug as classes; " + CLASSES,
     ),
     "COVID-19 radiography: each class holds images and masks": (
         {f"{name}/{kind}": 2 for name in ("COVID", "Normal") for kind in ("images", "masks")},
         "data.path: {path}: got COVID/ (2 folders), Normal/ (2 folders): the same folders (images, masks) are "
         "in several "
-        "of them; must be classes: move what are no images of the class elsewhere; " + CLASSES,
+        "of them; must be classes: move files that are not images of the class elsewhere; " + CLASSES,
     ),
     "parts inside the classes": (
         {f"{name}/{part}": 2 for name in ("cat", "dog") for part in ("train", "test")},
@@ -297,11 +298,11 @@ REFUSED: dict[str, tuple[Tree, str]] = {
         {"train/Cat": 2, "train/dog": 2, "test/cat": 2, "test/dog": 2},
         "{path}/test: classes differ from those of {path}/train: Cat, cat in only one of them, where they "
         "differ only in "
-        "case or Unicode form; must be the same; data.path={path}/train takes validation and test images from there",
+        "case or Unicode form; must be the same; data.path={path}/train splits validation and test images off it",
     ),
     "a class folder without images": (
         {"cat": 2, "dog": 2, "owl": "notes.txt"},
-        "{path}/owl: no files; accepted is at least one image per class",
+        "{path}/owl: no files; must contain at least one image",
     ),
 }
 
@@ -309,7 +310,11 @@ REFUSED: dict[str, tuple[Tree, str]] = {
 @pytest.mark.parametrize(
     ("tree", "line"),
     [
-        pytest.param(*row, id=what, marks=case("situations", f"data=folder, {what}: refused, what was seen is told"))
+        pytest.param(
+            *row,
+            id=what,
+            marks=case("situations", f"data=folder, {what}: rejected with a description of what was found"),
+        )
         for what, row in REFUSED.items()
     ],
 )
@@ -317,7 +322,7 @@ def test_a_folder_that_can_be_meant_in_two_ways_is_refused(tree: Tree, line: str
     assert refused(plant(tmp_path, tree)) == line.format(path=tmp_path)
 
 
-@case("situations", "data=folder, what the lines propose for a layout that can be meant in two ways: works")
+@case("situations", "data=folder, the solutions that the error lines suggest for an ambiguous layout: work")
 def test_the_ways_out_work(tmp_path: Path) -> None:
     mixed = plant(tmp_path / "mixed", {"cat": 3, "dog": 4, "test/cat": 2, "test/dog": 2})
     parts = read(mixed, test_path=str(mixed / "test"))
@@ -335,16 +340,16 @@ def test_the_ways_out_work(tmp_path: Path) -> None:
     assert read(letters, layout="classes").classes == ("A", "a")
 
 
-@case("situations", "data=folder, a test_path beside a test folder in data.path: refused, not one of them left out")
+@case("situations", "data=folder, a test_path in addition to a test folder in data.path: rejected, neither is ignored")
 def test_two_test_parts(tmp_path: Path) -> None:
     plant(tmp_path, {f"{place}/{name}": 2 for place in ("set/train", "set/test", "other") for name in "AB"})
     assert refused(tmp_path / "set", test_path=str(tmp_path / "other")) == (
-        f"data.test_path: got {tmp_path}/other beside the test part {tmp_path}/set/test; must be one of the two: leave "
-        f"data.test_path out, or data.path={tmp_path}/set/train"
+        f"data.test_path: got {tmp_path}/other with the test split {tmp_path}/set/test; must be one of the two: leave "
+        f"data.test_path out, or use data.path={tmp_path}/set/train"
     )
 
 
-@case("situations", "class names that differ in Unicode form, as macOS and Linux write them: refused")
+@case("situations", "class names that differ only in Unicode normalization, as between macOS and Linux: rejected")
 def test_unicode_forms(tmp_path: Path) -> None:
     one, other = (unicodedata.normalize(form, "café") for form in ("NFC", "NFD"))
     plant(tmp_path, {f"train/{one}": 2, "train/thé": 2, f"test/{other}": 2, "test/thé": 2})
@@ -352,7 +357,8 @@ def test_unicode_forms(tmp_path: Path) -> None:
 
 
 @case(
-    "situations", "train and val in a folder: the validation part is val, all of train is trained on, and that is told"
+    "situations",
+    "train and val in a folder: val is the validation split, all of train is used for training, with a note",
 )
 def test_a_validation_part_is_the_validation_part(
     tmp_path: Path, compose: Compose, capsys: pytest.CaptureFixture[str]
@@ -363,17 +369,17 @@ def test_a_validation_part_is_the_validation_part(
                 (tmp_path / part / name).mkdir(parents=True, exist_ok=True)
                 Image.new("L", (8, 8), level + k).save(tmp_path / part / name / f"{k}.png")
     data = build_datamodule(
-        compose("data=folder", f"data.path={tmp_path}", "data.split.validation=0.5", "loader.batch_size=8")
+        compose("data=folder", f"data.path={tmp_path}", "data.split.val_size=0.5", "loader.batch_size=8")
     )
     levels = [sorted(part.images[:, 0, 0, 0].tolist()) for part in (data.train_set, data.validation_set, data.test_set)]
     assert levels == [sorted(2 * [level + k for k in range(4)]) for level in (10, 100, 200)]
     out = capsys.readouterr().out
-    assert out == f"note: validation images are those of {tmp_path}/val; data.split does not apply\n"
+    assert out == f"note: validation images come from {tmp_path}/val; data.split does not apply\n"
 
 
 @case(
     "situations",
-    "train/val/test and test beside the classes, by the command: trained; one line, exit code 1, no folder",
+    "the command on train/val/test, and on test next to the classes: trains; one error line, exit code 1, no folder",
 )
 def test_by_the_command(run: Run, tmp_path: Path) -> None:
     sound = plant(tmp_path / "sound", {f"{p}/{name}": 4 for p in ("Train", "Val", "Test") for name in "AB"})
@@ -382,14 +388,16 @@ def test_by_the_command(run: Run, tmp_path: Path) -> None:
     assert Path("sound/results.json").exists()
     code, lines = run(*TINY, "data=folder", f"data.path={mixed}", "run=mixed", work=train)
     assert (code, len(lines)) == (1, 1)
-    assert "parts and classes are mixed" in lines[0]
+    assert "splits and classes are mixed" in lines[0]
     assert not Path("mixed").exists()
 
 
 # ------------------------------------------------------------------------------------------------ links, other files
 
 
-@case("situations", "links to folders and files: followed; in a circle, broken or twice: counted once and told")
+@case(
+    "situations", "links to folders and files: followed; cyclic, broken or duplicate links: counted once, with a note"
+)
 def test_links(tmp_path: Path) -> None:
     plant(tmp_path / "store", {"cats": 3, "strays": 2})
     plant(tmp_path / "set", {"dog": 4, "cat": 1})
@@ -404,9 +412,8 @@ def test_links(tmp_path: Path) -> None:
     layout = find_layout(settings(tmp_path / "set"))
     assert {name: len(files) for name, files in layout.train.files.items()} == {"cat": 5, "dog": 4}
     assert layout.notes[-1] == (
-        f"left out: 3 × link to what is counted already ({layout_link(layout.notes[-1])}); 2 × link that leads "
-        f"nowhere, "
-        f"or pipe ({cat}/gone.png)"
+        f"left out: 3 × link to a file or folder counted already ({layout_link(layout.notes[-1])}); 2 × broken link, "
+        f"pipe or device ({cat}/gone.png)"
     )
 
 
@@ -414,47 +421,50 @@ def layout_link(note: str) -> str:
     return note.partition("already (")[2].partition(")")[0]
 
 
-@case("situations", "one folder, by a link, as two classes or as training and test part: refused by both names")
+@case("situations", "a folder linked as two classes or as training and test split: rejected with both names")
 def test_one_folder_twice(tmp_path: Path) -> None:
     plant(tmp_path / "classes", {"cat": 3, "dog": 3})
     (tmp_path / "classes/lynx").symlink_to("cat", target_is_directory=True)
     assert refused(tmp_path / "classes") == (
-        f"{tmp_path}/classes/lynx: got what {tmp_path}/classes/cat is or leads to; must be in one class of one "
-        f"part only"
+        f"{tmp_path}/classes/lynx: got the same file or folder as {tmp_path}/classes/cat, by a link; must be in "
+        "only one class of one split"
     )
     plant(tmp_path / "parts", {"train/cat": 3, "train/dog": 3})
     (tmp_path / "parts/test").symlink_to("train", target_is_directory=True)
-    assert refused(tmp_path / "parts").endswith("is or leads to; must be in one class of one part only")
+    assert refused(tmp_path / "parts").endswith("by a link; must be in only one class of one split")
     plant(tmp_path / "files", {"cat": 3, "dog": 3})
     (tmp_path / "files/dog/9.png").symlink_to("../cat/0.png")
-    assert refused(tmp_path / "files").startswith(f"{tmp_path}/files/dog/9.png: got what {tmp_path}/files/cat/0.png is")
+    assert refused(tmp_path / "files").startswith(
+        f"{tmp_path}/files/dog/9.png: got the same file or folder as {tmp_path}/files/cat/0.png"
+    )
 
 
-@case("situations", "a folder that is linked into itself alone: an end, one line")
+@case("situations", "a folder that contains only a link to itself: one error line, no endless loop")
 def test_a_circle_alone(tmp_path: Path) -> None:
     (tmp_path / "self").symlink_to(".", target_is_directory=True)
     assert "class directories" in refused(tmp_path)
 
 
-@case("situations", "loose images, texts and tables beside and in class folders: one note counts them")
+@case("situations", "loose images, texts and tables next to and in class folders: counted in one note")
 def test_what_is_left_out_is_counted(tmp_path: Path) -> None:
     plant(tmp_path, {"cat": 3, "dog": 3, ".": "sample.png README labels.csv", "cat/.": "notes.txt"})
     plant(tmp_path, {"dog/puppies": 2, "dog/.": "Thumbs.db .DS_Store desktop.ini"})
     layout = find_layout(settings(tmp_path))
     assert {name: len(files) for name, files in layout.train.files.items()} == {"cat": 3, "dog": 5}
     assert layout.notes == [
-        f"2 images lie in folders inside class folders and belong to the class, such as {tmp_path}/dog/puppies/0.png",
-        f"left out: 1 × image beside the folders ({tmp_path}/sample.png); 3 × other file ({tmp_path}/README)",
+        "2 images are in subfolders of class folders and belong to that class, for example "
+        f"{tmp_path}/dog/puppies/0.png",
+        f"left out: 1 × image outside of class folders ({tmp_path}/sample.png); 3 × other file ({tmp_path}/README)",
     ]
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-@case("situations", "a class folder that may not be read: named, not taken for empty")
+@case("situations", "an unreadable class folder: an error with its path, not an empty class")
 def test_a_folder_without_permission(tmp_path: Path) -> None:
     plant(tmp_path, {"cat": 3, "dog": 3, "owl": 3})
     (tmp_path / "owl").chmod(0)
     try:
-        assert refused(tmp_path) == f"{tmp_path}/owl: Permission denied; must be a folder that can be read"
+        assert refused(tmp_path) == f"{tmp_path}/owl: Permission denied; must be a readable folder"
     finally:
         (tmp_path / "owl").chmod(0o755)
 
@@ -488,53 +498,53 @@ LABELS: dict[str, tuple[np.ndarray, np.ndarray, bytes | None, str]] = {
         b"a\nb\nc\n",
         "train_labels.npy: got labels 1 to 3; must be 0 to 2: subtract 1 in train_labels.npy and test_labels.npy",
     ),
-    "labels 3 and 7 alone": (
+    "only the labels 3 and 7": (
         np.where(TEN < 5, 3, 7),
         np.where(TEN < 5, 3, 7),
         None,
-        "train_labels.npy: got labels 3, 7, no image of the classes 0, 1, 2, 4, 5, …; must be 0 to 1 for 2 classes: "
-        "number both files anew by numpy.searchsorted(numpy.unique(train_labels), labels)",
+        "train_labels.npy: got labels 3, 7, no image of classes 0, 1, 2, 4, 5, …; must be 0 to 1 for 2 classes: "
+        "renumber both files with numpy.searchsorted(numpy.unique(train_labels), labels)",
     ),
     "a gap in the labels": (
         np.where(TEN == 4, 5, TEN),
         np.where(TEN == 4, 5, TEN),
         None,
-        "train_labels.npy: got labels 0, 1, 2, 3, 5, …, no image of the class 4; must be 0 to 8 for 9 classes: "
-        "number both files anew by numpy.searchsorted(numpy.unique(train_labels), labels)",
+        "train_labels.npy: got labels 0, 1, 2, 3, 5, …, no image of class 4; must be 0 to 8 for 9 classes: "
+        "renumber both files with numpy.searchsorted(numpy.unique(train_labels), labels)",
     ),
-    "a test label that no training image has": (
+    "a test label without training images": (
         TEN % 3,
         TEN % 4,
         None,
-        "test_labels.npy: got 3, of which train_labels.npy has none (0 to 2); must be classes with at least one "
+        "test_labels.npy: got 3, missing in train_labels.npy (0 to 2); must be classes with at least one "
         "training "
         "image",
     ),
-    "one label in all images": (
+    "the same label for all images": (
         TEN * 0 + 3,
         TEN * 0 + 3,
         None,
-        "train_labels.npy: every label is 3; accepted are two classes or more",
+        "train_labels.npy: every label is 3; must be two or more classes",
     ),
-    "a name of a class without images": (
+    "a class name without images": (
         TEN % 3,
         TEN % 3,
         b"a\nb\nc\nd\n",
-        "train_labels.npy: got labels 0 to 2, no image of the class d; must be 0 to 2 for 3 classes: number both "
-        "files anew by numpy.searchsorted(numpy.unique(train_labels), labels) and leave the other names out of "
+        "train_labels.npy: got labels 0 to 2, no image of class d; must be 0 to 2 for 3 classes: renumber both "
+        "files with numpy.searchsorted(numpy.unique(train_labels), labels) and delete the other names from "
         "classes.txt",
     ),
     "fewer names than labels": (
         TEN,
         TEN,
         b"a\nb\n",
-        "classes.txt: 2 names for labels up to 9; accepted is one each, for label 0 on the first line",
+        "classes.txt: got 2 names for labels up to 9; must be one name per class, label 0 on the first line",
     ),
-    "a name twice": (
+    "a duplicate name": (
         TEN % 3,
         TEN % 3,
         b"cat\ndog\ncat\n",
-        "classes.txt: got cat on line 1 and on line 3; must be another name for each class",
+        "classes.txt: got cat on lines 1 and 3; must be a different name for each class",
     ),
     "names in UTF-16": (
         TEN % 3,
@@ -542,11 +552,11 @@ LABELS: dict[str, tuple[np.ndarray, np.ndarray, bytes | None, str]] = {
         "a\nb\nc\n".encode("utf-16"),
         "classes.txt: got UTF-16 text; must be UTF-8: save it again with this encoding",
     ),
-    "names in UTF-16 without a mark": (
+    "names in UTF-16 without a byte order mark": (
         TEN % 3,
         TEN % 3,
         "a\nb\nc\n".encode("utf-16-le"),
-        "classes.txt: got zero bytes, as UTF-16 text has them; must be UTF-8: save it again with this encoding",
+        "classes.txt: got null bytes, as in UTF-16 text; must be UTF-8: save it again with this encoding",
     ),
 }
 
@@ -555,7 +565,7 @@ LABELS: dict[str, tuple[np.ndarray, np.ndarray, bytes | None, str]] = {
     ("train_labels", "test_labels", "names", "line"),
     [
         pytest.param(
-            *row, id=what, marks=case("situations", f"data=arrays, {what}: one line with the file and a way out")
+            *row, id=what, marks=case("situations", f"data=arrays, {what}: one error line with the file and a solution")
         )
         for what, row in LABELS.items()
     ],
@@ -564,7 +574,7 @@ def test_labels_that_do_not_fit_are_named(
     train_labels: np.ndarray, test_labels: np.ndarray, names: bytes | None, line: str, run: Run
 ) -> None:
     arrays(Path("set"), train_labels, test_labels, names)
-    words = ("data=arrays", "data.path=set", "data.split.validation=4", "run=here")
+    words = ("data=arrays", "data.path=set", "data.split.val_size=4", "run=here")
     code, lines = run(*TINY, *words, work=train)
     assert (code, lines) == (1, [f"error: set/{line}"])
     assert not Path("here").exists()
@@ -573,12 +583,12 @@ def test_labels_that_do_not_fit_are_named(
 @pytest.mark.parametrize(
     "names",
     [
-        pytest.param(content, id=what, marks=case("situations", f"classes.txt {what}: the names alone"))
+        pytest.param(content, id=what, marks=case("situations", f"classes.txt {what}: the names are read without it"))
         for what, content in {
             "with a byte order mark": "\ufeffrot\ngrün\nblau\n".encode(),
             "with CRLF": "rot\r\ngrün\r\nblau\r\n".encode(),
             "with a byte order mark, CRLF and empty lines": "\ufeffrot\r\n\r\n  grün \r\nblau\r\n\r\n\r\n".encode(),
-            "without an end of its last line": "rot\ngrün\nblau".encode(),
+            "without a final line break": "rot\ngrün\nblau".encode(),
         }.items()
     ],
 )
@@ -598,7 +608,7 @@ RAMP = np.arange(64, dtype=np.uint8).reshape(8, 8) * 4  # 0 to 252
 
 
 def pictures(folder: Path, images: list[Image.Image], suffix: str = "png", **options: Any) -> Path:
-    """Save images as the class `a`, beside a class `b` of one black image."""
+    """Save images as the class `a`, in addition to a class `b` of one black image."""
     plant(folder, {"a": 0, "b": 1})
     for k, image in enumerate(images):
         image.save(folder / "a" / f"{k}.{suffix}", **options)
@@ -606,7 +616,7 @@ def pictures(folder: Path, images: list[Image.Image], suffix: str = "png", **opt
 
 
 def class_a(folder: Path, **changes: Any) -> np.ndarray:
-    """Read the class `a`, uint8 (N, C, 8, 8); the test part is two black images elsewhere."""
+    """Read the class `a`, uint8 (N, C, 8, 8), with two black images as the test split."""
     test = plant(folder.parent / f"{folder.name}-test", {"a": 1, "b": 1})
     train = read(folder, test_path=str(test), **changes).train
     return train.images[train.labels == 0].numpy()
@@ -615,7 +625,7 @@ def class_a(folder: Path, **changes: Any) -> np.ndarray:
 @pytest.mark.parametrize(
     ("suffix", "options"),
     [
-        pytest.param(suffix, options, id=suffix, marks=case("situations", f"a sound {name} in a class folder: read"))
+        pytest.param(suffix, options, id=suffix, marks=case("situations", f"a valid {name} in a class folder: read"))
         for name, suffix, options in (
             ("WebP", "webp", {"lossless": True}),
             ("BMP", "bmp", {}),
@@ -628,7 +638,7 @@ def test_other_formats_are_read(suffix: str, options: dict[str, Any], tmp_path: 
     assert (class_a(pictures(tmp_path, [Image.fromarray(RAMP)], suffix, **options)) == RAMP).all()
 
 
-@case("situations", "a GIF of several frames in a class folder: the first, and a note")
+@case("situations", "a GIF of several frames in a class folder: the first frame is used, with a note")
 def test_the_first_frame(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     frames = [Image.new("L", (8, 8), 200)]
     pictures(tmp_path, [Image.fromarray(RAMP)], "gif", save_all=True, append_images=frames)
@@ -643,7 +653,7 @@ FOREIGN: dict[str, tuple[bytes, str]] = {
     "an HTML page": (b"<!DOCTYPE html><html></html>", "an HTML page"),
     "a Git LFS pointer": (
         b"version https://git-lfs.github.com/spec/v1\n",
-        "a Git LFS pointer, the image itself was not fetched (git lfs pull)",
+        "a Git LFS pointer, whose image was not fetched (git lfs pull)",
     ),
 }
 
@@ -651,7 +661,14 @@ FOREIGN: dict[str, tuple[bytes, str]] = {
 @pytest.mark.parametrize(
     ("content", "name"),
     [
-        pytest.param(*row, id=what, marks=case("situations", f"{what} in a class folder: named, and named if left out"))
+        pytest.param(
+            *row,
+            id=what,
+            marks=case(
+                "situations",
+                f"{what} in a class folder: an error with its name, or a note if unreadable files are skipped",
+            ),
+        )
         for what, row in FOREIGN.items()
     ],
 )
@@ -660,21 +677,21 @@ def test_other_formats_are_named(content: bytes, name: str, tmp_path: Path, caps
     file = tmp_path / "a/x.png"
     file.write_bytes(content)
     line = refused(tmp_path)
-    assert line.startswith(f"{file}: {name}; accepted are PNG, ")
+    assert line.startswith(f"{file}: {name}; must be a PNG, ")
     assert line.endswith("; data.skip_unreadable=true leaves such files out")
     assert (class_a(tmp_path, skip_unreadable=True) == RAMP).all()
     assert capsys.readouterr().out == f"note: skipped 1 unreadable files: 1 × {name} ({file})\n"
 
 
 DEEP: dict[str, tuple[np.ndarray, str, float]] = {
-    "a 16-bit PNG holding 0 to 255": (np.arange(64).reshape(8, 8) * 4 + 3, "png", 255),
-    "a 16-bit PNG holding 0 to 1023": (np.arange(64).reshape(8, 8) * 16 + 15, "png", 1023),
-    "a 16-bit PNG holding 0 to 4095": (np.arange(64).reshape(8, 8) * 64 + 63, "png", 4095),
-    "a 16-bit PNG holding 0 to 65535": (np.arange(64).reshape(8, 8) * 1024 + 1023, "png", 65535),
-    "a 16-bit TIFF holding 0 to 4095": (np.arange(64).reshape(8, 8) * 64 + 63, "tif", 4095),
-    "a TIFF of int32 holding 0 to 255": ((np.arange(64).reshape(8, 8) * 4 + 3).astype(np.int32), "tif", 255),
-    "a TIFF of floats from 0 to 1": (np.linspace(0, 1, 64, dtype=np.float32).reshape(8, 8), "tif", 1),
-    "a TIFF of floats from 0 to 255": (np.linspace(0, 255, 64, dtype=np.float32).reshape(8, 8), "tif", 255),
+    "a 16-bit PNG with values 0 to 255": (np.arange(64).reshape(8, 8) * 4 + 3, "png", 255),
+    "a 16-bit PNG with values 0 to 1023": (np.arange(64).reshape(8, 8) * 16 + 15, "png", 1023),
+    "a 16-bit PNG with values 0 to 4095": (np.arange(64).reshape(8, 8) * 64 + 63, "png", 4095),
+    "a 16-bit PNG with values 0 to 65535": (np.arange(64).reshape(8, 8) * 1024 + 1023, "png", 65535),
+    "a 16-bit TIFF with values 0 to 4095": (np.arange(64).reshape(8, 8) * 64 + 63, "tif", 4095),
+    "an int32 TIFF with values 0 to 255": ((np.arange(64).reshape(8, 8) * 4 + 3).astype(np.int32), "tif", 255),
+    "a float TIFF with values 0 to 1": (np.linspace(0, 1, 64, dtype=np.float32).reshape(8, 8), "tif", 1),
+    "a float TIFF with values 0 to 255": (np.linspace(0, 255, 64, dtype=np.float32).reshape(8, 8), "tif", 255),
 }
 
 
@@ -685,7 +702,7 @@ def deep(levels: np.ndarray) -> Image.Image:
 @pytest.mark.parametrize(
     ("levels", "suffix", "top"),
     [
-        pytest.param(*row, id=what, marks=case("situations", f"{what}: scaled by its range in all images, with a note"))
+        pytest.param(*row, id=what, marks=case("situations", f"{what}: scaled by the range of all images, with a note"))
         for what, row in DEEP.items()
     ],
 )
@@ -699,12 +716,12 @@ def test_deep_images_are_scaled_by_the_range_in_use_over_the_set(
     assert np.abs(found - wanted).max() <= 0.5 + 1e-3
     note = (
         f"note: 2 images of more than 8 bits have levels up to {levels.max():g}; "
-        f"0 to {top:g} became 0 to 255 in all of them\n"
+        f"0 to {top:g} is scaled to 0 to 255 in all of them\n"
     )
     assert capsys.readouterr().out == ("" if top == 65535 else note)
 
 
-@case("situations", "8-bit images beside 16-bit images of 0 to 4095: each by its own range")
+@case("situations", "8-bit images next to 16-bit images of 0 to 4095: each scaled by its range")
 def test_deep_images_beside_others(tmp_path: Path) -> None:
     levels = np.arange(64).reshape(8, 8) * 64 + 63
     found = class_a(pictures(tmp_path, [deep(levels), Image.fromarray(RAMP // 2)]))
@@ -715,18 +732,18 @@ def test_deep_images_beside_others(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("levels", "why"),
     [
-        pytest.param(np.linspace(-1, 1, 64), "levels down to -1, below 0", id="negative"),
-        pytest.param(np.full(64, np.nan), "levels that are not finite", id="nan"),
+        pytest.param(np.linspace(-1, 1, 64), "negative levels, down to -1", id="negative"),
+        pytest.param(np.full(64, np.nan), "non-finite levels", id="nan"),
     ],
 )
-@case("situations", "a float TIFF with negative or non-finite levels: refused by what is wrong")
+@case("situations", "a float TIFF with negative or non-finite values: rejected with the reason")
 def test_levels_without_a_meaning(levels: np.ndarray, why: str, tmp_path: Path) -> None:
     pictures(tmp_path, [Image.fromarray(levels.reshape(8, 8).astype(np.float32))], "tif")
-    assert refused(tmp_path).startswith(f"{tmp_path}/a/0.tif: {why}; accepted are")
+    assert refused(tmp_path).startswith(f"{tmp_path}/a/0.tif: {why}; must be")
 
 
 def png_16_bit_color(levels: np.ndarray) -> bytes:
-    """Write what Pillow cannot: RGB of 16 bits per channel."""
+    """Encode a PNG with 16 bits per channel, which Pillow cannot write."""
 
     def chunk(name: bytes, content: bytes) -> bytes:
         return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
@@ -736,7 +753,9 @@ def png_16_bit_color(levels: np.ndarray) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
 
 
-@case("situations", "color PNGs of 16 bits per channel: read if they use them, refused if they hold 0 to 255 alone")
+@case(
+    "situations", "color PNGs with 16 bits per channel: read if they use the range, rejected if all values are 0 to 255"
+)
 def test_deep_color(tmp_path: Path) -> None:
     colors = np.stack([RAMP, RAMP[::-1], RAMP.T], -1).astype(int)
     pictures(tmp_path, [Image.new("L", (8, 8))])
@@ -744,8 +763,8 @@ def test_deep_color(tmp_path: Path) -> None:
     assert (class_a(tmp_path)[0] == colors.transpose(2, 0, 1)).all()
     (tmp_path / "a/0.png").write_bytes(png_16_bit_color(colors))
     assert refused(tmp_path) == (
-        f"{tmp_path}/a/0.png: got color with 16 bits per channel and levels up to 255 in all such images, of which the "
-        "upper 8 bits are read; must use the whole range, or be saved with 8 bits"
+        f"{tmp_path}/a/0.png: got color with 16 bits per channel and levels up to 255 in all such images, of which "
+        "only the upper 8 bits are read; must use the whole range, or be saved with 8 bits"
     )
 
 
@@ -757,16 +776,18 @@ def grey_as(mode: str) -> Image.Image:
 @pytest.mark.parametrize(
     ("mode", "suffix", "noise"),
     [
-        pytest.param(mode, suffix, noise, id=f"{mode}-{suffix}", marks=case("situations", f"{what}: a grey network's"))
+        pytest.param(
+            mode, suffix, noise, id=f"{mode}-{suffix}", marks=case("situations", f"{what}: read as gray images")
+        )
         for what, mode, suffix, noise in (
-            ("grey pictures saved as RGB PNG", "RGB", "png", 0),
-            ("grey pictures saved as RGBA PNG", "RGBA", "png", 0),
-            ("grey pictures with alpha", "LA", "png", 0),
-            ("grey pictures saved with a palette", "P", "png", 0),
-            ("grey pictures saved as RGB BMP", "RGB", "bmp", 0),
-            ("grey pictures saved as RGB JPEG", "RGB", "jpg", 9),
-            ("grey pictures saved as lossy WebP", "RGB", "webp", 30),
-            ("grey pictures saved as CMYK JPEG", "CMYK", "jpg", 9),
+            ("gray images saved as RGB PNG", "RGB", "png", 0),
+            ("gray images saved as RGBA PNG", "RGBA", "png", 0),
+            ("gray images with alpha", "LA", "png", 0),
+            ("gray images saved with a palette", "P", "png", 0),
+            ("gray images saved as RGB BMP", "RGB", "bmp", 0),
+            ("gray images saved as RGB JPEG", "RGB", "jpg", 9),
+            ("gray images saved as lossy WebP", "RGB", "webp", 30),
+            ("gray images saved as CMYK JPEG", "CMYK", "jpg", 9),
         )
     ],
 )
@@ -777,11 +798,11 @@ def test_grey_pictures_saved_as_color_are_grey(
     found = class_a(pictures(tmp_path, [grey_as(mode)] * 2, suffix, **options))
     assert found.shape == (2, 1, 8, 8)
     assert np.abs(found.astype(int) - RAMP).max() <= noise
-    assert "all images are grey" in capsys.readouterr().out or mode == "LA"
-    assert class_a(tmp_path, colour="rgb").shape == (2, 3, 8, 8)
+    assert "all images are gray" in capsys.readouterr().out or mode == "LA"
+    assert class_a(tmp_path, color_mode="rgb").shape == (2, 3, 8, 8)
 
 
-@case("situations", "grey pictures saved as RGB, trained by the command: a network of one channel")
+@case("situations", "gray images saved as RGB, trained with the command: a network with one channel")
 def test_a_grey_network(run: Run, tmp_path: Path) -> None:
     pictures(tmp_path / "set", [Image.new("RGB", (8, 8), (20 * k,) * 3) for k in range(8)])
     for k in range(8):
@@ -793,23 +814,24 @@ def test_a_grey_network(run: Run, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", ["png", "jpg"])
-@case("situations", "one colored picture among grey ones: a color set, and a line that names the picture")
+@case("situations", "one color image among gray ones: a color dataset, and a note with the image")
 def test_one_colored_picture(suffix: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     greys = [Image.fromarray(RAMP).convert("RGB")] * 3
     found = class_a(pictures(tmp_path, [*greys, Image.new("RGB", (8, 8), (200, 255, 255))], suffix))
     assert found.shape == (4, 3, 8, 8)
     assert capsys.readouterr().out == (
-        f"note: color, as 1 of 7 images are colored ({tmp_path}/a/3.{suffix}); data.colour=grey makes all grey\n"
+        f"note: using color, because 1 of 7 images are colored ({tmp_path}/a/3.{suffix}); data.color_mode=gray "
+        "converts all to gray\n"
     )
-    assert class_a(tmp_path, colour="grey").shape == (4, 1, 8, 8)
+    assert class_a(tmp_path, color_mode="gray").shape == (4, 1, 8, 8)
 
 
-@case("situations", "a lossless picture with a tint of one level: color, as no compression made it")
+@case("situations", "a lossless image with a tint of one level: color, since compression cannot cause it")
 def test_a_faint_tint(tmp_path: Path) -> None:
     assert class_a(pictures(tmp_path, [Image.new("RGB", (8, 8), (100, 100, 101))])).shape == (1, 3, 8, 8)
 
 
-@case("situations", "photos that are all colored: no note")
+@case("situations", "color photos only: no note")
 def test_colored_photos(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pictures(tmp_path, [Image.new("RGB", (8, 8), (200, 100, 0))] * 3)
     Image.new("RGB", (8, 8), (0, 0, 9)).save(tmp_path / "b/0.png")
@@ -817,7 +839,7 @@ def test_colored_photos(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert capsys.readouterr().out == ""
 
 
-@case("situations", "a network of three channels, tested on grey pictures: they are read as three channels")
+@case("situations", "a network with three channels, tested on gray images: they are read as three channels")
 def test_a_color_network_and_grey_pictures(run: Run, tmp_path: Path) -> None:
     colored = [Image.new("RGB", (8, 8), (20 * k, 9, 99)) for k in range(8)]
     pictures(tmp_path / "colored", colored)
@@ -827,4 +849,4 @@ def test_a_color_network_and_grey_pictures(run: Run, tmp_path: Path) -> None:
     assert run(*TINY, *words, work=train) == (0, [])
     trained = load_run(Path("here/checkpoints/best.ckpt"))
     grey = plant(tmp_path / "grey", {"a": 4, "b": 4})
-    assert trained.data(settings(grey)).test_set.images.shape[1] == trained.channels == 3
+    assert trained.load_data(settings(grey)).test_set.images.shape[1] == trained.channels == 3

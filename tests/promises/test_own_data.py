@@ -1,4 +1,4 @@
-"""A run knows its own images again, whatever has happened to the folder or the files that they came from."""
+"""A run recognizes its images, whatever has happened to their folder or files."""
 
 import contextlib
 import csv
@@ -18,39 +18,39 @@ from PIL import Image
 from promise import case
 from sklearn.datasets import load_digits
 
-from lenet_pl import composition
 from lenet_pl.compare import compare
 from lenet_pl.errors import DataError, SettingError
 from lenet_pl.evaluate import evaluate
 from lenet_pl.explain import explain
 from lenet_pl.export import export
-from lenet_pl.resume import begin_or_resume
+from lenet_pl.inference.trained_run import load_run
 from lenet_pl.search import search
 from lenet_pl.settings import TrainSettings
+from lenet_pl.settings import compose as composition
 from lenet_pl.settings.compare import CompareSettings
 from lenet_pl.settings.evaluate import EvaluateSettings
 from lenet_pl.settings.explain import ExplainSettings
 from lenet_pl.settings.export import ExportSettings
 from lenet_pl.settings.search import SearchSettings
 from lenet_pl.train import train
-from lenet_pl.trained import load_run
+from lenet_pl.train.resume import begin_or_resume
 
 Change = Callable[[Path], None]
 CLASSES = ("0", "1", "7")
-EACH = 24  # images of a class
+EACH = 24  # number of images per class
 QUICK = (
-    *("trainer.accelerator=cpu", "trainer.threads=1", "logger=none", "callbacks.progress_bar=false"),
+    *("trainer.accelerator=cpu", "trainer.num_threads=1", "logger=none", "callbacks.progress_bar=false"),
     *("callbacks.model_summary=false", "model=lenet5", "loader.batch_size=16", "augment=affine", "scheduler=none"),
     *("optimizer.lr=0.003", "loss.class_weights=balanced"),
 )
 DATA = {
     "folder": ("data=folder", "data.path=set"),
-    "arrays": ("data=arrays", "data.path=set", "data.split.validation=12"),
+    "arrays": ("data=arrays", "data.path=set", "data.split.val_size=12"),
 }
 
 
 def digits() -> tuple[np.ndarray, np.ndarray]:
-    """EACH real digits of each class, uint8 (N, 8, 8), and 0, 1, 2 as labels, in no order."""
+    """Load EACH real digits per class, uint8 (N, 8, 8), with the labels 0, 1, 2, shuffled."""
     bunch = load_digits()
     rows = np.concatenate([np.flatnonzero(bunch.target == int(name))[:EACH] for name in CLASSES])
     order = np.random.default_rng(0).permutation(rows)
@@ -78,16 +78,16 @@ def compose(kind: str, *overrides: str) -> TrainSettings:
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leave out the pictures."""
-    monkeypatch.setattr("lenet_pl.artefacts.pictures_of", lambda *_: {})
-    monkeypatch.setattr("lenet_pl.evaluation.write_evaluation", lambda *_: None)
+    """Skip the plots."""
+    monkeypatch.setattr("lenet_pl.artifacts.run_folder.pictures_of", lambda *_: {})
+    monkeypatch.setattr("lenet_pl.evaluate.report.write_evaluation", lambda *_: None)
     monkeypatch.setattr("lenet_pl.explain._write", lambda *_, **__: None)
-    monkeypatch.setattr("lenet_pl.study.session.draw_study", lambda *_: [])
+    monkeypatch.setattr("lenet_pl.search.session.draw_study", lambda *_: [])
 
 
 @pytest.fixture(scope="module", params=["folder", "arrays"])
 def trained(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Make a folder with `set`, `finished`, a run of two epochs, and `begun`, the same run after its first epoch."""
+    """Create a folder with `set`, `finished` (a run of two epochs) and `begun` (the same run after its first epoch)."""
     place = tmp_path_factory.mktemp(request.param)
     with contextlib.chdir(place), contextlib.redirect_stdout(io.StringIO()):
         make(request.param, Path("set"))
@@ -105,43 +105,44 @@ def kind(trained: Path) -> str:
 
 @pytest.fixture
 def place(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Copy the data and the runs, and work there."""
+    """Copy the data and the runs, and change to the copy."""
     shutil.copytree(trained, tmp_path / "place")
     monkeypatch.chdir(tmp_path / "place")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr("lenet_pl.data.content.SETTLED", -1)  # whatever was digested is kept, the most that can mislead
+    # All cached digests are kept, the most misleading case
+    monkeypatch.setattr("lenet_pl.data.fingerprints.SETTLED", -1)
     return tmp_path / "place"
 
 
 def files_of(part: str, label: int = 0) -> list[Path]:
-    """Images of one class that the run had in a part, by its own record."""
+    """List the images of a class in a split, from the record of the run."""
     record = json.loads(Path("finished/data.json").read_text())["parts"][part]
     return [Path("set") / name for name in record["names"] if name.startswith(f"{CLASSES[label]}/")]
 
 
 def another(number: int) -> Image.Image:
-    """A digit that is not in the set."""
+    """Return a digit that is not in the dataset."""
     bunch = load_digits()
     row = np.flatnonzero(bunch.target == 0)[EACH + number]
     return Image.fromarray((bunch.images[row] * (255 / 16)).round().astype(np.uint8))
 
 
 def edit(part: str, change: Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]) -> None:
-    """Change images and labels of an array set."""
+    """Change the images and labels of a dataset of arrays."""
     names = [Path(f"set/{part}_{what}.npy") for what in ("images", "labels")]
     for name, values in zip(names, change(*(np.load(name) for name in names)), strict=True):
         np.save(name, values)
 
 
 def first_trained_row() -> int:
-    """A row of class 0 in train_images.npy that was trained on."""
+    """Find a row of class 0 in train_images.npy that belongs to the training split."""
     labels = np.load("set/train_labels.npy")
     rows = json.loads(Path("finished/data.json").read_text())["parts"]["train"]["names"]
     return next(row for row in rows if labels[row] == 0)
 
 
 class Folder:
-    """Changes of a folder of images."""
+    """Build the changes to a folder of images."""
 
     @staticmethod
     def added() -> None:
@@ -159,7 +160,7 @@ class Folder:
         size = file.stat().st_size
         content = bytearray(file.read_bytes())
         Image.fromarray(255 - np.array(Image.open(file))).save(file)
-        if file.stat().st_size != size:  # a picture of the same size: its tail is cut or filled, which PNG allows
+        if file.stat().st_size != size:  # a file of the same size: PNG allows a truncated or padded tail
             grown = file.read_bytes()
             file.write_bytes(grown[:size] if len(grown) > size else grown + bytes(size - len(grown)))
         assert file.stat().st_size == size
@@ -192,7 +193,7 @@ class Folder:
 
 
 class Arrays:
-    """Changes of NumPy files."""
+    """Build the changes to NumPy files."""
 
     @staticmethod
     def added() -> None:
@@ -238,8 +239,8 @@ class Arrays:
 WAYS = ("added", "removed", "replaced", "renamed", "class_added", "class_removed", "order", "times")
 WHAT = {
     "folder": {
-        "added": "4 images added in 0, 1",
-        "removed": "1 image gone from 0",
+        "added": "4 images added to 0, 1",
+        "removed": "1 image removed from 0",
         "replaced": "1 image replaced in 0",
         "renamed": "1 image renamed in 0",
         "class_added": "class 5 added with 1 image",
@@ -247,8 +248,8 @@ WHAT = {
         "order": "2 images renamed in 0",
     },
     "arrays": {
-        "added": "4 images added in 0, 1",
-        "removed": "1 image gone from 0",
+        "added": "4 images added to 0, 1",
+        "removed": "1 image removed from 0",
         "replaced": "1 image replaced in 0",
         "renamed": "class 7 renamed to seven",
         "class_added": "class 8 added with 2 images",
@@ -270,7 +271,7 @@ def resume(kind: str, *overrides: str) -> dict[str, Any]:
 
 
 def evaluated(*overrides: str) -> dict[str, Any]:
-    return evaluate(composition.compose("evaluate", EvaluateSettings, ["run=finished", "out=null", *overrides]))
+    return evaluate(composition.compose("evaluate", EvaluateSettings, ["run=finished", "output_dir=null", *overrides]))
 
 
 def explained(*overrides: str) -> dict[str, Any]:
@@ -279,7 +280,7 @@ def explained(*overrides: str) -> dict[str, Any]:
 
 
 def exported(*overrides: str) -> dict[str, Any]:
-    words = ["run=finished", "formats=[safetensors]", "rounds=1", "seconds=0.001", "batch_sizes=[1]", *overrides]
+    words = ["run=finished", "formats=[safetensors]", "repeats=1", "min_run_time=0.001", "batch_sizes=[1]", *overrides]
     return export(composition.compose("export", ExportSettings, words))
 
 
@@ -299,9 +300,8 @@ def files() -> dict[str, bytes]:
 @pytest.mark.parametrize("way", WAYS)
 @case(
     "situations",
-    "images added, removed, replaced, renamed or moved, a class added or removed since the training, and then resume, "
-    "evaluate, explain or export: one line that says what changed, no file touched; with other times alone: the same "
-    "figures",
+    "images added, removed, replaced, renamed or moved, or a class added or removed since training, then resume, "
+    "evaluate, explain or export: one error line with the changes, no file modified; changed file times: same results",
 )
 def test_changed_data(way: str, verb: str, kind: str, place: Path) -> None:
     work = VERBS.get(verb, lambda *overrides: resume(kind, *overrides))
@@ -318,17 +318,17 @@ def test_changed_data(way: str, verb: str, kind: str, place: Path) -> None:
     with pytest.raises(DataError) as error:
         work()
     line = str(error.value)
-    assert line.startswith(f"data: {WHAT[kind][way]} since the run was trained; accepted is the set as it was")
+    assert line.startswith(f"data: {WHAT[kind][way]} since the run was trained; must be the original dataset")
     assert "\n" not in line
     gone = way == "class_removed" or (verb == "resume" and way in ("removed", "replaced"))
     parts = "training, validation, test" if verb == "resume" else "test"
-    own = f", or data.accept_changes=true to go on with the run's own {parts} images, which are all there"
-    assert line.endswith(" are not there" if gone else own)
+    own = f", or data.accept_changes=true to use the {parts} images of the run, none of which is missing"
+    assert line.endswith(" of the run are missing" if gone else own)
     assert {name: content for name, content in files().items() if name not in there or content != there[name]} == {}
 
 
 def same_run(name: str) -> None:
-    """Compare the epochs and weights of a continued run with those of the run that was never stopped."""
+    """Compare the epochs and weights of a resumed run with those of the uninterrupted run."""
     for file in ("last", "best"):
         one, other = (
             torch.load(Path(run, "checkpoints", f"{file}.ckpt"), weights_only=True)["state_dict"]
@@ -350,8 +350,8 @@ def same_run(name: str) -> None:
 @pytest.mark.parametrize("way", WAYS)
 @case(
     "situations",
-    "data.accept_changes=true after any of these changes: the run's own test images and its own figures to the last "
-    "digit, or refused where they are not all there",
+    "data.accept_changes=true after any of these changes: the original test images and identical results, or an error "
+    "if some of them are missing",
 )
 def test_accepted_changes_give_the_runs_own_figures(way: str, kind: str, place: Path) -> None:
     accept = "data.accept_changes=true"
@@ -359,14 +359,14 @@ def test_accepted_changes_give_the_runs_own_figures(way: str, kind: str, place: 
     assert before["metrics"]["accuracy"] < 1
     change(kind, way)
     if way == "class_removed":
-        with pytest.raises(DataError, match=r": of the run's own, \d of 1[18] test images are not there$"):
+        with pytest.raises(DataError, match=r": \d of 1[18] test images of the run are missing$"):
             evaluated(accept)
     else:
         after = evaluated(accept)
         assert {key: after[key] for key in FIGURES["evaluate"]} == {key: before[key] for key in FIGURES["evaluate"]}
         assert after["images_trained_on"] == 0
     if way in ("class_removed", "removed", "replaced"):
-        with pytest.raises(DataError, match=r": of the run's own, \d+ of \d+ training images .*are not there$"):
+        with pytest.raises(DataError, match=r": \d+ of \d+ training images .*of the run are missing$"):
             resume(kind, accept)
         assert not Path("begun/results.json").exists()
     else:
@@ -386,7 +386,7 @@ def test_accepted_changes_in_explain_and_export(verb: str, kind: str, place: Pat
 
 
 def moved(kind: str, place: Path) -> Path:
-    """Copy the best checkpoint to where nothing else is."""
+    """Copy the best checkpoint to an otherwise empty folder."""
     alone = place / "elsewhere" / "kept.ckpt"
     alone.parent.mkdir()
     shutil.copy(place / "finished/checkpoints/best.ckpt", alone)
@@ -394,16 +394,16 @@ def moved(kind: str, place: Path) -> Path:
 
 
 def asked_alone(*overrides: str) -> dict[str, Any]:
-    words = ["ckpt=elsewhere/kept.ckpt", *overrides]
+    words = ["ckpt_path=elsewhere/kept.ckpt", *overrides]
     return evaluate(composition.compose("evaluate", EvaluateSettings, words))
 
 
 @pytest.mark.parametrize(
     ("way", "folder", "arrays"),
     [
-        ("added", "27 images in place of 24 in 0; 25 images in place of 24 in 1", None),
-        ("removed", "23 images in place of 24 in 0", None),
-        ("replaced", "other images in 0", None),
+        ("added", "27 images instead of 24 in 0; 25 images instead of 24 in 1", None),
+        ("removed", "23 images instead of 24 in 0", None),
+        ("replaced", "different images in 0", None),
         ("renamed", "the order of the images changed", "class 7 renamed to seven"),
         ("class_added", "class 5 added with 1 image", "class 8 added with 2 images"),
         ("class_removed", "class 7 removed with 24 images", None),
@@ -412,15 +412,15 @@ def asked_alone(*overrides: str) -> dict[str, Any]:
 )
 @case(
     "situations",
-    "a checkpoint that was moved away from its run, and changed data: one line that says which classes changed; with "
-    "data.accept_changes=true the run's own test images",
+    "a checkpoint moved out of its run folder, and changed data: one error line with the changed classes; with "
+    "data.accept_changes=true the original test images",
 )
 def test_a_checkpoint_alone(way: str, folder: str, arrays: str | None, kind: str, place: Path) -> None:
     moved(kind, place)
     before = asked_alone()
     change(kind, way)
     words = folder if kind == "folder" else arrays or folder
-    with pytest.raises(DataError, match=rf"^data: {words} since the run was trained; accepted is the set as it was"):
+    with pytest.raises(DataError, match=rf"^data: {words} since the run was trained; must be the original dataset"):
         asked_alone()
     if way != "class_removed":
         assert asked_alone("data.accept_changes=true")["metrics"] == before["metrics"]
@@ -429,8 +429,8 @@ def test_a_checkpoint_alone(way: str, folder: str, arrays: str | None, kind: str
 def test_a_checkpoint_alone_does_not_say_which_images_were_for_validation(kind: str, place: Path) -> None:
     moved(kind, place)
     change(kind, "added")
-    with pytest.raises(DataError, match=r"; which were the run's validation images, its data\.json would say$"):
-        asked_alone("data.accept_changes=true", "part=validation")
+    with pytest.raises(DataError, match=r"; recovering the validation images of the run requires its data\.json$"):
+        asked_alone("data.accept_changes=true", "split=val")
 
 
 @pytest.mark.parametrize("damage", ["", "{", "[[[", '{"version": 1}', "another run's", "gone"])
@@ -453,13 +453,13 @@ def test_a_data_json_that_is_not_the_runs_is_passed_over(damage: str, kind: str,
     record.write_text(sound)
     change(kind, "removed")
     spoil()
-    with pytest.raises(DataError, match=r"^data: 23 images in place of 24 in 0 since"):
+    with pytest.raises(DataError, match=r"^data: 23 images instead of 24 in 0 since"):
         evaluated()
     assert evaluated("data.accept_changes=true")["metrics"] == before
 
 
 def forget(run: str) -> None:
-    """Make the run one of an earlier version."""
+    """Convert the run to the format of an earlier version."""
     for file in Path(run, "checkpoints").iterdir():
         content = torch.load(file, weights_only=True)
         del content["hyper_parameters"]["data"]
@@ -471,10 +471,10 @@ def forget(run: str) -> None:
     Path(run, "data.json").unlink()
 
 
-NOT_KNOWN = "note: the run does not say which images it had, as an earlier version began it; whether its data have "
+NOT_KNOWN = "note: the run was started by an earlier version that did not record its images; "
 
 
-@case("situations", "a run of an earlier version, which has no record of its data: used and resumed, with one note")
+@case("situations", "a run of an earlier version without a record of its data: used and resumed, with one note")
 def test_a_run_of_an_earlier_version(kind: str, place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = evaluated()
     for run in ("finished", "begun"):
@@ -486,7 +486,7 @@ def test_a_run_of_an_earlier_version(kind: str, place: Path, capsys: pytest.Capt
     assert (after["data_digest"], after["images_trained_on"]) == (None, None)
     resume(kind)
     assert capsys.readouterr().out.count(NOT_KNOWN) == 1
-    assert not Path("begun/data.json").exists()  # nobody knows whether these are the images that it was begun with
+    assert not Path("begun/data.json").exists()  # it is unknown whether the run was started with these images
     same_run("begun")
     exported()
     explained()
@@ -494,8 +494,8 @@ def test_a_run_of_an_earlier_version(kind: str, place: Path, capsys: pytest.Capt
 
 @case(
     "situations",
-    "evaluate data=folder data.path=<the same> after images were added: a set of its own, and a note and a figure say "
-    "how many of its images the network was trained on",
+    "evaluate data=folder data.path=<the same> after images were added: another dataset, with the number of training "
+    "images in it as a note and in the results",
 )
 def test_the_own_data_by_name(kind: str, place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     same = evaluated(*DATA[kind])
@@ -503,15 +503,15 @@ def test_the_own_data_by_name(kind: str, place: Path, capsys: pytest.CaptureFixt
     assert same["images_trained_on"] == 0
     assert "note:" not in capsys.readouterr().out
     run = load_run(Path("finished/checkpoints/best.ckpt"))
-    trained_on = {image.tobytes() for image in run.data().train_set.images.numpy()}
-    for number in range(20):  # another test part is drawn
+    trained_on = {image.tobytes() for image in run.load_data().train_set.images.numpy()}
+    for number in range(20):  # another test split is sampled
         if kind == "folder":
             another(number).save(f"set/0/a{number}.png")
-    if kind == "arrays":  # training images are tested on
+    if kind == "arrays":  # some test images are training images
         images, labels = (np.load(f"set/train_{what}.npy") for what in ("images", "labels"))
         edit("test", lambda x, y: (np.concatenate([x, images[:9]]), np.concatenate([y, labels[:9]])))
     other = composition.compose("evaluate", EvaluateSettings, ["run=finished", *DATA[kind]]).other_data
-    tested = run.data(other).test_set.images.numpy()
+    tested = run.load_data(other).test_set.images.numpy()
     expected = sum(image.tobytes() in trained_on for image in tested)
     found = evaluated(*DATA[kind])
     assert (found["images"], found["images_trained_on"]) == (len(tested), expected)
@@ -522,25 +522,25 @@ def test_the_own_data_by_name(kind: str, place: Path, capsys: pytest.CaptureFixt
 
 def test_an_ensemble_of_runs_before_and_after_a_change(kind: str, place: Path) -> None:
     before = load_run(Path("finished/checkpoints/best.ckpt"))
-    trained_on = {image.tobytes() for image in before.data().train_set.images.numpy()}
+    trained_on = {image.tobytes() for image in before.load_data().train_set.images.numpy()}
     change(kind, "added")
     Path("after").mkdir()
     train(compose(kind, "trainer.max_epochs=1"), Path("after"))
-    tested = load_run(Path("after/checkpoints/best.ckpt")).data().test_set.images.numpy()
+    tested = load_run(Path("after/checkpoints/best.ckpt")).load_data().test_set.images.numpy()
     expected = sum(image.tobytes() in trained_on for image in tested)
     assert evaluated("run=[after,finished]")["images_trained_on"] == expected
-    with pytest.raises(DataError, match=r"^data: 4 images added in 0, 1 since the run was trained"):
+    with pytest.raises(DataError, match=r"^data: 4 images added to 0, 1 since the run was trained"):
         evaluated("run=[finished,after]")
 
 
 def test_accepting_changes_is_refused_where_nothing_can_have_changed(kind: str, place: Path) -> None:
     words = ["data.accept_changes=true"]
     Path("new").mkdir()
-    with pytest.raises(SettingError, match=r"^data\.accept_changes: got true, and a new run takes the data as"):
+    with pytest.raises(SettingError, match=r"^data\.accept_changes: got true for a new run, which uses the data as"):
         begin_or_resume(compose(kind, *words), Path("new"), words, False)
-    with pytest.raises(SettingError, match=r"^data: got accept_changes=true, which is for the run's own data, beside"):
+    with pytest.raises(SettingError, match=r"^data: got accept_changes=true with another data set; must be false"):
         evaluated("data=usps", *words)
-    with pytest.raises(SettingError, match=r"^data\.accept_changes: got true; accepted is false, all trials of"):
+    with pytest.raises(SettingError, match=r"^data\.accept_changes: got true; must be false, all trials of"):
         search(composition.compose("search", SearchSettings, ["run=study", *DATA[kind], *QUICK, *words]), Path("new"))
 
 
@@ -559,14 +559,14 @@ def twice() -> None:
 
 
 def across_files() -> None:
-    """Move ten images from one file to the other, some of them tested on."""
+    """Move ten images from one file to the other, some of them test images."""
     images, labels = (np.load(f"set/test_{what}.npy") for what in ("images", "labels"))
     edit("train", lambda x, y: (np.concatenate([images[:10], x]), np.concatenate([labels[:10], y])))
     edit("test", lambda x, y: (x[10:], y[10:]))
 
 
 def nothing_in_another_form() -> None:
-    edit("train", lambda x, y: (x, y.astype(np.uint8)))  # labels of another type are the same labels
+    edit("train", lambda x, y: (x, y.astype(np.uint8)))  # the same labels with another dtype
 
 
 def class_renamed() -> None:
@@ -603,7 +603,7 @@ SIBLINGS: dict[str, dict[Callable[[], None], str]] = {
     "arrays": {
         relabelled: "1 image moved from 0 to 1",
         swapped_names: "24 images moved from {} to {}; 24 images moved from {} to {}",
-        twice: "1 image added in 0",
+        twice: "1 image added to 0",
         across_files: "72 images of 0, 1, 7 in another row",
         nothing_in_another_form: "",
     },
@@ -611,10 +611,10 @@ SIBLINGS: dict[str, dict[Callable[[], None], str]] = {
         class_renamed: "class 7 renamed to seven",
         class_renamed_to_the_front: "class 7 renamed to 00",
         moved_between_classes: "1 image moved from 0 to 7",
-        a_colour_image: "1 image added in 0",
+        a_colour_image: "1 image added to 0",
         a_name_in_no_encoding: "1 image renamed in 0",
         two_at_once: "class 5 added with 1 image; 1 image replaced in 0",
-        copied: "1 image added in 0",
+        copied: "1 image added to 0",
     },
 }
 
@@ -628,7 +628,7 @@ def test_further_changes(number: int, kind: str, place: Path) -> None:
     work()
     if words:
         pattern = words.replace("{}", "[01]")
-        with pytest.raises(DataError, match=rf"^data: {pattern} since the run was trained; accepted"):
+        with pytest.raises(DataError, match=rf"^data: {pattern} since the run was trained; must be"):
             evaluated()
     else:
         assert evaluated()["metrics"] == before["metrics"]
@@ -639,9 +639,12 @@ def test_further_changes(number: int, kind: str, place: Path) -> None:
         same_run("begun")
 
 
-@case("situations", "seeds=[0,1] whose data changed before it was resumed: refused; accepted: the run's own images")
+@case(
+    "situations",
+    "seeds=[0,1] with data changed before resume: rejected; with data.accept_changes=true: the original images",
+)
 def test_many_seeds(kind: str, place: Path) -> None:
-    words = ["trainer.max_epochs=2", "seeds=[0,1]", "vectorise=false"]
+    words = ["trainer.max_epochs=2", "seeds=[0,1]"]
     Path("many").mkdir()
     train(compose(kind, *words), Path("many"))
     record = Path("many/data.json").read_bytes()
@@ -658,7 +661,7 @@ def test_many_seeds(kind: str, place: Path) -> None:
         assert settings
         train(settings, Path("many"))
 
-    with pytest.raises(DataError, match=r"^data: 4 images added in 0, 1 since the run was trained; accepted is"):
+    with pytest.raises(DataError, match=r"^data: 4 images added to 0, 1 since the run was trained; must be"):
         again()
     assert files() == there
     again("data.accept_changes=true")
@@ -666,7 +669,7 @@ def test_many_seeds(kind: str, place: Path) -> None:
     assert Path("many/data.json").read_bytes() == record
 
 
-@case("situations", "compare over runs on one folder before and after images were added: two sets, no mean over both")
+@case("situations", "compare over runs on a folder before and after images were added: two datasets, no common mean")
 def test_compared(kind: str, place: Path) -> None:
     for number in (0, 1):
         if number:
@@ -676,36 +679,39 @@ def test_compared(kind: str, place: Path) -> None:
             folder.mkdir(parents=True)
             train(compose(kind, "trainer.max_epochs=1", f"seed={seed}"), folder)
     Path("compared").mkdir()
-    compare(composition.compose("compare", CompareSettings, ["runs=runs", "out=compared"]), Path("compared"))
+    compare(composition.compose("compare", CompareSettings, ["runs=runs", "output_dir=compared"]), Path("compared"))
     found = json.loads(Path("compared/compare.json").read_text())
     digests = [json.loads(Path(f"runs/{number}0/data.json").read_text())["digest"] for number in (0, 1)]
     assert {group["data"]: group["n"] for group in found["groups"]} == {f"{kind} {one[:8]}": 2 for one in digests}
-    told = [note for note in found["notes"] if note.startswith(f"{kind}: 2 different sets of images have this name")]
+    told = [note for note in found["notes"] if note.startswith(f"{kind}: 2 different datasets have this name")]
     assert len(told) == 1
 
 
 def searched(kind: str, trials: int) -> None:
-    words = [*DATA[kind], *QUICK, "trainer.max_epochs=1", "loader.batch_size=8", f"search.trials={trials}"]
-    words += ["~search.space.loader", "search.study=one"]
+    words = [*DATA[kind], *QUICK, "trainer.max_epochs=1", "loader.batch_size=8", f"search.n_trials={trials}"]
+    words += ["~search.space.loader", "search.study_name=one"]
     Path("worker").mkdir(exist_ok=True)
     search(composition.compose("search", SearchSettings, ["run=study", *words]), Path("worker"))
 
 
-@case("situations", "a study that is continued on changed data: refused by what changed, no trial begun")
+@case("situations", "a study resumed on changed data: rejected with the changes, no trial is started")
 def test_searched(kind: str, place: Path) -> None:
     searched(kind, 1)
     assert Path("study/data.json").read_bytes() == Path("study/trials/0/data.json").read_bytes()
     change(kind, "times")
     searched(kind, 2)
     change(kind, "added")
-    way_out = "accepted is the set as it was, or another run= and search.study="
+    solution = "must be the original dataset, or another run= and search.study_name="
     with pytest.raises(DataError) as error:
         searched(kind, 3)
-    assert str(error.value) == f"data: 4 images added in 0, 1 since the run was trained; {way_out}"
-    Path("study/data.json").unlink()  # as for a worker elsewhere, who shares the database alone
+    assert str(error.value) == f"data: 4 images added to 0, 1 since the run was trained; {solution}"
+    Path("study/data.json").unlink()  # like a worker on another machine, which shares only the database
     with pytest.raises(SettingError) as other:
         searched(kind, 3)
-    assert str(other.value) == f"data: the images are others than when search.study=one was begun; {way_out}"
+    assert str(other.value) == (
+        "data: the images have changed since search.study_name=one was created; restore them, or use another run= and "
+        "search.study_name="
+    )
     assert sorted(path.name for path in Path("study/trials").iterdir()) == ["0", "1"]
 
 
@@ -722,4 +728,4 @@ def test_data_that_change_while_a_search_is_under_way(
     with Path("study/trials.csv").open(newline="") as stream:
         rows = list(csv.DictReader(stream))
     assert [row["state"] for row in rows] == ["complete", "failed"]
-    assert "the images have changed since the search was begun" in rows[1]["reason"]
+    assert "the images have changed since the search started" in rows[1]["reason"]

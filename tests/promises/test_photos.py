@@ -1,4 +1,4 @@
-"""Photos of handwriting as users have them: framed, several digits, cut, faint. Each is read, or noted as doubtful."""
+"""Realistic photos of handwriting: framed, several digits, cropped, faint. Each is read correctly, or with a note."""
 
 import csv
 import json
@@ -12,18 +12,18 @@ import torch
 from PIL import Image, ImageDraw, ImageOps
 from promise import case
 
-from lenet_pl import composition
 from lenet_pl.errors import SettingError
+from lenet_pl.inference.trained_run import TrainedRun, load_run
 from lenet_pl.photo.prepare import see
 from lenet_pl.predict import predict
+from lenet_pl.settings import compose as composition
 from lenet_pl.settings.predict import PhotoSettings, PredictSettings
-from lenet_pl.trained import TrainedRun, load_run
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "photo"))
 from scenes import SCENES
 
-AUTO = PhotoSettings(invert="auto", clean="auto", centre="auto")
-SIDE, WIDTH = 520, 5  # px of a page, and of a line
+AUTO = PhotoSettings(invert="auto", remove_background="auto", center="auto")
+SIDE, WIDTH = 520, 5  # px: page side and line width
 Draw = Callable[[ImageDraw.ImageDraw, tuple[int, int, int, int]], object]
 
 
@@ -34,8 +34,8 @@ def run(digits_run: Path) -> TrainedRun:
 
 @pytest.fixture(scope="module")
 def glyphs(run: TrainedRun) -> list[Image.Image]:
-    """One test digit of each class, 8 × 8 px, with a 1, 4 and 7 whose strokes are straight."""
-    test = run.data().test_set
+    """Select one test digit per class, 8 × 8 px, with straight strokes for 1, 4 and 7."""
+    test = run.load_data().test_set
     return [Image.fromarray(test.images[int((test.labels == k).nonzero()[1])][0].numpy()) for k in range(10)]
 
 
@@ -85,7 +85,7 @@ def underlined(pen: ImageDraw.ImageDraw, ink: tuple[int, int, int, int]) -> None
 
 FRAMES: dict[str, Draw] = {
     "a form's box": boxed,
-    "a box that the digit runs into": touched,
+    "a box that the digit touches": touched,
     "a cell of a sudoku": grid,
     "ruled lines through the digit": ruled,
     "axes with labels": axes,
@@ -95,7 +95,10 @@ FRAMES: dict[str, Draw] = {
 
 @pytest.mark.parametrize(
     "kind",
-    [pytest.param(k, marks=case("situations", f"a digit in {k}: seen as without, 9 of 10 or more")) for k in FRAMES],
+    [
+        pytest.param(k, marks=case("situations", f"a digit in {k}: preprocessed as without, for at least 9 of 10"))
+        for k in FRAMES
+    ],
 )
 def test_a_frame_is_left_out(kind: str, run: TrainedRun, glyphs: list[Image.Image]) -> None:
     alike = 0
@@ -109,7 +112,7 @@ def test_a_frame_is_left_out(kind: str, run: TrainedRun, glyphs: list[Image.Imag
     assert alike >= 9
 
 
-@case("situations", "a digit without a frame, among them 0, 1, 4, 7 and 8: no stroke is taken for a line, no note")
+@case("situations", "digits without a frame, among them 0, 1, 4, 7 and 8: no stroke is removed as a line, no note")
 def test_strokes_are_no_frame(run: TrainedRun, glyphs: list[Image.Image]) -> None:
     from lenet_pl.photo.frame import without_frame
 
@@ -122,7 +125,7 @@ def test_strokes_are_no_frame(run: TrainedRun, glyphs: list[Image.Image]) -> Non
             assert not unframed.doubtful
 
 
-@case("situations", "two digits in one photo: a note; with photo.many=true each for itself, left to right")
+@case("situations", "two digits in one photo: a note; with photo.many=true each is classified, left to right")
 def test_two_digits(digits_run: Path, run: TrainedRun, glyphs: list[Image.Image], tmp_path: Path) -> None:
     both = Image.new("L", (SIDE, SIDE))
     for place, k in enumerate((3, 6)):
@@ -135,7 +138,7 @@ def test_two_digits(digits_run: Path, run: TrainedRun, glyphs: list[Image.Image]
             composition.compose(
                 "predict",
                 PredictSettings,
-                [f"run='{digits_run}'", f"images='{tmp_path}/two.png'", f"out='{out}'", f"photo.many={many}"],
+                [f"run='{digits_run}'", f"images='{tmp_path}/two.png'", f"output_dir='{out}'", f"photo.many={many}"],
             )
         )
         rows[many] = json.loads((out / "predictions.json").read_text())["images"]
@@ -149,12 +152,12 @@ def test_two_digits(digits_run: Path, run: TrainedRun, glyphs: list[Image.Image]
     for row, k, at in ((left, 3, 60), (right, 6, 280)):
         alone = Image.new("L", (SIDE, SIDE))
         alone.paste(glyphs[k].resize((180, 180), Image.Resampling.BICUBIC), (at, 150))
-        probabilities = run.logits(see(photo(alone), run, AUTO)[0].image[None])[0].softmax(0)
+        probabilities = run.predict_logits(see(photo(alone), run, AUTO)[0].image[None])[0].softmax(0)
         assert row["class"] == run.classes[int(probabilities.argmax())]
         assert at <= row["box"][0] < row["box"][2] <= at + 180
 
 
-@case("situations", "photo.many=true of a network that was trained on no handwriting: refused by name")
+@case("situations", "photo.many=true with a network not trained on handwriting: rejected with the key")
 def test_many_of_garments(run: TrainedRun) -> None:
     class Garments:
         settings = type("Settings", (), {"data": type("Data", (), {"name": "fashion"})})
@@ -173,7 +176,7 @@ def noted(scene: str, glyph: Image.Image, run: TrainedRun) -> list[str]:
 @pytest.mark.parametrize(
     ("scene", "note"),
     [
-        pytest.param(scene, note, marks=case("situations", f"a photo, {scene}: the note '{note} ...'"))
+        pytest.param(scene, note, marks=case("situations", f"a photo, {scene}: the note '{note} …'"))
         for scene, note in {
             "cut at the edge": "reaches the edge of the photo",
             "almost no contrast": "hardly any contrast",
@@ -190,7 +193,7 @@ def test_what_is_doubtful_is_noted(scene: str, note: str, run: TrainedRun, glyph
 @pytest.mark.parametrize(
     "scene",
     [
-        pytest.param(scene, marks=case("situations", f"a photo, {scene}: as the digit on white paper"))
+        pytest.param(scene, marks=case("situations", f"a photo, {scene}: preprocessed as the digit on white paper"))
         for scene in (
             "dark squared paper, turned 20°",
             "squared paper in the ink's color",

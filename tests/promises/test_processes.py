@@ -1,4 +1,4 @@
-"""Two processes and one folder: whoever has started them, one run is in it, and nothing that was there is touched."""
+"""Several processes and one run folder: exactly one run is written, and existing files are never modified."""
 
 import csv
 import json
@@ -21,14 +21,14 @@ from lightning.fabric.utilities.rank_zero import rank_zero_only
 from promise import case
 
 import lenet_pl.train
-from lenet_pl import ownership
-from lenet_pl.command import run_command
+from lenet_pl.cli.command import run_command
 from lenet_pl.errors import UserError
-from lenet_pl.ownership import used_by_one
-from lenet_pl.processes import LAUNCH, PLACE, Process, this_process
-from lenet_pl.resume import begin_or_resume
+from lenet_pl.runtime import folder_lock
+from lenet_pl.runtime.folder_lock import lock_run_folder
+from lenet_pl.runtime.processes import LAUNCH, PLACE, Process, this_process
 from lenet_pl.settings import TrainSettings
 from lenet_pl.train import train
+from lenet_pl.train.resume import begin_or_resume
 
 Environment = dict[str, str]
 
@@ -75,7 +75,7 @@ def free_port() -> int:
 
 PORT = str(free_port())
 STYLES = {style.__name__: style for style in (torchrun, srun, mpirun, mpiexec, jsrun, by_hand)}
-# What a notebook, a shell or an earlier launch leaves behind; none of it makes a group
+# Stale variables of a notebook, a shell or an earlier launch, which do not form a process group
 LEFTOVERS: dict[str, Environment] = {
     "LOCAL_RANK": {"LOCAL_RANK": "1"},
     "SLURM_PROCID": {"SLURM_PROCID": "1"},
@@ -105,7 +105,7 @@ NOT_IN_TESTS = (
 
 @pytest.fixture(autouse=True)
 def _clean(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No variables of who has started the tests."""
+    """Remove the launcher variables of the environment in which the tests run."""
     for name in list(os.environ):
         if name.startswith(NOT_IN_TESTS) or name in PLACE:
             monkeypatch.delenv(name)
@@ -113,7 +113,7 @@ def _clean(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def place(monkeypatch: pytest.MonkeyPatch) -> Callable[[Environment], None]:
-    """Put this process where a launcher would."""
+    """Set the environment variables of a launcher."""
 
     def _place(environment: Environment) -> None:
         for name, value in environment.items():
@@ -123,14 +123,14 @@ def place(monkeypatch: pytest.MonkeyPatch) -> Callable[[Environment], None]:
 
 
 def fake_training(settings: TrainSettings, folder: Path, *_: Any) -> dict[str, Any]:
-    """What is left of a training without its figures: the files, and who wrote them."""
+    """Fake a training that writes only the run files, with the rank that wrote them."""
     said = {"rank": rank_zero_only.rank, "pid": os.getpid()} | {name: os.environ.get(name) for name in PLACE}
     if rank_zero_only.rank == 0:
         (folder / "config.yaml").write_text("begun")
     (folder / f"said_{this_rank(settings)}.json").write_text(json.dumps(said))
     end = time.monotonic() + 60
     while os.environ.get("LOCAL_RANK") == "0" and not (folder / "said_1.json").exists() and time.monotonic() < end:
-        time.sleep(0.01)  # as each step would
+        time.sleep(0.01)  # as in each step
     if rank_zero_only.rank == 0:
         (folder / "results.json").write_text(f"{os.getpid()}")
     return said
@@ -141,14 +141,14 @@ def this_rank(settings: TrainSettings) -> str:
 
 
 def content(folder: Path) -> dict[str, bytes]:
-    """Every file of a folder, but the lock."""
+    """Read all files of a folder except the lock."""
     files = [path for path in folder.rglob("*") if path.is_file() and path.name != ".lock"]
     return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
 
 @contextmanager
 def state(name: str, folder: Path) -> Iterator[None]:
-    """Make a folder that is new, taken, or holds a run that is under way or finished."""
+    """Create a folder that is new, not empty, or contains an active or finished run."""
     folder.mkdir(parents=True)
     if name in ("running", "finished"):
         (folder / "checkpoints").mkdir()
@@ -163,7 +163,7 @@ def state(name: str, folder: Path) -> Iterator[None]:
 
 
 def outcome(settings: TrainSettings, folder: Path) -> str:
-    """Do what the command does once it has its settings; returns the error line, empty where it trained."""
+    """Run the command with composed settings; return the error line, or an empty string if it trained."""
     try:
         settled = begin_or_resume(settings, folder, [f"run={folder}"], False)
         assert settled
@@ -175,11 +175,11 @@ def outcome(settings: TrainSettings, folder: Path) -> str:
 
 @pytest.fixture
 def faked(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No figures, and no patience."""
+    """Fake the training, and shorten all waiting times."""
     monkeypatch.setattr(lenet_pl.train, "train_one", fake_training)
-    monkeypatch.setattr(ownership, "MEETS_WITHIN", 0.2)
-    monkeypatch.setattr(ownership, "BRIEFLY", 0.01)
-    monkeypatch.setattr(ownership, "POLLS_EVERY", 0.01)
+    monkeypatch.setattr(folder_lock, "MEETS_WITHIN", 0.2)
+    monkeypatch.setattr(folder_lock, "BRIEFLY", 0.01)
+    monkeypatch.setattr(folder_lock, "POLLS_EVERY", 0.01)
 
 
 Given = Callable[[int, Path], TrainSettings]
@@ -187,7 +187,7 @@ Given = Callable[[int, Path], TrainSettings]
 
 @pytest.fixture(scope="session")
 def given(compose: Compose) -> Given:
-    """Settings of a run with so many devices; composed once, as that takes most of the time."""
+    """Compose the settings of a run for a number of devices once, since that takes most of the time."""
     base = compose("trainer.strategy=ddp")
 
     def _given(devices: int, folder: Path) -> TrainSettings:
@@ -197,13 +197,14 @@ def given(compose: Compose) -> Given:
     return _given
 
 
-HOLDS = "run: {} holds a run already; accepted is a new or an empty folder"
-WORKS = "run: another process works in {}; accepted is a folder that none uses"
+HOLDS = "run: {} already contains a run; must be a new or an empty folder"
+WORKS = "run: {} is locked by another process; choose another folder or wait for it"
 LINES = {"finished": HOLDS, "running": HOLDS, "taken": WORKS, "new": ""}
 
 
 @case(
-    "situations", "a launcher's variables and one device: finished and running runs are refused, a new one is trained"
+    "situations",
+    "a launcher's environment variables and one device: finished and running runs are rejected, a new one is trained",
 )
 @pytest.mark.parametrize("name", ["finished", "running", "taken", "new"])
 @pytest.mark.parametrize("environment", [*LEFTOVERS.values(), *GROUPS.values()], ids=[*LEFTOVERS, *GROUPS])
@@ -217,7 +218,7 @@ def test_one_device_is_one_process_whatever_the_environment_says(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     place(environment)
-    monkeypatch.setattr(rank_zero_only, "rank", 1)  # as it is where Lightning was imported with these variables
+    monkeypatch.setattr(rank_zero_only, "rank", 1)  # as if Lightning had been imported with these variables
     folder, before = tmp_path / "run", dict(os.environ)
     with state(name, folder):
         old = content(folder)
@@ -233,7 +234,7 @@ def test_one_device_is_one_process_whatever_the_environment_says(
     assert not any(said[variable] for variable in PLACE)
 
 
-@case("situations", "leftover LOCAL_RANK or WORLD_SIZE and two devices: the first process, the folder's owner, no wait")
+@case("situations", "a stale LOCAL_RANK or WORLD_SIZE and two devices: rank 0 owns the folder, no waiting")
 @pytest.mark.parametrize("name", ["finished", "running", "taken", "new"])
 @pytest.mark.parametrize("environment", LEFTOVERS.values(), ids=LEFTOVERS)
 def test_leftovers_make_no_group(
@@ -255,13 +256,13 @@ def test_leftovers_make_no_group(
         assert new == old
         return
     said = json.loads(new["said_0.json"])
-    assert said["LOCAL_RANK"] is None  # so that Lightning starts the other
+    assert said["LOCAL_RANK"] is None  # so that Lightning starts the second process
     assert said[LAUNCH]
     assert said["MASTER_ADDR"] == "127.0.0.1"
 
 
 @case(
-    "situations", "one of two processes of a launch and two devices, the other missing or late: refused, nothing left"
+    "situations", "one of two processes of a launch and two devices, the other missing or late: rejected, no files left"
 )
 @pytest.mark.parametrize("name", ["finished", "running", "taken", "new"])
 @pytest.mark.parametrize("environment", GROUPS.values(), ids=GROUPS)
@@ -282,14 +283,14 @@ def test_a_member_touches_no_folder_but_that_of_its_launch(
     if name == "new":
         missing = this_process(2).rank == 0
         assert line.startswith(
-            "trainer.devices: process 1 of 2 that " if missing else "run: process 1 of 2 has found no"
+            "trainer.devices: process 1 of 2, started by " if missing else "run: process 1 of 2 found no"
         )
         assert list(folder.iterdir()) == []
     else:
         assert line == LINES[name].format(folder)
 
 
-@case("situations", "a run under way, `resume=true` beside it with a leftover rank: refused, nothing touched")
+@case("situations", "`resume=true` with a stale rank while the run is active: rejected, no file modified")
 @pytest.mark.parametrize("environment", [LEFTOVERS["LOCAL_RANK"], srun(1, 2), {}], ids=["LOCAL_RANK", "srun", "none"])
 def test_a_run_under_way_is_not_resumed(
     environment: Environment,
@@ -310,15 +311,15 @@ def test_a_run_under_way_is_not_resumed(
 
 
 @pytest.mark.parametrize("style", STYLES.values(), ids=STYLES)
-@case("situations", "3 tasks of a launcher and 2 devices: one line that names both numbers")
+@case("situations", "3 tasks of a launcher and 2 devices: one error line with both numbers")
 def test_tasks_and_devices_that_do_not_fit_are_refused(
     style: Callable[[int, int], Environment], tmp_path: Path, given: Given, place: Callable[[Environment], None]
 ) -> None:
     place(style(2, 3))
     line = outcome(given(2, tmp_path), tmp_path)
-    assert line.startswith("trainer.devices: got 2, and ")
+    assert line.startswith("trainer.devices: got 2, but ")
     assert " has started 3 tasks (" in line
-    assert line.endswith("=3); must be equal, or one task, which starts the others itself")
+    assert line.endswith("=3); must be equal, or use one task, which starts the others")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -336,14 +337,14 @@ def test_tasks_on_several_machines_are_refused(
 ) -> None:
     place(style(0, 2) | dict([here]))
     line = outcome(given(2, tmp_path), tmp_path)
-    assert line.startswith("trainer.devices: got 2, and ")
-    assert f"spread 2 tasks over several machines ({'='.join(here)}); must all be on one" in line
+    assert line.startswith("trainer.devices: got 2, but ")
+    assert f"started 2 tasks on several machines ({'='.join(here)}); must all be on one machine" in line
 
 
 def test_members_of_a_launch_have_one_folder(place: Callable[[Environment], None], given: Given) -> None:
     place(srun(1, 2))
     for overrides in ([], ["run=runs/${now:%H-%M}"]):
-        with pytest.raises(UserError, match=r"^run: 2 processes that srun has started need one folder; must be named"):
+        with pytest.raises(UserError, match=r"^run: got no folder for 2 processes started by srun, .*; must be given"):
             begin_or_resume(given(2, Path("unused")), Path("unused"), overrides, False)
 
 
@@ -361,18 +362,18 @@ def test_two_launches_differ(style: Callable[[int, int], Environment], monkeypat
             return this_process(2).launch
 
     again = {"SLURM_STEP_ID": "1", "PMIX_NAMESPACE": "2", "MASTER_PORT": "29501"}
-    if style in (mpiexec, jsrun):  # they give the launch no name; the process that starts the tasks has a number
+    if style in (mpiexec, jsrun):  # without a launch id; the parent process id identifies the launch
         monkeypatch.setattr(os, "getppid", lambda: 5)
         assert launch().endswith(" 5")
     else:
         assert launch() == launch(**{"SLURM_PROCID": "1", "OMPI_COMM_WORLD_RANK": "1"}) != launch(**again)
 
 
-# From here on, pairs of real processes
+# Pairs of real processes
 
 
 class Command:
-    """`python -m lenet_pl.train` in a process of its own, forked, so that nothing is imported again."""
+    """Run `python -m lenet_pl.train` in a forked process, which saves the imports."""
 
     def __init__(self, environment: Environment, *arguments: str, fake: bool = False, **patched: Any) -> None:
         self.log = Path(str(Path.cwd() / f"log_{time.monotonic_ns()}"))
@@ -400,7 +401,7 @@ def _command(environment: Environment, arguments: tuple[str, ...], log: Path, fa
     sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w")
     os.environ.update(environment)
     for name, value in patched.items():
-        setattr(ownership, name, value)
+        setattr(folder_lock, name, value)
     if fake:
         lenet_pl.train.train_one = fake_training  # type: ignore[assignment]
     rank_zero_only.rank = int(environment.get("LOCAL_RANK") or environment.get("SLURM_PROCID") or 0)
@@ -414,7 +415,7 @@ def _command(environment: Environment, arguments: tuple[str, ...], log: Path, fa
 
 @pytest.fixture
 def commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Command]]:
-    """Start commands, and leave none behind."""
+    """Start commands, and kill the remaining ones at the end."""
     monkeypatch.chdir(tmp_path)
     started: list[Command] = []
 
@@ -433,12 +434,12 @@ QUIET = (
     "callbacks.progress_bar=false",
     "callbacks.model_summary=false",
     "trainer.accelerator=cpu",
-    "trainer.threads=1",
+    "trainer.num_threads=1",
 )
 REAL = (
     *QUIET,
     "data=fake",
-    "data.images=96",
+    "data.num_images=96",
     "data.test_images=24",
     "loader.batch_size=24",
     "trainer.max_epochs=1",
@@ -448,7 +449,7 @@ REAL = (
 
 
 @pytest.mark.parametrize("style", STYLES.values(), ids=STYLES)
-@case("situations", "two tasks of srun, torchrun or MPI with two devices: one run, the others that come are refused")
+@case("situations", "two tasks of srun, torchrun or MPI with two devices: one run, later processes are rejected")
 def test_two_processes_of_a_launch_have_one_folder(
     style: Callable[[int, int], Environment], tmp_path: Path, commands: Callable[..., Command]
 ) -> None:
@@ -474,9 +475,12 @@ def test_two_processes_of_a_launch_have_one_folder(
     assert content(Path("two")) == old
 
 
-# One that starts its tasks without a port in their environment, and one with; the others differ in names alone
+# One launcher without a port in the environment of its tasks, and one with; others differ only in names
 @pytest.mark.parametrize("style", [mpiexec, pytest.param(srun, marks=pytest.mark.slow)])
-@case("situations", "two tasks of srun, torchrun or MPI with two devices: one training, equal to that of one process")
+@case(
+    "situations",
+    "two tasks of srun, torchrun or MPI with two devices: one training, with the results of a single process",
+)
 def test_two_processes_of_a_launch_train_together(
     style: Callable[[int, int], Environment], tmp_path: Path, commands: Callable[..., Command]
 ) -> None:
@@ -500,7 +504,7 @@ def test_two_processes_of_a_launch_train_together(
 @pytest.mark.parametrize(
     "style", [*STYLES.values(), lambda rank, size: LEFTOVERS["LOCAL_RANK"]], ids=[*STYLES, "notebook"]
 )
-@case("situations", "two tasks of srun, torchrun or MPI with one device each, one folder: one trains, one is refused")
+@case("situations", "two tasks of srun, torchrun or MPI with one device each, one folder: one trains, one is rejected")
 def test_of_two_tasks_with_one_device_each_one_trains(
     style: Callable[[int, int], Environment], tmp_path: Path, commands: Callable[..., Command]
 ) -> None:
@@ -514,7 +518,7 @@ def test_of_two_tasks_with_one_device_each_one_trains(
     assert json.loads(Path("both/said_alone.json").read_text())["pid"] == winner
 
 
-@case("situations", "a run ends between the look into its folder and the lock: refused, the results stay")
+@case("situations", "a run ends between the check of its folder and the lock: rejected, the results stay")
 def test_a_folder_that_was_filled_meanwhile_is_refused(
     tmp_path: Path, given: Given, faked: None, place: Callable[[Environment], None]
 ) -> None:
@@ -534,11 +538,11 @@ def test_the_owners_children_are_known_by_what_it_hands_down(tmp_path: Path, com
     folder = tmp_path / "run"
     folder.mkdir()
     ddp = (f"run={folder}", "trainer=ddp")
-    with used_by_one(folder, Process(0, 2)):
+    with lock_run_folder(folder, Process(0, 2)):
         launch = os.environ[LAUNCH]
         (folder / "config.yaml").write_text("begun")
         child = commands({"LOCAL_RANK": "1"}, *ddp, fake=True)
-        # The owner's own variables in a shell that it has opened; another launch; a rank that no run has
+        # Variables of the owner in a shell that it has opened; another launch; an impossible rank
         for strange in ({}, {LAUNCH: "other", "LOCAL_RANK": "1"}, {LAUNCH: launch, "LOCAL_RANK": "2"}):
             other = commands(strange, *ddp, fake=True)
             assert other.wait() == 2, other.said()
@@ -559,13 +563,14 @@ def test_an_owner_that_was_killed_keeps_nobody_out(
     (tmp_path / ".lock").touch()
     (tmp_path / ".owner").write_text(json.dumps({"launch": "srun 41 0 ", "address": "127.0.0.1", "port": 1}))
     place(srun(1, 2))
-    assert outcome(given(2, tmp_path), tmp_path).startswith("run: process 1 of 2 has found no")
+    assert outcome(given(2, tmp_path), tmp_path).startswith("run: process 1 of 2 found no")
     assert outcome(given(1, tmp_path), tmp_path) == ""
 
 
 @pytest.mark.slow
 @case(
-    "situations", "`torchrun --nproc-per-node 2` with two devices trains; with one device one is refused; with 3 both"
+    "situations",
+    "`torchrun --nproc-per-node 2`: trains with two devices; one process is rejected with one device, both with 3",
 )
 @pytest.mark.parametrize("devices", [2, 1])
 def test_under_a_real_torchrun(devices: int, tmp_path: Path, command_environment: dict[str, str]) -> None:
@@ -578,13 +583,13 @@ def test_under_a_real_torchrun(devices: int, tmp_path: Path, command_environment
     if devices == 2:
         assert done.returncode == 0, done.stderr
         assert (tmp_path / "both" / "results.json").exists()
-    else:  # torchrun then ends the other one
+    else:  # torchrun then stops the other one
         assert done.returncode != 0
         assert len([line for line in errors if line == "error: " + WORKS.format(tmp_path / "both")]) == 1
 
 
 @pytest.mark.slow
-@case("situations", "LOCAL_RANK=1 left over, two devices: Lightning starts the second process, and they train")
+@case("situations", "a stale LOCAL_RANK=1 and two devices: Lightning starts the second process, and both train")
 def test_leftovers_do_not_keep_two_processes_from_training(tmp_path: Path, command_environment: dict[str, str]) -> None:
     command = [sys.executable, "-m", "lenet_pl.train", "run=two", *REAL, "trainer.devices=2", "trainer.strategy=ddp"]
     environment = command_environment | LEFTOVERS["WORLD_SIZE"] | LEFTOVERS["an allocation"]
@@ -606,14 +611,14 @@ def occupied(address: str = "127.0.0.1") -> Iterator[int]:
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", ""], ids=["on this address", "on all"])
-@case("situations", "MASTER_PORT in use with trainer=ddp: exit code 2, one line that names the port, no folder is left")
+@case("situations", "MASTER_PORT in use with trainer=ddp: exit code 2, one error line with the port, no folder left")
 def test_a_port_in_use_is_named(address: str, tmp_path: Path, command_environment: dict[str, str]) -> None:
     command = [sys.executable, "-m", "lenet_pl.train", "run=runs/new", "trainer=ddp", *QUIET, "data=fake"]
     with occupied(address) as port:
         environment = command_environment | {"MASTER_PORT": str(port)}
         done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=100)
     assert done.returncode == 2
-    line = f"error: MASTER_PORT: got {port}, address already in use; must be a free port, or unset, and one is taken"
+    line = f"error: MASTER_PORT: got {port}, address already in use; must be a free port, or unset to use one"
     assert done.stderr.splitlines() == [line]
     assert list(tmp_path.iterdir()) == []
 
@@ -622,8 +627,11 @@ MEETING = {
     "a name": ({"MASTER_PORT": "auto"}, "MASTER_PORT: got 'auto'; must be 1 to 65535, or unset"),
     "0": ({"MASTER_PORT": "0"}, "MASTER_PORT: got '0'; must be 1 to 65535"),
     "too large": ({"MASTER_PORT": "70000"}, "MASTER_PORT: got '70000'; must be 1 to 65535"),
-    "no host": ({"MASTER_ADDR": "nowhere.invalid"}, "MASTER_ADDR: got 'nowhere.invalid', which is not found; must be"),
-    "an endless name": ({"MASTER_ADDR": "a" * 80}, f"MASTER_ADDR: got '{'a' * 80}', which is not found; must be"),
+    "no host": (
+        {"MASTER_ADDR": "nowhere.invalid"},
+        "MASTER_ADDR: got 'nowhere.invalid', which cannot be resolved; must be",
+    ),
+    "an endless name": ({"MASTER_ADDR": "a" * 80}, f"MASTER_ADDR: got '{'a' * 80}', which cannot be resolved; must be"),
     "another machine": (
         {"MASTER_ADDR": "192.0.2.7"},
         "MASTER_ADDR: got '192.0.2.7', which is another machine; must be",
@@ -633,7 +641,8 @@ MEETING = {
 
 @pytest.mark.parametrize(("environment", "line"), MEETING.values(), ids=MEETING)
 @case(
-    "situations", "MASTER_ADDR or MASTER_PORT that cannot be: one line that names it, and the next try is not blocked"
+    "situations",
+    "an invalid MASTER_ADDR or MASTER_PORT: one error line with the variable, the next start is not blocked",
 )
 def test_a_place_where_no_processes_can_meet_is_named(
     environment: Environment,
@@ -660,14 +669,16 @@ def test_one_device_needs_no_port(
         assert outcome(given(1, tmp_path), tmp_path) == ""
 
 
-@case("situations", "the port is taken after it was found free: one line, exit code 1, the folder is not blocked")
+@case("situations", "the port is taken after it was found free: one error line, exit code 1, the folder is not blocked")
 def test_a_port_that_was_taken_meanwhile_is_named(tmp_path: Path, commands: Callable[..., Command]) -> None:
     with occupied() as port:
         patched = {"meeting_point": lambda process: ("127.0.0.1", port), "_await_others": lambda folder, process: None}
         first = commands(srun(0, 2), "run=new", *REAL, "trainer.devices=2", "trainer.strategy=ddp", **patched)
         assert first.wait() == 1, first.said()
     (line,) = first.errors()
-    assert line.startswith(f"error: trainer.devices: the processes cannot meet at 127.0.0.1, port {port}; try again (")
+    assert line.startswith(
+        f"error: trainer.devices: the processes cannot connect at 127.0.0.1, port {port}; try again ("
+    )
     assert content(Path("new")).keys() <= {".slurm_job"}
     again = commands(srun(0, 2), "run=new", fake=True)
     assert again.wait() == 0, again.said()

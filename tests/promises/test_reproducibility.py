@@ -1,4 +1,4 @@
-"""The same settings give the same bits, whatever does not belong to the settings of what is learned."""
+"""The same settings give the same bits, whatever else differs between two runs."""
 
 import contextlib
 import json
@@ -10,34 +10,34 @@ from typing import Any
 
 import pytest
 import torch
+from checkpoint_diff import checkpoint, difference
 from conftest import Compose
 from promise import case
-from whole_checkpoint import checkpoint, difference
 
 from lenet_pl.data import datamodule
 from lenet_pl.train import train
 
-SAME = "the same bits, whole last.ckpt at tolerance 0"
-NO_WORKERS = "{} loader workers: there are none, batches are made a stretch at a time where they are used"
+SAME = "identical last.ckpt, at tolerance 0"
+NO_WORKERS = "{} loader workers, as batches are made in the training process"
 LEARNS = (
     "model=lenet_bn",
     "model.channels=[[4],[8]]",
-    "model.hidden=[16]",
+    "model.hidden_sizes=[16]",
     "augment=affine",
     "loader.batch_size=50",
     "trainer.limit_train_batches=22",
     "trainer.max_epochs=2",
     "trainer.accelerator=cpu",
-    "callbacks=all_epochs",
+    "callbacks=no_early_stopping",
 )
-QUIET = ("callbacks.progress_bar=false", "callbacks.model_summary=false", "logger=none", "trainer.threads=1")
+QUIET = ("callbacks.progress_bar=false", "callbacks.model_summary=false", "logger=none", "trainer.num_threads=1")
 
 Trained = Callable[..., Path]
 
 
 @pytest.fixture(scope="module")
 def trained(compose: Compose, tmp_path_factory: pytest.TempPathFactory) -> Trained:
-    """Train with some settings, after random numbers that the run has nothing to do with, and give its folder."""
+    """Train after unrelated use of the random number generators; return the run folder."""
 
     def _trained(*overrides: str) -> Path:
         folder = tmp_path_factory.mktemp("run")
@@ -64,15 +64,15 @@ def test_the_same_run_twice(plain: Path, trained: Trained) -> None:
     assert difference(checkpoint(plain, "best"), checkpoint(again, "best")) == []
 
 
-@case("reproducibility", "another seed: other bits, so that the comparison can fail")
+@case("reproducibility", "another seed: different bits, so the comparison can fail")
 def test_another_seed(plain: Path, trained: Trained) -> None:
     assert "/state_dict/model.classifier.linear1.weight" in difference(checkpoint(plain), checkpoint(trained("seed=1")))
 
 
-@case("reproducibility", "1 and 2 threads: each repeatable, both recorded, nearly the same and no more is promised")
+@case("reproducibility", "1 and 2 threads: each reproducible, both recorded, and approximately equal")
 def test_threads_are_part_of_what_is_recorded(trained: Trained, threads: None) -> None:
-    exact = "trainer.precision=32-true"  # bf16 has no four digits to be nearly the same in
-    one, two, again = trained(exact), trained(exact, "trainer.threads=2"), trained(exact, "trainer.threads=2")
+    exact = "trainer.precision=32-true"  # bf16 has fewer than four significant digits
+    one, two, again = trained(exact), trained(exact, "trainer.num_threads=2"), trained(exact, "trainer.num_threads=2")
     assert difference(checkpoint(two), checkpoint(again)) == []
     results = [json.loads((folder / "results.json").read_text()) for folder in (one, two)]
     assert [result["threads"] for result in results] == [1, 2]
@@ -89,7 +89,9 @@ def test_threads_are_part_of_what_is_recorded(trained: Trained, threads: None) -
             workers,
             id=str(length),
             marks=case(
-                "reproducibility", f"batches made {length} at a time: {SAME}", instead_of=NO_WORKERS.format(workers)
+                "reproducibility",
+                f"{length} batches prefetched at a time: {SAME}",
+                instead_of=NO_WORKERS.format(workers),
             ),
         )
         for length, workers in ((1, 0), (2, 1), (7, 2), (1000, 4))
@@ -98,30 +100,33 @@ def test_threads_are_part_of_what_is_recorded(trained: Trained, threads: None) -
 def test_how_many_batches_are_made_at_a_time(
     length: int, workers: int, plain: Path, trained: Trained, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert datamodule.STRETCH not in (length, 22)
-    monkeypatch.setattr(datamodule, "STRETCH", length)
+    assert datamodule.STEPS_PER_CHUNK not in (length, 22)
+    monkeypatch.setattr(datamodule, "STEPS_PER_CHUNK", length)
     one, other = checkpoint(plain), checkpoint(trained())
-    # Lightning's own count is of stretches
+    # Lightning counts chunks of batches
     assert difference(without(one, "loops"), without(other, "loops")) == []
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile on a CPU needs a C++ compiler")
-@case("reproducibility", f"trainer.compile twice: {SAME}, and names of weights as without")
+@case("reproducibility", f"the same run twice with trainer.compile: {SAME}, with the same weight names as without")
 def test_compiled_twice(plain: Path, trained: Trained) -> None:
     first, second = trained("trainer.compile=default"), trained("trainer.compile=default")
     assert difference(checkpoint(first), checkpoint(second)) == []
     assert checkpoint(first)["state_dict"].keys() == checkpoint(plain)["state_dict"].keys()
 
 
-@case("reproducibility", f"loggers, progress bar and summary on: {SAME}")
+@case("reproducibility", f"with loggers, progress bar and model summary: {SAME}")
 def test_watching_changes_nothing(plain: Path, trained: Trained) -> None:
     watched = trained("logger=both", "trainer.log_every_n_steps=1", "callbacks.model_summary=true")
     own = ("hyper_parameters", "datamodule_hyper_parameters")
     assert difference(without(checkpoint(plain), *own), without(checkpoint(watched), *own)) == []
 
 
-@case("reproducibility", f"validation on fewer images or in other batches: {SAME} in weights and optimizer")
+@case(
+    "reproducibility",
+    "validation on fewer images or in other batches: weights and optimizer state in last.ckpt are identical",
+)
 def test_validation_does_not_change_training(plain: Path, trained: Trained) -> None:
     for override in ("trainer.limit_val_batches=1", "loader.eval_batch_size=13"):
         other = checkpoint(trained(override))
@@ -129,7 +134,9 @@ def test_validation_does_not_change_training(plain: Path, trained: Trained) -> N
             assert difference(checkpoint(plain)[part], other[part]) == []
 
 
-@case("reproducibility", "threads, cores, versions, device, git commit and command: in results.json of every run")
+@case(
+    "reproducibility", "threads, cores, versions, device, git commit and command: recorded in results.json of every run"
+)
 def test_what_a_result_depends_on_is_recorded(plain: Path) -> None:
     results = json.loads((plain / "results.json").read_text())
     for name in ("torch", "lightning", "torchmetrics", "numpy"):
@@ -138,5 +145,5 @@ def test_what_a_result_depends_on_is_recorded(plain: Path) -> None:
     assert results["device"].startswith("cpu")
     assert results["command"]
     commit = results["git_commit"]
-    with contextlib.suppress(TypeError):  # None outside a checkout
+    with contextlib.suppress(TypeError):  # None outside a git checkout
         assert len(commit.rstrip("+")) == 40

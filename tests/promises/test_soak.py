@@ -1,6 +1,6 @@
-"""Hours of training, evaluating, predicting and serving leak neither memory nor handles nor threads.
+"""Soak test: repeated training, evaluation, prediction and serving leak no memory, file handles or threads.
 
-One command: `pytest -s -m long tests/promises/test_soak.py`, with `--soak-minutes` for another time than 20.
+Command: `pytest -s -m long tests/promises/test_soak.py`, with `--soak-minutes` for a duration other than 20 minutes.
 """
 
 import contextlib
@@ -25,37 +25,37 @@ import uvicorn
 from conftest import Compose
 from PIL import Image
 
-from lenet_pl import composition
-from lenet_pl.demo.server import KIND, MAX_UPLOAD, create_app, listen
+from lenet_pl.demo.server import KIND, MAX_UPLOAD, bind_socket, create_app
 from lenet_pl.evaluate import evaluate
+from lenet_pl.inference.trained_run import load_run
 from lenet_pl.predict import predict
+from lenet_pl.settings import compose as composition
 from lenet_pl.settings.evaluate import EvaluateSettings
 from lenet_pl.settings.predict import PhotoSettings, PredictSettings
 from lenet_pl.train import train
-from lenet_pl.trained import load_run
 
 RUN = (
     "trainer.max_epochs=2",
     "trainer.limit_train_batches=10",
     "trainer.accelerator=cpu",
-    "trainer.threads=1",
+    "trainer.num_threads=1",
     "augment=affine",
     "model.dropout=0.2",
     "callbacks.progress_bar=false",
     "callbacks.model_summary=false",
 )
 LOGGERS = ("none", "tensorboard", "csv", "both")
-# Least squares through all cycles after a third of the time; an allocator's noise is some MB, while a leak of one image
-# in each request, or of one network in each cycle, comes to several times this within the time
-GROWTH = 30.0  # MB that the line may rise over what is left of the time
+# Least squares fit over all cycles after a third of the time. The noise of the allocator is a few MB. A leak of one
+# image per request, or of one network per cycle, exceeds the limit several times
+GROWTH = 30.0  # MB that the fitted line may rise
 
 
 @dataclass(frozen=True)
 class Sample:
-    """What the process holds after a cycle."""
+    """The resources of the process after a cycle."""
 
     seconds: float
-    memory: float  # MB, resident
+    memory: float  # resident memory, MB
     handles: int
     threads: int
 
@@ -68,7 +68,7 @@ def sample(begun: float) -> Sample:
 
 
 def uploads(images: np.ndarray) -> list[tuple[bytes, int]]:
-    """List what a page may send, each with the status of its answer: digits, and what is none."""
+    """List valid and invalid uploads, each with the expected status."""
     good = []
     for pixels in images:
         stream = io.BytesIO()
@@ -80,7 +80,7 @@ def uploads(images: np.ndarray) -> list[tuple[bytes, int]]:
 
 
 class Client(threading.Thread):
-    """Post images again and again, and count the answers."""
+    """Post images in a loop, and count the responses."""
 
     def __init__(self, port: int, contents: list[tuple[bytes, int]]) -> None:
         super().__init__(daemon=True)
@@ -99,7 +99,10 @@ class Client(threading.Thread):
                     connection.request("POST", "/runs/0", content, {"content-type": KIND})
                     reply = connection.getresponse()
                     answer = json.loads(reply.read())
-                except (ConnectionError, TimeoutError) as error:  # the server hangs up on whoever sends too much
+                except (
+                    ConnectionError,
+                    TimeoutError,
+                ) as error:  # the server closes the connection if the upload is too large
                     if expected != 413:
                         self.wrong.append(repr(error))
                     continue
@@ -111,14 +114,14 @@ class Client(threading.Thread):
 
 @pytest.fixture
 def client(digits_run: Path) -> Iterator[Client]:
-    """A client of the demo, which is served by another thread."""
+    """Create a client of the demo, whose server runs in a thread."""
     run = load_run(digits_run / "checkpoints" / "best.ckpt")
-    photo = PhotoSettings(invert="auto", clean="auto", centre="auto")
-    with listen("127.0.0.1", 0) as socket:
+    photo = PhotoSettings(invert="auto", remove_background="auto", center="auto")
+    with bind_socket("127.0.0.1", 0) as socket:
         server = uvicorn.Server(uvicorn.Config(create_app([run], photo), log_level="warning"))
         serving = threading.Thread(target=server.run, kwargs={"sockets": [socket]}, daemon=True)
         serving.start()
-        client = Client(socket.getsockname()[1], uploads(run.data().test_set.images[:20, 0].numpy()))
+        client = Client(socket.getsockname()[1], uploads(run.load_data().test_set.images[:20, 0].numpy()))
         client.start()
         yield client
         client.ends.set()
@@ -156,7 +159,7 @@ def test_nothing_leaks(client: Client, compose: Compose, tmp_path: Path, pytestc
     assert client.wrong == []
     assert min(client.answers[status] for status in (200, 422)) > len(samples)
     assert growth < GROWTH
-    # A request may be under way when the sample is taken
+    # A request may be in progress when the sample is taken
     assert min(one.handles for one in late[-5:]) <= max(one.handles for one in late[:5])
     assert min(one.threads for one in late[-5:]) <= max(one.threads for one in late[:5])
     assert plt.get_fignums() == []

@@ -1,4 +1,4 @@
-"""No file of a stranger runs code, or takes what it likes of the memory."""
+"""Untrusted files neither execute code nor exhaust the memory."""
 
 import datetime
 import enum
@@ -22,20 +22,20 @@ from omegaconf import OmegaConf
 from promise import case
 from torch import nn
 
-from lenet_pl import composition
-from lenet_pl.checkpoint import load_checkpoint
-from lenet_pl.comparison.run_index import find_runs
+from lenet_pl.compare.run_index import find_runs
 from lenet_pl.errors import DataError, UserError
 from lenet_pl.evaluate import evaluate
-from lenet_pl.resume import begin_or_resume
+from lenet_pl.inference.trained_run import open_run
+from lenet_pl.runtime.checkpoint_file import load_checkpoint
+from lenet_pl.settings import compose as composition
 from lenet_pl.settings.evaluate import EvaluateSettings
 from lenet_pl.settings.trained import TrainedSettings
 from lenet_pl.train import train
-from lenet_pl.trained import open_run
+from lenet_pl.train.resume import begin_or_resume
 
 
 class Payload:
-    """Makes a file when it is unpickled."""
+    """Payload that creates a file when it is unpickled."""
 
     def __init__(self, marker: Path) -> None:
         self.marker = marker
@@ -59,7 +59,7 @@ def marker(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def content(digits_run: Path) -> dict[str, Any]:
-    """What a real checkpoint holds, to be changed."""
+    """Load the content of a real checkpoint, to be modified."""
     return load_checkpoint(digits_run / "checkpoints" / "best.ckpt")
 
 
@@ -68,7 +68,7 @@ Refused = Callable[[Path], str]
 
 @pytest.fixture
 def refused(digits_run: Path, compose: Compose, tmp_path: Path) -> Refused:
-    """Hand a checkpoint in by every way that leads to one, and return what the first says."""
+    """Load a checkpoint through every setting that leads to one; return the first error."""
 
     def _refused(checkpoint: Path) -> str:
         run = tmp_path / "run"
@@ -81,8 +81,8 @@ def refused(digits_run: Path, compose: Compose, tmp_path: Path) -> Refused:
         resumed = begin_or_resume(given, run, [], False)
         assert resumed
         ways: list[Callable[[], Any]] = [
-            lambda: open_run(TrainedSettings(run=None, ckpt=str(checkpoint), out=None, traceback=False)),
-            lambda: open_run(TrainedSettings(run=str(run), ckpt=None, out=None, traceback=False)),
+            lambda: open_run(TrainedSettings(run=None, ckpt_path=str(checkpoint), output_dir=None, traceback=False)),
+            lambda: open_run(TrainedSettings(run=str(run), ckpt_path=None, output_dir=None, traceback=False)),
             lambda: train(resumed, run),
         ]
         said = []
@@ -98,16 +98,19 @@ def refused(digits_run: Path, compose: Compose, tmp_path: Path) -> Refused:
     return _refused
 
 
-@case("strangers", "a pickle payload in a local checkpoint: refused as ckpt=, in run= and by resume, nothing is run")
+@case(
+    "strangers",
+    "a pickle payload in a local checkpoint: rejected as ckpt_path=, in run= and by resume, nothing is executed",
+)
 def test_payload_local(refused: Refused, content: dict[str, Any], marker: Path, tmp_path: Path) -> None:
     torch.save(content | {"payload": Payload(marker)}, tmp_path / "evil.ckpt")
-    assert "it holds more than tensors and plain values" in refused(tmp_path / "evil.ckpt")
+    assert "it contains more than tensors and plain values" in refused(tmp_path / "evil.ckpt")
     assert not marker.exists()
     pickle.loads(pickle.dumps(Payload(marker)))
-    assert marker.exists()  # so it would have run
+    assert marker.exists()  # so it would have been executed
 
 
-@case("strangers", "a pickle payload in the old format without zip: refused, nothing is run")
+@case("strangers", "a pickle payload in the legacy format without zip: rejected, nothing is executed")
 def test_payload_legacy(refused: Refused, content: dict[str, Any], marker: Path, tmp_path: Path) -> None:
     evil = content | {"payload": Payload(marker)}
     torch.save(evil, tmp_path / "evil.ckpt", _use_new_zipfile_serialization=False)
@@ -115,7 +118,7 @@ def test_payload_legacy(refused: Refused, content: dict[str, Any], marker: Path,
     assert not marker.exists()
 
 
-@case("strangers", "a pickle payload beside TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD=1: refused, nothing is run")
+@case("strangers", "a pickle payload with TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD=1: rejected, nothing is executed")
 def test_payload_with_the_check_switched_off(
     refused: Refused, content: dict[str, Any], marker: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -126,22 +129,22 @@ def test_payload_with_the_check_switched_off(
 
 
 @pytest.mark.parametrize("address", ["http://127.0.0.1:9/evil.ckpt", "https://127.0.0.1:9/e", "file:///etc/passwd"])
-@case("strangers", "an address in place of a checkpoint: refused as no such file, no connection is opened")
+@case("strangers", "a URL instead of a checkpoint: rejected as a missing file, no connection is opened")
 def test_an_address_is_no_checkpoint(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def connect(*_: Any) -> None:
         pytest.fail("a connection was opened")
 
     monkeypatch.setattr("socket.socket.connect", connect)
     with pytest.raises(DataError, match=r"no such checkpoint$"):
-        evaluate(asked(f"ckpt='{address}'"))
-    with pytest.raises(DataError, match="is not a folder; accepted is"):
+        evaluate(asked(f"ckpt_path='{address}'"))
+    with pytest.raises(DataError, match="is not a folder; must be"):
         evaluate(asked(f"run='{address}'"))
 
 
 @pytest.mark.parametrize(
     "key",
     [
-        pytest.param(key, marks=case("strangers", f"{key} in a checkpoint: nothing is imported or run"))
+        pytest.param(key, marks=case("strangers", f"{key} in a checkpoint: nothing is imported or executed"))
         for key in ("_instantiator", "_class_path")
     ],
 )
@@ -153,7 +156,7 @@ def test_names_of_code_are_not_followed(key: str, content: dict[str, Any], marke
     sys.path.insert(0, str(tmp_path))
     try:
         with pytest.raises(DataError, match="not written by this version of lenet_pl"):
-            evaluate(asked(f"ckpt='{tmp_path / 'evil.ckpt'}'"))
+            evaluate(asked(f"ckpt_path='{tmp_path / 'evil.ckpt'}'"))
     finally:
         sys.path.remove(str(tmp_path))
     assert "stranger" not in sys.modules
@@ -178,7 +181,7 @@ OBJECTS: dict[str, Any] = {
         pytest.param(
             value,
             id=name,
-            marks=case("strangers", f"{name} in a checkpoint: refused in one line"),
+            marks=case("strangers", f"{name} in a checkpoint: rejected with one error line"),
         )
         for name, value in OBJECTS.items()
     ],
@@ -188,10 +191,10 @@ def test_hyperparameters_are_plain_values(
 ) -> None:
     content["hyper_parameters"]["settings"]["note"] = value
     torch.save(content, tmp_path / "odd.ckpt")
-    assert "not a checkpoint that can be trusted" in refused(tmp_path / "odd.ckpt")
+    assert "not a valid checkpoint" in refused(tmp_path / "odd.ckpt")
 
 
-@case("strangers", "the hyper-parameters that a run of this project stores: plain JSON values, all of them")
+@case("strangers", "the hyperparameters that a run stores: plain JSON values only")
 def test_what_is_stored_is_plain(content: dict[str, Any]) -> None:
     assert json.loads(json.dumps(content["hyper_parameters"])) == content["hyper_parameters"]
 
@@ -213,7 +216,7 @@ TARGETS: dict[str, dict[str, Any]] = {
         pytest.param(
             *row,
             id=row[0],
-            marks=case("strangers", f"_target_: {row[0]} in config.yaml: refused, not called"),
+            marks=case("strangers", f"_target_: {row[0]} in config.yaml: rejected, not called"),
         )
         for row in TARGETS.items()
     ],
@@ -242,7 +245,7 @@ def test_a_run_folder_names_no_code(
 
 
 def damaged(how: str, content: dict[str, Any], whole: bytes) -> bytes:
-    """Make the bytes of a checkpoint that is not what it should be."""
+    """Build the bytes of a broken checkpoint."""
     if how == "flipped":
         changed = bytearray(whole)
         weight = content["state_dict"]["model.classifier.linear1.weight"].numpy().tobytes()
@@ -255,7 +258,7 @@ def damaged(how: str, content: dict[str, Any], whole: bytes) -> bytes:
     if how == "nan":
         content["state_dict"]["model.features.conv2.weight"][3] = torch.nan
     elif how == "wide":
-        content["hyper_parameters"]["settings"]["model"]["hidden"] = [60000, 60000]
+        content["hyper_parameters"]["settings"]["model"]["hidden_sizes"] = [60000, 60000]
     stream = io.BytesIO()
     torch.save(content, stream)
     if how == "compressed":  # 2 GiB of zeros in 2 MB
@@ -271,18 +274,18 @@ def damaged(how: str, content: dict[str, Any], whole: bytes) -> bytes:
 
 
 BROKEN = {
-    "flipped": ("one flipped bit in a weight", "is damaged"),
-    "truncated": ("a truncated file", "not a checkpoint that can be trusted"),
-    "empty": ("an empty file", "not a checkpoint that can be trusted"),
-    "nan": ("a weight of NaN", "holds numbers that are not finite"),
-    "wide": ("a layer of 60,000 × 60,000 weights in the hyper-parameters", "parameters"),
-    "compressed": ("a zip that unfolds to 2 GiB", "compressed"),
+    "flipped": ("one flipped bit in a weight", "is corrupt"),
+    "truncated": ("a truncated file", "not a valid checkpoint"),
+    "empty": ("an empty file", "not a valid checkpoint"),
+    "nan": ("a NaN weight", "contains NaN or infinite values"),
+    "wide": ("a layer of 60,000 × 60,000 weights in the hyperparameters", "parameters"),
+    "compressed": ("a zip that decompresses to 2 GiB", "compressed"),
 }
 MEASURE = """
 import resource, sys
 from pathlib import Path
 from lenet_pl.errors import UserError
-from lenet_pl.trained import load_run
+from lenet_pl.inference.trained_run import load_run
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 for name in sys.argv[1:]:
     try:
@@ -295,7 +298,7 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
 
 @pytest.fixture(scope="module")
 def answers(digits_run: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, str], int]:
-    """Ask a process of its own about each broken checkpoint; what it said, and the MiB that it took for all."""
+    """Load each broken checkpoint in a subprocess; return its errors and its additional memory in MiB."""
     folder, best = tmp_path_factory.mktemp("broken"), digits_run / "checkpoints" / "best.ckpt"
     for how in BROKEN:
         (folder / f"{how}.ckpt").write_bytes(damaged(how, load_checkpoint(best), best.read_bytes()))
@@ -310,7 +313,7 @@ def answers(digits_run: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple
     [
         pytest.param(
             how,
-            marks=case("strangers", f"{what}: one line with the file, under 200 MiB above idle"),
+            marks=case("strangers", f"{what}: one error line with the file, less than 200 MiB of additional memory"),
         )
         for how, (what, _) in BROKEN.items()
     ],

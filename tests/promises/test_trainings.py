@@ -1,4 +1,4 @@
-"""What users do with trainings, and what goes wrong around them: nothing is lost, nothing is silently left out."""
+"""Common uses of trainings and common failures: no result is lost or silently skipped."""
 
 import csv
 import json
@@ -13,35 +13,35 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from checkpoint_diff import checkpoint, difference
 from conftest import Compose
 from lightning.pytorch.callbacks import ModelCheckpoint
 from matplotlib.figure import Figure
 from promise import case
-from test_resume import SignalAfter
+from stopping import SignalAfter
 from torch.nn import functional
 from torch.utils.tensorboard import SummaryWriter
-from whole_checkpoint import checkpoint, difference
 
-from lenet_pl import artefacts, run_pictures, sweep
-from lenet_pl.build import build_datamodule, build_task
-from lenet_pl.command import run_command
-from lenet_pl.comparison.run_index import find_runs
+from lenet_pl.artifacts import chance_check, run_folder, run_plots
+from lenet_pl.cli import sweep
+from lenet_pl.cli.command import run_command
+from lenet_pl.cli.sweep import SWEEP, Job, report_sweep
+from lenet_pl.compare.run_index import find_runs
+from lenet_pl.engine.build import build_datamodule, build_task
+from lenet_pl.engine.task import ImageClassifier
+from lenet_pl.engine.trainer import build_trainer, silence_lightning_logs
 from lenet_pl.errors import SettingError
-from lenet_pl.interruption import Interruption
 from lenet_pl.model.convnet import ConvNet
-from lenet_pl.resume import begin_or_resume
-from lenet_pl.seeds.choice import choose
+from lenet_pl.runtime.signals import Interruption
 from lenet_pl.settings import TrainSettings
-from lenet_pl.sweep import SWEEP, Job, close_sweep
-from lenet_pl.task import ImageClassifier
 from lenet_pl.train import train
-from lenet_pl.trainer import build_trainer, quiet_lightning
+from lenet_pl.train.resume import begin_or_resume
 
 QUIET = (
     "callbacks.progress_bar=false",
     "callbacks.model_summary=false",
     "trainer.accelerator=cpu",
-    "trainer.threads=1",
+    "trainer.num_threads=1",
     "trainer.precision=32-true",
     "logger=none",
 )
@@ -49,7 +49,7 @@ STEPS = 6  # of an epoch
 SMALL = (
     *QUIET,
     "model.channels=[[2],[4]]",
-    "model.hidden=[8]",
+    "model.hidden_sizes=[8]",
     "model.dropout=0.2",
     "augment=affine",
     "loader.batch_size=200",
@@ -64,22 +64,22 @@ Command = Callable[..., tuple[int, str, list[str]]]
 
 @pytest.fixture
 def pictures() -> None:
-    """Have pictures drawn, which take longer than these trainings."""
+    """Draw plots, which take longer than these trainings and are off by default."""
 
 
 @pytest.fixture(autouse=True)
 def _no_pictures(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     if "pictures" not in request.fixturenames:
-        monkeypatch.setattr(artefacts, "pictures_of", lambda *_: {})
+        monkeypatch.setattr(run_folder, "pictures_of", lambda *_: {})
 
 
 @pytest.fixture
 def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Command:
-    """Run `python -m lenet_pl.train` in this process; gives exit code, what was printed, and the lines of errors."""
+    """Run `python -m lenet_pl.train` in this process; return the exit code, stdout, and the error lines."""
     (tmp_path / "cwd").mkdir()
     monkeypatch.chdir(tmp_path / "cwd")
     monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
-    monkeypatch.setattr(run_pictures, "SAMPLES", 1)  # drawing would take longer than training
+    monkeypatch.setattr(run_plots, "SAMPLES", 1)  # plots would take longer than training
 
     def _command(*arguments: str) -> tuple[int, str, list[str]]:
         capsys.readouterr()
@@ -110,18 +110,18 @@ def figures(folder: Path) -> list[dict[str, str]]:
 
 
 def assert_same_run(folder: Path, straight: Path) -> None:
-    """Whole checkpoints, figures and results are those of the run that was not continued."""
+    """Assert that checkpoints, metrics and results equal those of the uninterrupted run."""
     assert difference(checkpoint(straight), checkpoint(folder)) == []
-    # A best epoch of before was written by a run that was to be shorter
+    # The checkpoint of an earlier best epoch records fewer max_epochs
     assert set(difference(checkpoint(straight, "best"), checkpoint(folder, "best"))) <= {
         "/hyper_parameters/settings/trainer/max_epochs"
     }
     assert figures(folder) == figures(straight)
-    for key in ("metrics", "per_class_accuracy", "epochs", "best_epoch", "lr_changes", "stopped_early", "images"):
+    for key in ("metrics", "per_class_accuracy", "epochs", "best_epoch", "num_lr_changes", "stopped_early", "images"):
         assert results(folder)[key] == results(straight)[key], key
 
 
-# Continuing a finished run
+# Resuming a finished run
 
 
 @pytest.mark.parametrize(
@@ -132,14 +132,19 @@ def assert_same_run(folder: Path, straight: Path) -> None:
             ("scheduler=step", "scheduler.step_size=1", "scheduler.gamma=0.5"), id="step", marks=pytest.mark.slow
         ),
         pytest.param(
-            ("scheduler=none", "optimizer=sgd", "trainer.ema_decay=0.9"), id="averaged weights", marks=pytest.mark.slow
+            ("scheduler=none", "optimizer=sgd", "callbacks.ema.decay=0.9"),
+            id="averaged weights",
+            marks=pytest.mark.slow,
         ),
         pytest.param(
             ("callbacks.checkpoint.monitor=train/loss", "test=false"), id="not tested", marks=pytest.mark.slow
         ),
     ],
 )
-@case("situations", "a finished run of 2 epochs, resume=true trainer.max_epochs=4: bit for bit as 4 epochs straight")
+@case(
+    "situations",
+    "a finished run of 2 epochs, resume=true trainer.max_epochs=4: bit-identical to an uninterrupted run of 4",
+)
 def test_a_finished_run_goes_on_for_more_epochs(overrides: tuple[str, ...], command: Command, tmp_path: Path) -> None:
     straight, folder = tmp_path / "straight", tmp_path / "run"
     given = [*SMALL[:-1], *overrides] if "scheduler=" in str(overrides) else [*SMALL, *overrides]
@@ -148,7 +153,7 @@ def test_a_finished_run_goes_on_for_more_epochs(overrides: tuple[str, ...], comm
     before = (folder / "results.json").read_bytes()
     code, printed, errors = command(f"run={folder}", "resume=true", "trainer.max_epochs=4")
     assert (code, errors) == (0, [])
-    assert f"continues {folder} in epoch 3 of 4, after {2 * STEPS} steps\n" in printed
+    assert f"resuming {folder} in epoch 3 of 4, after {2 * STEPS} steps\n" in printed
     assert_same_run(folder, straight)
     assert results(folder)["resumed_at"] == [2 * STEPS]
     assert (folder / "earlier_results_1.json").read_bytes() == before
@@ -160,7 +165,7 @@ def test_a_finished_run_goes_on_for_more_epochs(overrides: tuple[str, ...], comm
 
 @pytest.fixture(scope="module")
 def finished(compose: Compose, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder of a finished run of two epochs, to be copied."""
+    """Create a finished run of two epochs, to be copied."""
     folder = tmp_path_factory.mktemp("finished") / "run"
     folder.mkdir()
     train(compose(*SMALL, "trainer.max_epochs=2", f"run={folder}"), folder)
@@ -173,11 +178,14 @@ def run(finished: Path, tmp_path: Path) -> Path:
 
 
 class Killed(BaseException):
-    """Ends a process as SIGKILL does: nothing is written any more."""
+    """Stand in for SIGKILL: nothing is written afterwards."""
 
 
 @pytest.mark.parametrize("moment", ["before config.yaml", "in epoch 3", "while it is tested", "before results.json"])
-@case("situations", "a finished run that goes on, killed at any moment: no results.json, resume=true ends as planned")
+@case(
+    "situations",
+    "a finished run resumed for more epochs and killed at any time: no results.json, resume=true completes it",
+)
 def test_a_kill_while_a_finished_run_goes_on_leaves_no_finished_run(
     moment: str, run: Path, command: Command, compose: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -195,11 +203,11 @@ def test_a_kill_while_a_finished_run_goes_on_leaves_no_finished_run(
 
     with monkeypatch.context() as patch:
         if moment == "before config.yaml":
-            patch.setattr(artefacts, "write_text", kill)
+            patch.setattr(run_folder, "write_text", kill)
         elif moment == "while it is tested":
             patch.setattr(ImageClassifier, "test_step", kill)
         elif moment == "before results.json":
-            patch.setattr(artefacts, "write_report", kill)
+            patch.setattr(run_folder, "write_report", kill)
         words = [f"run={run}", "resume=true", "trainer.max_epochs=4"]
         longer = begin_or_resume(compose(*words), run, words, False)
         assert longer
@@ -209,7 +217,9 @@ def test_a_kill_while_a_finished_run_goes_on_leaves_no_finished_run(
     assert not (run / "report.html").exists()
     [found] = find_runs([str(run)]).runs
     assert str(found.problem).startswith("not finished (no results.json)")
-    more = ["trainer.max_epochs=4"] if moment == "before config.yaml" else []  # nothing says yet that there is more
+    more = (
+        ["trainer.max_epochs=4"] if moment == "before config.yaml" else []
+    )  # nothing records the additional epochs yet
     assert command(f"run={run}", "resume=true", *more)[0] == 0
     assert_same_run(run, straight)
     assert results(run)["test_uses"] == 2
@@ -221,18 +231,17 @@ def test_a_kill_while_a_finished_run_goes_on_leaves_no_finished_run(
     [
         pytest.param(
             ["resume=true"],
-            "is finished; accepted is resume=auto to leave it as it is, or trainer.max_epochs=<more than 2> to train "
-            "further",
-            marks=case("situations", "resume=true of a finished run without more epochs: refused, nothing is touched"),
+            "is finished; use resume=auto to leave it unchanged, or trainer.max_epochs=<more than 2> to train further",
+            marks=case("situations", "resume=true on a finished run without more epochs: rejected, no file modified"),
         ),
-        (["resume=true", "trainer.max_epochs=2"], "is finished; accepted is resume=auto to leave it as it is, or"),
-        (["resume=true", "trainer.accelerator=cpu"], "is finished; accepted is resume=auto"),
+        (["resume=true", "trainer.max_epochs=2"], "is finished; use resume=auto to leave it unchanged, or"),
+        (["resume=true", "trainer.accelerator=cpu"], "is finished; use resume=auto"),
         pytest.param(
             ["resume=true", "trainer.max_epochs=1"],
-            "trainer.max_epochs=1 is asked for and the run has 2; accepted is the run's own",
-            marks=case("situations", "fewer epochs than a finished run has: refused, with resume=auto too"),
+            "resume: got trainer.max_epochs=1, but the run has 2; must be unchanged",
+            marks=case("situations", "fewer epochs than a finished run has: rejected, also with resume=auto"),
         ),
-        (["resume=auto", "trainer.max_epochs=1"], "trainer.max_epochs=1 is asked for and the run has 2"),
+        (["resume=auto", "trainer.max_epochs=1"], "resume: got trainer.max_epochs=1, but the run has 2"),
     ],
 )
 def test_a_finished_run_that_cannot_go_on_is_refused_in_one_line(
@@ -246,10 +255,10 @@ def test_a_finished_run_that_cannot_go_on_is_refused_in_one_line(
     assert content(run) == before
 
 
-@case("situations", "resume=auto of a finished run: left as it is byte for byte, exit code 0, one line")
+@case("situations", "resume=auto on a finished run: unchanged byte for byte, exit code 0, one line")
 def test_a_finished_run_is_left_alone_by_auto(run: Path, command: Command) -> None:
     before = content(run)
-    assert command(f"run={run}", "resume=auto") == (0, f"finished already: {run}\n", [])
+    assert command(f"run={run}", "resume=auto") == (0, f"already finished: {run}\n", [])
     assert content(run) == before
 
 
@@ -260,7 +269,7 @@ def change(run: Path, **changed: Any) -> None:
 
 @pytest.mark.parametrize("resume", ["true", "auto"])
 @pytest.mark.parametrize("scheduler", [{"name": "cosine", "final_lr": 0.0}, "onecycle"])
-@case("situations", "more epochs where the lr was planned for a number of them: refused, nothing is touched")
+@case("situations", "more epochs with a scheduler that depends on their number: rejected, no file modified")
 def test_a_planned_schedule_is_not_made_longer(
     resume: str, scheduler: Any, run: Path, command: Command, compose: Compose
 ) -> None:
@@ -272,13 +281,15 @@ def test_a_planned_schedule_is_not_made_longer(
     name = scheduler["name"]
     assert code == 2
     assert errors == [
-        f"error: resume: trainer.max_epochs=4 is asked for and the run has 2; scheduler={name} was planned for that "
-        "many; accepted is the run's own, or another folder for a new run"
+        f"error: resume: got trainer.max_epochs=4, but the run has 2, for which scheduler={name} was planned; must be "
+        "unchanged, or use another folder for a new run"
     ]
     assert content(run) == before
 
 
-@case("situations", "more epochs for a run that early stopping has ended: resume=true says so, resume=auto leaves it")
+@case(
+    "situations", "more epochs for a run ended by early stopping: an error with resume=true, unchanged with resume=auto"
+)
 def test_early_stopping_is_not_undone_by_more_epochs(command: Command, tmp_path: Path) -> None:
     run = tmp_path / "run"
     stopping = ("callbacks.early_stopping.patience=1", "callbacks.early_stopping.min_delta=9", "trainer.max_epochs=5")
@@ -289,31 +300,33 @@ def test_early_stopping_is_not_undone_by_more_epochs(command: Command, tmp_path:
     code, _, [error] = command(f"run={run}", "resume=true", "trainer.max_epochs=9")
     assert code == 2
     assert error == (
-        f"error: resume: {run} is finished, {told}; accepted is resume=auto to leave it as it is, or another folder "
+        f"error: resume: {run} is finished, {told}; use resume=auto to leave it unchanged, or another folder "
         "for a new run"
     )
     assert command(f"run={run}", "resume=auto", "trainer.max_epochs=9") == (
         0,
-        f"finished already: {run}, {told}\n",
+        f"already finished: {run}, {told}\n",
         [],
     )
     assert content(run) == before
 
 
-@case("situations", "more epochs for a finished run whose last.ckpt is gone or damaged: refused, it stays finished")
+@case(
+    "situations", "more epochs for a finished run with a missing or corrupt last.ckpt: rejected, the run stays finished"
+)
 def test_a_finished_run_without_its_last_checkpoint_stays_finished(run: Path, command: Command) -> None:
     last = run / "checkpoints" / "last.ckpt"
     last.write_bytes(last.read_bytes()[:1000])
     before = content(run)
     code, _, errors = command(f"run={run}", "resume=auto", "trainer.max_epochs=4")
     assert (code, len(errors)) == (1, 1)
-    assert "not a checkpoint that can be trusted" in errors[0]
+    assert "not a valid checkpoint" in errors[0]
     assert content(run) == before
     last.unlink()
     for resume in ("true", "auto"):
         code, _, [error] = command(f"run={run}", f"resume={resume}", "trainer.max_epochs=4")
         assert code == 2
-        assert error.startswith(f"error: resume: {run} is finished and has no checkpoints/last.ckpt to go on from;")
+        assert error.startswith(f"error: resume: {run} is finished and has no checkpoints/last.ckpt to resume from;")
     assert (run / "results.json").exists()
 
 
@@ -335,49 +348,47 @@ def test_a_run_of_before_the_test_was_counted_counts_it(run: Path, command: Comm
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("vectorise", ["false", "true"])
-@case("situations", "seeds=[...] of 1 epoch, resume=true trainer.max_epochs=2: each seed as 2 epochs straight")
-def test_finished_seeds_go_on_for_more_epochs(
-    vectorise: str, command: Command, compose: Compose, tmp_path: Path
-) -> None:
+@case(
+    "situations",
+    "seeds=[...] of 1 epoch, resume=true trainer.max_epochs=2: each seed identical to an uninterrupted run of 2",
+)
+def test_finished_seeds_go_on_for_more_epochs(command: Command, compose: Compose, tmp_path: Path) -> None:
     several, straight = tmp_path / "several", tmp_path / "straight"
-    words = (*SMALL, "seeds=[0,1,2]", f"vectorise={vectorise}")
+    words = (*SMALL, "seeds=[0,1,2]")
     assert command(f"run={straight}", *words, "trainer.max_epochs=2")[0] == 0
     assert command(f"run={several}", *words, "trainer.max_epochs=1")[0] == 0
     code, _, [error] = command(f"run={several}", "resume=true")
-    assert (code, "is finished; accepted is resume=auto" in error) == (2, True)
+    assert (code, "is finished; use resume=auto" in error) == (2, True)
     first = content(several)
 
-    # One seed goes on and is finished, then the process is killed
+    # One seed is resumed and finished, then the process is killed
     class AfterSeed0(lightning.Callback):
         def on_fit_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
             assert isinstance(pl_module, ImageClassifier)
             if pl_module.seed == 1:
                 raise Killed
 
-    asked = [f"run={several}", "resume=true", "trainer.max_epochs=2", f"vectorise={vectorise}"]
-    if vectorise == "false":
-        longer = begin_or_resume(compose(*asked), several, asked, False)
-        assert longer
-        with pytest.raises(Killed):
-            train(longer, several, [AfterSeed0()])
-        assert not (several / "results.json").exists()
-        there = [(several / f"seed_{seed}" / "results.json").exists() for seed in (0, 1, 2)]
-        assert there == [True, False, True]
+    asked = [f"run={several}", "resume=true", "trainer.max_epochs=2"]
+    longer = begin_or_resume(compose(*asked), several, asked, False)
+    assert longer
+    with pytest.raises(Killed):
+        train(longer, several, [AfterSeed0()])
+    assert not (several / "results.json").exists()
+    there = [(several / f"seed_{seed}" / "results.json").exists() for seed in (0, 1, 2)]
+    assert there == [True, False, True]
     code, printed, errors = command(*asked)
     assert (code, errors) == (0, [])
-    assert ("; 1 are finished" in printed) == (vectorise == "false")
+    assert "; 1 are finished" in printed
     assert results(several)["metrics"] == pytest.approx(results(straight)["metrics"], rel=1e-4)
     assert (several / "earlier_results_1.json").read_bytes() == first["results.json"]
     for seed in (0, 1, 2):
         one = several / f"seed_{seed}"
         assert results(one)["test_uses"] == 2
         assert (one / "earlier_results_1.json").read_bytes() == first[f"seed_{seed}/results.json"]
-        if vectorise == "false":
-            assert_same_run(one, straight / f"seed_{seed}")
+        assert_same_run(one, straight / f"seed_{seed}")
 
 
-@case("situations", "a sweep over finished runs with resume=auto and more epochs: its jobs go on; without: kept")
+@case("situations", "a sweep over finished runs with resume=auto: resumed with more epochs, otherwise unchanged")
 def test_finished_jobs_of_a_sweep_go_on_for_more_epochs(run: Path, compose: Compose) -> None:
     for resume in ("auto", "true"):
         words = [f"run={run}", f"resume={resume}", "trainer.max_epochs=4"]
@@ -391,7 +402,10 @@ def test_finished_jobs_of_a_sweep_go_on_for_more_epochs(run: Path, compose: Comp
     ("resume", "state", "code"),
     [("true", "kept", 2), ("auto", "kept", 0), ("True", "kept", 2), ("true", "finished", 0)],
 )
-@case("situations", "resume=true of a sweep of which every job is finished: a line and exit code 2, with auto 0")
+@case(
+    "situations",
+    "a sweep whose jobs are all finished: one error line and exit code 2 with resume=true, exit code 0 with auto",
+)
 def test_a_sweep_that_had_nothing_to_do_says_so(
     resume: str, state: str, code: int, run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -399,17 +413,18 @@ def test_a_sweep_that_had_nothing_to_do_says_so(
     for number, one in enumerate(("kept", state)):
         place = Path(shutil.copytree(run, run.parent / "sweep" / str(number)))
         Job("now", number, [f"seed={number}", f"resume={resume}"], one).write(place)
-    assert close_sweep(run.parent / "sweep") == code
+    assert report_sweep(run.parent / "sweep") == code
     errors = capsys.readouterr().err.splitlines()
     assert len(errors) == (code > 0)
     assert all(
-        line.startswith("error: resume: all 2 jobs in ") and line.endswith("more trainer.max_epochs") for line in errors
+        line.startswith("error: resume: all 2 jobs in ") and line.endswith("raise trainer.max_epochs")
+        for line in errors
     )
 
 
 # A network that learned nothing
 
-CHANCE = "{}: exit code 0, and a line that it has learned nothing and what to try"
+CHANCE = "{}: exit code 0, and a note that nothing was learned and what to try"
 
 
 @pytest.mark.parametrize(
@@ -417,12 +432,12 @@ CHANCE = "{}: exit code 0, and a line that it has learned nothing and what to tr
     [
         pytest.param(
             ("model=lenet_sigmoid", "optimizer=sgd", "trainer.max_epochs=8"),
-            "try optimizer=adam, a larger optimizer.lr (it is 0.05), more epochs or model.norm=batch",
+            "try optimizer=adam, a larger optimizer.lr (it is 0.05), more epochs or model.norm=batch_norm",
             marks=case("situations", CHANCE.format("model=lenet_sigmoid optimizer=sgd")),
         ),
         pytest.param(
             ("optimizer.lr=1", "trainer.max_epochs=2"),
-            "try a smaller optimizer.lr (0.001 instead of 1), more epochs or model.norm=batch",
+            "try a smaller optimizer.lr (0.001 instead of 1), more epochs or model.norm=batch_norm",
             marks=case("situations", CHANCE.format("optimizer.lr=1")),
         ),
         (("model=lenet1", "optimizer.lr=1e-7", "trainer.max_epochs=1"), "a larger optimizer.lr (it is 1e-07)"),
@@ -439,14 +454,14 @@ def test_a_network_that_is_stuck_at_chance_says_so(
     [note] = found["notes"]
     assert note.startswith(("learned nothing: ", "learned next to nothing: "))
     assert tip in note
-    # Counted again by plain torch from best.ckpt
+    # Recomputed in plain torch from best.ckpt
     data = build_datamodule(build_settings(run))
     network = build_task(build_settings(run), data).model
     state = checkpoint(run, "best")["state_dict"]
     network.load_state_dict({k.removeprefix("model."): v for k, v in state.items() if k.startswith("model.")})
     with torch.no_grad():
-        taken = network.eval()(data.to_input(data.validation_set.images)).argmax(1).bincount(minlength=10)
-    assert f"{int(taken.max())} of 216 validation images are taken for {int(taken.argmax())};" in note
+        taken = network.eval()(data.preprocess(data.validation_set.images)).argmax(1).bincount(minlength=10)
+    assert f"{int(taken.max())} of 216 validation images are predicted as {int(taken.argmax())};" in note
     assert printed.splitlines()[-1] == f"note: {note}"
     assert "learned n" in (run / "report.html").read_text()
 
@@ -460,23 +475,26 @@ def build_settings(run: Path) -> TrainSettings:
     [
         ("trainer.max_epochs=1",),
         ("trainer.max_epochs=1", "trainer.limit_train_batches=1"),
-        ("debug=one_batch",),
+        ("debug=fast_dev_run",),
         ("train=false",),
     ],
 )
-@case("situations", "one epoch above chance, limit_train_batches=1, train=false, rare classes: no such line")
+@case(
+    "situations",
+    "one epoch above chance, limit_train_batches=1, train=false, rare classes: no note about learning nothing",
+)
 def test_who_has_learned_or_was_not_to_is_not_told_so(
     overrides: tuple[str, ...], command: Command, tmp_path: Path
 ) -> None:
     code, printed, _ = command(f"run={tmp_path / 'run'}", *QUIET, *overrides)
-    untrained = ["the network was not trained, as train=false says"] if "train=false" in overrides else []
+    untrained = ["the network was not trained (train=false)"] if "train=false" in overrides else []
     assert (code, printed.count("note: ")) == (0, len(untrained))
     assert results(tmp_path / "run")["notes"] == untrained
     assert results(tmp_path / "run")["at_chance"] is False
 
 
 def write_uneven(folder: Path, *, learnable: bool) -> None:
-    """Write images of which 3 in 100 are of the second class; dark ones, if that can be learned."""
+    """Write images with 3% in the second class; they are darker if `learnable`."""
     random = np.random.default_rng(0)
     folder.mkdir()
     for part, count in (("train", 1500), ("test", 200)):
@@ -490,29 +508,28 @@ def write_uneven(folder: Path, *, learnable: bool) -> None:
 @pytest.mark.parametrize("learnable", [True, False])
 def test_rare_classes_are_no_chance_where_they_are_found(learnable: bool, command: Command, tmp_path: Path) -> None:
     write_uneven(tmp_path / "data", learnable=learnable)
-    words = ("data=arrays", f"data.path={tmp_path / 'data'}", "data.split.validation=300", "optimizer.lr=0.005")
+    words = ("data=arrays", f"data.path={tmp_path / 'data'}", "data.split.val_size=300", "optimizer.lr=0.005")
     assert command(f"run={tmp_path / 'run'}", *QUIET, *words, "trainer.max_epochs=4")[0] == 0
     found = results(tmp_path / "run")
-    assert found["metrics"]["best/val/accuracy"] > 0.96  # the share of the frequent class: no figure to go by
+    assert found["metrics"]["best/val/accuracy"] > 0.96  # the fraction of the frequent class, which is not informative
     assert found["at_chance"] is not learnable
     assert [note for note in found["notes"] if "try loss.class_weights=balanced" in note] == found["notes"]
 
 
-@pytest.mark.parametrize("vectorise", ["true", "false"])
-def test_each_seed_at_chance_is_named(vectorise: str, command: Command, tmp_path: Path) -> None:
-    words = ("seeds=[3,5]", "optimizer.lr=1", "trainer.max_epochs=1", f"vectorise={vectorise}")
+def test_each_seed_at_chance_is_named(command: Command, tmp_path: Path) -> None:
+    words = ("seeds=[3,5]", "optimizer.lr=1", "trainer.max_epochs=1")
     code, printed, _ = command(f"run={tmp_path / 'run'}", *QUIET, *words)
     assert code == 0
     assert [f"note: seed {seed}: learned" in printed for seed in (3, 5)] == [True, True]
     assert results(tmp_path / "run")["at_chance"] == [3, 5]
-    assert sweep._result(tmp_path / "run").endswith("; learned nothing with seeds [3, 5]")
+    assert sweep.describe_result(tmp_path / "run").endswith("; learned nothing with seeds [3, 5]")
 
 
-# Callbacks of the user's own
+# User callbacks
 
 
 class Recording(lightning.Callback):
-    """Note what Lightning shows a callback."""
+    """Record the arguments of a callback's hooks."""
 
     seen: list[tuple[int, int, float, float]]
 
@@ -525,16 +542,15 @@ class Recording(lightning.Callback):
         self.seen.append((pl_module.seed, trainer.current_epoch, *scores))
 
 
-@pytest.mark.parametrize("vectorise", ["true", "false"])
-@case("situations", "train(callbacks=...) with seeds: each seed has callbacks of its own, from a list or a function")
-def test_callbacks_watch_every_seed(vectorise: str, compose: Compose, tmp_path: Path) -> None:
+@case("situations", "train(callbacks=...) with seeds: separate callbacks for each seed, from a list or a function")
+def test_callbacks_watch_every_seed(compose: Compose, tmp_path: Path) -> None:
     made: dict[int, Recording] = {}
 
     def make(settings: TrainSettings) -> list[lightning.Callback]:
         made[settings.seed] = Recording()
         return [made[settings.seed]]
 
-    settings = compose(*SMALL, "seeds=[3,5]", f"vectorise={vectorise}", "trainer.max_epochs=2", "test=false")
+    settings = compose(*SMALL, "seeds=[3,5]", "trainer.max_epochs=2", "test=false")
     train(settings, tmp_path, make)
     for seed, recording in made.items():
         rows = [
@@ -546,7 +562,7 @@ def test_callbacks_watch_every_seed(vectorise: str, compose: Compose, tmp_path: 
 
 
 class Telling(Recording):
-    """Say at the end what it noted, so that a copy of it is heard of too."""
+    """Print the records at the end, so that copies of the callback are visible too."""
 
     def on_train_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         print(f"seen {[row[:2] for row in self.seen]}")
@@ -556,7 +572,7 @@ def test_a_list_of_callbacks_is_copied_for_every_seed(
     compose: Compose, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     telling = Telling()
-    train(compose(*SMALL, "seeds=[3,5]", "vectorise=false", "trainer.max_epochs=1", "test=false"), tmp_path, [telling])
+    train(compose(*SMALL, "seeds=[3,5]", "trainer.max_epochs=1", "test=false"), tmp_path, [telling])
     printed = capsys.readouterr().out
     assert [line for line in printed.splitlines() if line.startswith("seen")] == ["seen [(3, 0)]", "seen [(5, 0)]"]
     assert telling.seen == []
@@ -574,8 +590,8 @@ def test_callbacks_that_cannot_be_copied_are_refused(compose: Compose, tmp_path:
 @pytest.mark.parametrize("ema", ["null", "0.9"])
 @case("situations", 'trainer.test(ckpt_path="best") and checkpoint_callback.best_model_path: the best epoch')
 def test_the_best_checkpoint_is_found_as_lightning_finds_it(ema: str, compose: Compose, tmp_path: Path) -> None:
-    quiet_lightning()
-    settings = compose(*SMALL, "trainer.max_epochs=3", f"trainer.ema_decay={ema}")
+    silence_lightning_logs()
+    settings = compose(*SMALL, "trainer.max_epochs=3", f"callbacks.ema.decay={ema}")
     data = build_datamodule(settings)
     task, trainer = build_task(settings, data), build_trainer(settings, tmp_path, [Recording()])
     trainer.fit(task, data)
@@ -583,20 +599,20 @@ def test_the_best_checkpoint_is_found_as_lightning_finds_it(ema: str, compose: C
     assert trainer.checkpoint_callback.best_model_path == str(tmp_path / "checkpoints" / "best.ckpt")
     with torch.no_grad():
         for weights in task.parameters():
-            weights.zero_()  # the last epoch's are not what is tested
+            weights.zero_()  # not the weights of the last epoch
     [scores] = trainer.test(task, data, ckpt_path="best", verbose=False)
     assert scores["test/accuracy"] > 0.2
     best = checkpoint(tmp_path, "best")["state_dict"]
     assert all(torch.equal(value, best[name]) for name, value in task.state_dict().items())
 
 
-# What a checkpoint says
+# Content of checkpoints
 
 
 @pytest.mark.parametrize(
     ("step", "line"),
     [
-        (STEPS, "in epoch 1 of 3"),  # the signal comes before the epoch is scored
+        (STEPS, "in epoch 1 of 3"),  # the signal arrives before the epoch is validated
         (STEPS + 2, "in epoch 2 of 3"),
     ],
 )
@@ -607,10 +623,10 @@ def test_the_epoch_in_which_a_training_goes_on_is_named(
     with pytest.raises(Interruption):
         train(settings, tmp_path, [SignalAfter(step)])
     train(settings.model_copy(update={"resume": True}), tmp_path)
-    assert f"continues {tmp_path} {line}, after {step} steps\n" in capsys.readouterr().out
+    assert f"resuming {tmp_path} {line}, after {step} steps\n" in capsys.readouterr().out
 
 
-@case("situations", "resumed after a whole epoch, or after the last one: the message names where it goes on")
+@case("situations", "resumed after a complete epoch, or after the last one: the message contains the correct position")
 def test_after_a_whole_epoch_the_next_one_is_named(
     compose: Compose, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -627,7 +643,7 @@ def test_after_a_whole_epoch_the_next_one_is_named(
         with pytest.raises(Killed):
             train(settings, tmp_path, [Kill()] if not said else [KillInTest()])
         printed = capsys.readouterr().out
-        assert (f"continues {tmp_path} {said}\n" in printed) == bool(said)
+        assert (f"resuming {tmp_path} {said}\n" in printed) == bool(said)
 
 
 class KillInTest(lightning.Callback):
@@ -648,24 +664,24 @@ def test_the_best_epoch_is_that_of_the_checkpoint(
 
     monkeypatch.setattr(ImageClassifier, "_evaluation_step", nearly_equal)
     found = train(compose(*SMALL, "trainer.max_epochs=3", "callbacks.checkpoint.monitor=val/loss"), tmp_path)
-    assert [row["val/loss"] for row in figures(tmp_path)] == ["0.5"] * 3  # by which the first one would be the best
+    assert [row["val/loss"] for row in figures(tmp_path)] == ["0.5"] * 3  # rounded, the first epoch would be the best
     assert checkpoint(tmp_path, "best")["epoch"] == 2
     assert found["best_epoch"] == 3
     assert found["metrics"]["best/train/loss"] == float(figures(tmp_path)[2]["train/loss"])
 
 
 def test_names_of_states_in_checkpoints_stay(finished: Path) -> None:
-    """Runs that earlier versions began are continued by them."""
+    """Assert that checkpoints of earlier versions can be resumed."""
     states = checkpoint(finished)["callbacks"]
     assert {key.partition("{")[0] for key in states} == {"EpochRecorder", "ResumableStopping", "BestCheckpoint"}
     assert {"epochs", "step_losses", "resumed_at", "seconds"} == states["EpochRecorder"].keys()
 
 
-# Networks that are random in other ways than nn.Dropout
+# Networks with other randomness than nn.Dropout
 
 
 def drop_path(values: torch.Tensor, p: float, training: bool) -> torch.Tensor:
-    """Leave out whole images, as stochastic depth does with the branches of a network."""
+    """Drop whole images, as stochastic depth drops branches."""
     kept = (torch.rand(len(values), 1, 1, 1) > p) if training else 1.0
     return values * kept
 
@@ -686,7 +702,7 @@ def otherwise_random(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.usefixtures("otherwise_random")
-@case("situations", "Dropout2d, AlphaDropout, drop-path, F.dropout: a resumed run is exact, with the bits of its seed")
+@case("situations", "Dropout2d, AlphaDropout, drop-path, F.dropout: a resumed run is bit-identical")
 def test_every_kind_of_randomness_is_resumed_exactly(compose: Compose, tmp_path: Path) -> None:
     settings = compose(*SMALL, "model.dropout=0", "trainer.max_epochs=2", "test=false")
     straight, stopped = tmp_path / "straight", tmp_path / "stopped"
@@ -695,25 +711,12 @@ def test_every_kind_of_randomness_is_resumed_exactly(compose: Compose, tmp_path:
     train(settings, straight)
     with pytest.raises(Interruption):
         train(settings, stopped, [SignalAfter(STEPS + 2)])
-    torch.manual_seed(123)  # whatever was drawn before
+    torch.manual_seed(123)  # independent of earlier random numbers
     train(settings.model_copy(update={"resume": True}), stopped)
     assert difference(checkpoint(straight), checkpoint(stopped)) == []
 
 
-@pytest.mark.usefixtures("otherwise_random")
-@case("situations", "seeds=[...] of a network that is random in other ways than nn.Dropout: one after another, and why")
-def test_other_randomness_is_not_vectorized(compose: Compose) -> None:
-    settings = compose(*SMALL, "seeds=[0,1]")
-    data = build_datamodule(settings)
-    before = torch.get_rng_state()
-    reason = "lenet5 draws random numbers for more than nn.Dropout"
-    assert choose(settings, data, 2).why == f"one after another, as {reason}"
-    assert torch.equal(torch.get_rng_state(), before)
-    with pytest.raises(SettingError, match=rf"^vectorise: got true, and {reason}; accepted is false or auto"):
-        choose(settings.model_copy(update={"vectorise": True}), data, 2)
-
-
-@pytest.mark.parametrize("overrides", [(), ("seeds=[0,1]", "vectorise=true")])
+@pytest.mark.parametrize("overrides", [(), ("seeds=[0,1]",)])
 def test_random_numbers_of_callbacks_are_left_to_them(
     overrides: tuple[str, ...], compose: Compose, tmp_path: Path
 ) -> None:
@@ -726,15 +729,15 @@ def test_random_numbers_of_callbacks_are_left_to_them(
     settings = compose(*SMALL, *overrides, "trainer.max_epochs=3", "test=false")
     train(settings, tmp_path, lambda _: [Drawing()])
     seeds = settings.seeds or [0]
-    assert len(drawn) == 3 * len(seeds)  # Lightning's step takes all of an epoch
+    assert len(drawn) == 3 * len(seeds)  # a Lightning batch is a whole epoch here
     if settings.seeds is None:
         lightning.seed_everything(settings.seed, verbose=False)
         build_task(settings, build_datamodule(settings))
-        assert drawn == [float(torch.rand(())) for _ in drawn]  # as if no network had drawn between
+        assert drawn == [float(torch.rand(())) for _ in drawn]  # not advanced by the network
     assert len(set(drawn)) == len(drawn)
 
 
-# Pictures and logs that fail after the training
+# Plots and logs that fail after training
 
 
 def full(*_: Any, **__: Any) -> Any:
@@ -745,7 +748,7 @@ def broken(*_: Any, **__: Any) -> Any:
     raise RuntimeError("a font\nis broken")
 
 
-LOST = "{} fails after the training: results.json with all figures, one line, exit code 0"
+LOST = "{} fails after training: complete results.json, one line, exit code 0"
 
 
 @pytest.mark.usefixtures("pictures")
@@ -753,15 +756,15 @@ LOST = "{} fails after the training: results.json with all figures, one line, ex
     ("place", "name", "fails", "missing"),
     [
         pytest.param(
-            run_pictures,
+            run_plots,
             "draw_confusion",
             broken,
             ["confusion_matrix.png"],
-            marks=case("situations", LOST.format("a picture")),
+            marks=case("situations", LOST.format("a plot")),
         ),
-        (run_pictures, "draw_curves", broken, ["curves.png"]),
-        (run_pictures, "draw_layers", broken, ["filters.png or feature_maps.png"]),
-        (run_pictures, "draw_samples", broken, ["samples.png", "misclassified.png"]),
+        (run_plots, "draw_curves", broken, ["curves.png"]),
+        (run_plots, "draw_layers", broken, ["filters.png or feature_maps.png"]),
+        (run_plots, "draw_samples", broken, ["samples.png", "misclassified.png"]),
         pytest.param(
             Figure,
             "savefig",
@@ -773,28 +776,28 @@ LOST = "{} fails after the training: results.json with all figures, one line, ex
                 "confusion_matrix.png",
                 "misclassified.png",
             ],
-            marks=case("situations", LOST.format("every picture")),
+            marks=case("situations", LOST.format("every plot")),
         ),
         pytest.param(
-            artefacts, "write_report", broken, ["report.html"], marks=case("situations", LOST.format("report.html"))
+            run_folder, "write_report", broken, ["report.html"], marks=case("situations", LOST.format("report.html"))
         ),
         pytest.param(
             SummaryWriter,
             "add_graph",
             broken,
             ["the graph in TensorBoard"],
-            marks=case("situations", LOST.format("the graph")),
+            marks=case("situations", LOST.format("the TensorBoard graph")),
         ),
-        (SummaryWriter, "add_figure", full, ["part of what the RunBoard writes"]),
+        (SummaryWriter, "add_figure", full, ["part of the output of RunBoard"]),
         pytest.param(
             SummaryWriter,
             "add_scalar",
             full,
-            ["part of what the RunBoard writes"],
+            ["part of the output of RunBoard"],
             marks=case("situations", LOST.format("a logger")),
         ),
-        (SummaryWriter, "flush", full, ["part of what the RunBoard writes"]),
-        (artefacts, "find_guess", broken, ["whether anything was learned"]),
+        (SummaryWriter, "flush", full, ["part of the output of RunBoard"]),
+        (chance_check, "find_guess", broken, ["whether anything was learned"]),
     ],
 )
 def test_what_fails_after_the_training_loses_no_result(
@@ -825,11 +828,11 @@ def test_what_fails_after_the_training_loses_no_result(
     assert {name for name in drawn if (run / f"{name}.png").exists()} == {
         name for name in drawn if not any(f"{name}.png" in what for what in missing)
     }
-    assert command(f"run={run}", "resume=auto")[1] == f"finished already: {run}\n"
+    assert command(f"run={run}", "resume=auto")[1] == f"already finished: {run}\n"
 
 
 @pytest.mark.usefixtures("pictures")
-@case("situations", "a signal while pictures are drawn: exit code 130, the run can be continued")
+@case("situations", "a signal while plots are drawn: exit code 130, the run can be resumed")
 def test_a_signal_while_pictures_are_drawn_still_ends_the_command(
     command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -837,7 +840,7 @@ def test_a_signal_while_pictures_are_drawn_still_ends_the_command(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(run_pictures, "draw_curves", interrupted)
+        patch.setattr(run_plots, "draw_curves", interrupted)
         assert command(f"run={tmp_path / 'run'}", *SMALL, "trainer.max_epochs=1")[0] == 130
     assert not (tmp_path / "run" / "results.json").exists()
     assert command(f"run={tmp_path / 'run'}", "resume=true")[0] == 0

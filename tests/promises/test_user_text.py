@@ -1,4 +1,4 @@
-"""What users call their classes, titles and folders is shown as it is, and written whole, wherever it goes."""
+"""Names of classes, titles and folders are shown literally and written unchanged everywhere."""
 
 import csv
 import io
@@ -30,22 +30,23 @@ from rich.cells import cell_len
 from rich.table import Table
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from lenet_pl import figure, fonts
-from lenet_pl.command import run_command
-from lenet_pl.comparison.pictures import draw_validation
-from lenet_pl.console import Console
-from lenet_pl.figure import Figure, save_figures
-from lenet_pl.fonts import SystemFonts
-from lenet_pl.pictures import draw_confusion, draw_samples
+from lenet_pl.artifacts.plots import draw_confusion, draw_samples
+from lenet_pl.cli.command import run_command
+from lenet_pl.compare.plots import draw_validation
+from lenet_pl.display import figure, fonts
+from lenet_pl.display.console import Console
+from lenet_pl.display.figure import Figure, save_figures
+from lenet_pl.display.fonts import SystemFonts
+from lenet_pl.display.text import SPELL, as_csv, as_json, as_markdown, label, lines, shorten, width
 from lenet_pl.settings import TrainSettings
 from lenet_pl.settings.compare import CompareSettings
 from lenet_pl.settings.evaluate import EvaluateSettings
 from lenet_pl.settings.explain import ExplainSettings
 from lenet_pl.settings.export import ExportSettings
 from lenet_pl.settings.predict import PredictSettings
-from lenet_pl.text import SPELL, as_csv, as_json, as_markdown, label, lines, shorten, width
+from lenet_pl.train.resume import begin_or_resume
 
-CLASSES = sorted(NAMES.values())  # as directories are listed
+CLASSES = sorted(NAMES.values())  # in the order of a directory listing
 SHORT = {kind: name for kind, name in SHOWN.items() if kind != "long"}
 each_name = pytest.mark.parametrize("kind", NAMES)
 
@@ -60,7 +61,7 @@ def drawn(some: matplotlib.figure.Figure) -> np.ndarray[Any, Any]:
 
 @pytest.fixture
 def do(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Do:
-    """Run a command in this process, as on a terminal of an encoding; returns what it printed, of exit code 0."""
+    """Run a command in this process with an output encoding; return its output, and assert exit code 0."""
 
     def _do(verb: str, *arguments: str, encoding: str = "cp1251") -> str:
         out, err = (io.TextIOWrapper(io.BytesIO(), encoding=encoding) for _ in range(2))
@@ -72,7 +73,7 @@ def do(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Do:
         kinds = {"evaluate": EvaluateSettings, "explain": ExplainSettings, "export": ExportSettings}
         kinds |= {"predict": PredictSettings, "compare": CompareSettings, "train": TrainSettings}
         module = import_module(f"lenet_pl.{verb}")
-        prepare = {"prepare": module.begin_or_resume} if verb == "train" else {}
+        prepare = {"prepare": begin_or_resume} if verb == "train" else {}
         code: object = 0
         try:
             run_command(verb, kinds[verb], getattr(module, verb), **prepare)
@@ -87,7 +88,7 @@ def do(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Do:
 
 
 class _Shown(HTMLParser):
-    """The text of a page, and what stands in `<bdi>`."""
+    """Parser that collects the text of a page, its tags, and the content of `<bdi>`."""
 
     def __init__(self, page: str) -> None:
         super().__init__()
@@ -112,7 +113,7 @@ class _Shown(HTMLParser):
 
 @case(
     "situations",
-    "29 odd class names at once, trained where only ASCII prints: exit code 0, whole names in results.json",
+    "29 unusual class names, trained with an ASCII stdout: exit code 0, unchanged names in results.json",
 )
 @pytest.mark.slow
 def test_a_training_where_only_ascii_can_be_printed(odd_run: OddRun) -> None:
@@ -127,7 +128,7 @@ def test_a_training_where_only_ascii_can_be_printed(odd_run: OddRun) -> None:
     assert "lr changed 0x" in said
     table = said[said.index("lenet5 on [bold]") :]
     rows = [line.rstrip() for line in table.splitlines()[1:] if line.strip() and not line.startswith("note: ")]
-    assert {len(row) for row in rows} == {80}  # straight, in ASCII
+    assert {len(row) for row in rows} == {80}  # aligned, in ASCII
     squeezed = re.sub(r"[|\s]+", "", table)
     tested = [name for name, value in results["per_class_accuracy"].items() if value is not None]
     shown = [label(name).encode("ascii", SPELL).decode().replace(" ", "") for name in tested]
@@ -138,18 +139,18 @@ def test_a_training_where_only_ascii_can_be_printed(odd_run: OddRun) -> None:
     }
 
 
-@case("situations", "class names that no font of the machine has: one note in a run, which names the characters")
+@case("situations", "class names without a font on the machine: one note per run, with the characters")
 @pytest.mark.slow
 def test_characters_without_a_font_are_noted_once(odd_run: OddRun) -> None:
     notes = [line for line in odd_run.ended.stdout.decode().splitlines() if line.startswith("note: no font")]
-    assert len(notes) <= 1  # none where the machine has fonts for all
+    assert len(notes) <= 1  # none if the machine has fonts for all names
     assert b"Glyph" not in odd_run.ended.stderr
     assert b"findfont" not in odd_run.ended.stderr
 
 
 @case(
     "situations",
-    "report.html of classes named <b>, &amp;, right to left: text in <bdi>, no tag more than the page's own",
+    "report.html of classes named <b>, &amp; or in right-to-left script: plain text in <bdi>, no injected tags",
 )
 @pytest.mark.slow
 def test_the_report_shows_names_as_text(odd_run: OddRun) -> None:
@@ -158,7 +159,7 @@ def test_the_report_shows_names_as_text(odd_run: OddRun) -> None:
     assert set(SHOWN.values()) <= set(shown.isolated)
 
 
-@case("situations", "TensorBoard of a run with odd names: its pictures and hyperparameters can be read")
+@case("situations", "TensorBoard of a run with unusual names: images and hyperparameters are readable")
 @pytest.mark.slow
 def test_tensorboard_reads_it(odd_run: OddRun) -> None:
     board = EventAccumulator(str(odd_run.folder / "tensorboard"), {"images": 0}).Reload()
@@ -167,7 +168,7 @@ def test_tensorboard_reads_it(odd_run: OddRun) -> None:
     assert b"[bold]$x$ <i>" in content
 
 
-@case("situations", "such a run is resumed: the same names")
+@case("situations", "a run with unusual names is resumed: the same names")
 @pytest.mark.slow
 def test_it_is_resumed(odd_run: OddRun, do: Do, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(odd_run.folder, tmp_path / "$again$"))
@@ -179,23 +180,31 @@ def test_it_is_resumed(odd_run: OddRun, do: Do, tmp_path: Path) -> None:
     assert after["metrics"] == before["metrics"]
 
 
-@case("situations", "such a run is evaluated where only cp1251 prints: whole names in its file, tables show each")
+@case(
+    "situations",
+    "a run with unusual names is evaluated with a cp1251 stdout: unchanged names in files, each shown in the tables",
+)
 @pytest.mark.slow
 def test_it_is_evaluated(odd_run: OddRun, do: Do, tmp_path: Path) -> None:
-    said = do("evaluate", f"run='{odd_run.folder}'", f"out='{tmp_path}/out'")
+    said = do("evaluate", f"run='{odd_run.folder}'", f"output_dir='{tmp_path}/out'")
     results = json.loads((tmp_path / "out" / "results.json").read_bytes())
     assert results["confusion_matrix"]["classes"] == CLASSES == list(results["per_class"])
     for name in ("[red]x", "[bold]", ":smile:", "$10_$20", r"\u732b", r"line\nbreak", r"\u202eevil"):
         assert f"| {name} " in said
 
 
-@case("situations", "such a run is explained: whole names in explain.json")
+@case("situations", "a run with unusual names is explained: unchanged names in explain.json")
 @pytest.mark.slow
 def test_it_is_explained(odd_run: OddRun, do: Do, tmp_path: Path) -> None:
     pytest.importorskip("captum")
-    place = f"out='{tmp_path}/out'"
+    place = f"output_dir='{tmp_path}/out'"
     said = do(
-        "explain", f"run='{odd_run.folder}'", place, "count=4", "methods=[feature_maps,grad_cam]", "tensorboard=true"
+        "explain",
+        f"run='{odd_run.folder}'",
+        place,
+        "num_images=4",
+        "methods=[feature_maps,grad_cam]",
+        "tensorboard=true",
     )
     images = json.loads((tmp_path / "out" / "explain.json").read_bytes())["images"]
     assert len(images) == 4
@@ -204,19 +213,19 @@ def test_it_is_explained(odd_run: OddRun, do: Do, tmp_path: Path) -> None:
     assert "─" not in said
 
 
-@case("situations", "such a run is exported: its classes, back from safetensors and ONNX, are the names")
+@case("situations", "a run with unusual names is exported: unchanged class names in safetensors and ONNX")
 @pytest.mark.slow
 def test_it_is_exported(odd_run: OddRun, do: Do, tmp_path: Path) -> None:
     onnx = pytest.importorskip("onnx")
-    from lenet_pl.exporters import read_safetensors
+    from lenet_pl.export.formats import read_safetensors
 
     do(
         "export",
         f"run='{odd_run.folder}'",
-        f"out='{tmp_path}/out'",
+        f"output_dir='{tmp_path}/out'",
         "formats=[safetensors,onnx]",
-        "rounds=1",
-        "seconds=0.01",
+        "repeats=1",
+        "min_run_time=0.01",
     )
     assert read_safetensors(tmp_path / "out" / "model.safetensors")[1]["classes"] == CLASSES
     metadata = {entry.key: entry.value for entry in onnx.load(tmp_path / "out" / "model.onnx").metadata_props}
@@ -226,7 +235,7 @@ def test_it_is_exported(odd_run: OddRun, do: Do, tmp_path: Path) -> None:
 
 @case(
     "situations",
-    "photos called `=1.png`, `[red]$x$.png`, with 240 letters or a broken byte: predicted, whole names in its files",
+    "photos named `=1.png`, `[red]$x$.png`, with 240 letters or an invalid byte: predicted, unchanged names in files",
 )
 @pytest.mark.slow
 def test_photos_with_odd_names_are_predicted(odd_run: OddRun, do: Do, tmp_path: Path) -> None:
@@ -235,7 +244,7 @@ def test_photos_with_odd_names_are_predicted(odd_run: OddRun, do: Do, tmp_path: 
     names = ["=1.png", "[red]$x$.png", f"{'n' * 240}.png", "bad\udcff.png", "猫.png"]
     for name in names:
         shutil.copy(photo, tmp_path / "photos" / name)
-    do("predict", f"run='{odd_run.folder}'", "images=photos", "out=out", encoding="ascii")
+    do("predict", f"run='{odd_run.folder}'", "images=photos", "output_dir=out", encoding="ascii")
     written = json.loads((tmp_path / "out" / "predictions.json").read_bytes())["images"]
     assert [list(row["probabilities"]) for row in written] == [CLASSES] * len(names)
     with (tmp_path / "out" / "predictions.csv").open(encoding="utf-8", newline="") as stream:
@@ -248,21 +257,24 @@ def test_photos_with_odd_names_are_predicted(odd_run: OddRun, do: Do, tmp_path: 
         "explain",
         f"run='{odd_run.folder}'",
         "images=photos",
-        "out=explained",
+        "output_dir=explained",
         "methods=[feature_maps]",
         encoding="ascii",
     )
     assert len(list((tmp_path / "explained").glob("feature_maps_*.png"))) == len(names)
 
 
-@case("situations", "such runs are compared by title: the title whole in CSV and JSON, no markup in Markdown")
+@case("situations", "runs with unusual titles are compared: unchanged titles in CSV and JSON, no markup in Markdown")
 @pytest.mark.slow
 def test_it_is_compared(odd_run: OddRun, do: Do, tmp_path: Path) -> None:
-    said = do("compare", f"runs='{odd_run.folder}'", "by=[data.title]", f"out='{tmp_path}/out'")
+    said = do("compare", f"runs='{odd_run.folder}'", "group_by=[data.display_name]", f"output_dir='{tmp_path}/out'")
     assert "[bold]$x$ <i>" in said
-    assert json.loads((tmp_path / "out" / "compare.json").read_bytes())["groups"][0]["data.title"] == "[bold]$x$ <i>"
+    assert (
+        json.loads((tmp_path / "out" / "compare.json").read_bytes())["groups"][0]["data.display_name"]
+        == "[bold]$x$ <i>"
+    )
     with (tmp_path / "out" / "compare.csv").open(encoding="utf-8", newline="") as stream:
-        assert next(csv.DictReader(stream))["data.title"] == "[bold]$x$ <i>"
+        assert next(csv.DictReader(stream))["data.display_name"] == "[bold]$x$ <i>"
     assert r"| [bold]\$x\$ \<i> |" in (tmp_path / "out" / "compare.md").read_text(encoding="utf-8")
 
 
@@ -273,16 +285,16 @@ def test_it_is_compared(odd_run: OddRun, do: Do, tmp_path: Path) -> None:
         pytest.param(
             "cp1251",
             {},
-            ["-m", "seed=0,1"],  # each job in a process of its own
+            ["-m", "seed=0,1"],  # one process per job
             marks=case(
-                "situations", "a sweep redirected as cp1251, where × is missing: exit code 0, all results, an x"
+                "situations", "a sweep redirected as cp1251, which lacks ×: exit code 0, all results, x instead"
             ),
         ),
         pytest.param(
             "ascii",
             {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
             ["seed=0"],
-            marks=case("situations", "a C locale in which Python keeps to ASCII: exit code 0, results.json, an x"),
+            marks=case("situations", "a C locale with an ASCII stdout: exit code 0, results.json, x instead of ×"),
         ),
     ],
 )
@@ -297,11 +309,11 @@ def test_output_of_another_encoding(encoding: str, locale: dict[str, str], jobs:
     assert (ended.returncode, ended.stderr) == (0, b"")
     count = len(list((tmp_path / "run").rglob("results.json")))
     assert count == said.count("lr changed 0x") == (2 if "-m" in jobs else 1)
-    assert ("2 jobs, in" in said) is ("-m" in jobs)
+    assert ("2 jobs in" in said) is ("-m" in jobs)
 
 
 @each_name
-@case("situations", "each odd name on a picture: drawn as it is, never as mathematics, without a warning")
+@case("situations", "each unusual name in a plot: drawn literally, never as math, without a warning")
 def test_pictures(kind: str) -> None:
     name, shown = NAMES[kind], SHOWN[kind]
     confusion = draw_confusion(torch.eye(2, dtype=torch.int64), [name, "other"])
@@ -321,7 +333,7 @@ def test_pictures(kind: str) -> None:
         assert samples.axes[0].texts[0].get_text() == shown
 
 
-@case("situations", "a class called `$A$`: the picture has the dollars, as matplotlib draws them when told so")
+@case("situations", "a class named `$A$`: the plot contains the dollar signs, as with matplotlib's parse_math=False")
 def test_dollars_are_drawn() -> None:
     ours, theirs = Figure(figsize=(2, 1)), matplotlib.figure.Figure(figsize=(2, 1))
     ours.text(0.1, 0.5, "$A$ $5")
@@ -332,17 +344,17 @@ def test_dollars_are_drawn() -> None:
     assert not np.array_equal(drawn(ours), drawn(italic))
 
 
-@case("situations", "a search among values that look like broken mathematics: its three pictures are drawn")
+@case("situations", "a search over values that look like broken math: all three plots are drawn")
 def test_pictures_of_a_search(tmp_path: Path) -> None:
     optuna = pytest.importorskip("optuna")
-    from lenet_pl.study.pictures import draw_study
+    from lenet_pl.search.plots import draw_study
 
     optuna.logging.set_verbosity(optuna.logging.CRITICAL)
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(0))
     choices = [r"$\frac$", "$A$", "猫"]
     study.optimize(
         lambda trial: (
-            choices.index(trial.suggest_categorical("data.title", choices))
+            choices.index(trial.suggest_categorical("data.display_name", choices))
             + trial.suggest_float("lr", 1e-4, 1, log=True)
         ),
         n_trials=12,
@@ -362,7 +374,7 @@ def test_powers_of_ten_stay_powers() -> None:
 
 
 def write_font(path: Path, characters: str) -> None:
-    """Write a font in which each of the characters is a black square."""
+    """Write a font that draws each of the characters as a black square."""
     builder = pytest.importorskip("fontTools.fontBuilder").FontBuilder(1000, isTTF=True)
     pen = import_module("fontTools.pens.ttGlyphPen").TTGlyphPen(None)
     pen.moveTo((0, 0))
@@ -383,7 +395,7 @@ def write_font(path: Path, characters: str) -> None:
 
 @pytest.fixture
 def few_fonts(monkeypatch: pytest.MonkeyPatch) -> SystemFonts:
-    """A machine with matplotlib's own fonts only."""
+    """Restrict the available fonts to those of matplotlib."""
     own = [entry for entry in fontManager.ttflist if "mpl-data" in entry.fname]
     monkeypatch.setattr(fontManager, "ttflist", own)
     monkeypatch.setattr(font_manager, "findSystemFonts", lambda: [])
@@ -394,7 +406,7 @@ def few_fonts(monkeypatch: pytest.MonkeyPatch) -> SystemFonts:
 
 
 @pytest.mark.usefixtures("few_fonts")
-@case("situations", "Japanese names and no font for them: boxes, one note that names the characters, no warning")
+@case("situations", "Japanese names without a font: boxes, one note with the characters, no warning")
 def test_without_a_font_there_is_a_note(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     some = {
         f"p{k}": draw_confusion(torch.eye(2, dtype=torch.int64), ["猫", name]) for k, name in enumerate(["犬", "x"])
@@ -404,11 +416,11 @@ def test_without_a_font_there_is_a_note(tmp_path: Path, capsys: pytest.CaptureFi
         save_figures(tmp_path, some)
     said = capsys.readouterr()
     assert said.out.count("\n") == 1
-    assert said.out.startswith("note: no font of this machine has 犬 猫; the pictures show boxes there")
+    assert said.out.startswith("note: no font on this machine contains 犬 猫; plots show boxes instead")
     assert said.err == ""
 
 
-@case("situations", "Japanese names and a font installed since matplotlib last looked: drawn with it, no note")
+@case("situations", "Japanese names and a font installed after matplotlib built its font cache: drawn with it, no note")
 def test_a_font_that_was_installed_since_is_used(
     few_fonts: SystemFonts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -429,7 +441,7 @@ def test_a_font_that_was_installed_since_is_used(
 
 @pytest.mark.parametrize("encoding", ["utf-8", "cp1251", "ascii"])
 @each_name
-@case("situations", "each odd name in a table on a terminal of three encodings: shown as it is, the columns straight")
+@case("situations", "each unusual name in a table, in three terminal encodings: shown unchanged, columns aligned")
 def test_tables(kind: str, encoding: str) -> None:
     file = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
     console = Console(file=file, width=600, color_system=None)
@@ -451,7 +463,7 @@ def test_tables(kind: str, encoding: str) -> None:
 
 
 @each_name
-@case("situations", "each odd name in CSV: read back as it was, a formula with an apostrophe before it")
+@case("situations", "each unusual name in CSV: read back unchanged, formulas with a leading apostrophe")
 def test_csv(kind: str) -> None:
     name = NAMES[kind].encode(errors="backslashreplace").decode()
     text = as_csv([["name", NAMES[kind]], [NAMES[kind], -0.5]])

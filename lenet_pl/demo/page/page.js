@@ -3,11 +3,11 @@ const canvas = document.getElementById("canvas");
 const pen = canvas.getContext("2d");
 const answers = document.getElementById("answers");
 const problem = document.getElementById("error");
-const WIDTH = 20;      // of a stroke, px of the canvas
-const PAUSE = 100;     // ms from a change to the question about it
-const STEP = 8;        // px that an arrow key moves the pen
-let drawing = false, last = [140, 140], down = false;   // of the pen
-let asked = 0, timer = null, underway = false, changed = false;   // of the questions: one at a time, and then the newest
+const WIDTH = 20;      // stroke width, canvas px
+const DELAY = 100;     // ms between a change of the drawing and its request
+const STEP = 8;        // pen movement per arrow key, canvas px
+let drawing = false, last = [140, 140], down = false;   // pen: pointer pressed, position, lowered by keyboard
+let latest = 0, timer = null, pending = false, changed = false;   // one request at a time, then one for the newest drawing
 
 function clear() {
   pen.fillStyle = "#fff";
@@ -16,7 +16,7 @@ function clear() {
   down = false;
   problem.textContent = "";
   answers.replaceChildren();
-  asked += 1;          // what is still on its way is about the old drawing
+  latest += 1;         // drops the reply to a pending request
   changed = false;
   clearTimeout(timer);
   timer = null;
@@ -31,7 +31,7 @@ function line(from, to) {
   pen.moveTo(...from);
   pen.lineTo(...to);
   pen.stroke();
-  ask();
+  schedule();
 }
 
 function place(event) {
@@ -77,42 +77,42 @@ document.getElementById("file").addEventListener("change", (event) => {
   send(file);
 });
 
-function ask() {
+function schedule() {
   changed = true;
   answers.setAttribute("aria-busy", "true");
-  if (!underway && !timer) timer = setTimeout(turn, PAUSE);
+  if (!pending && !timer) timer = setTimeout(classifyDrawing, DELAY);
 }
 
-async function turn() {
+async function classifyDrawing() {
   timer = null;
   changed = false;
-  underway = true;
+  pending = true;
   await send(await new Promise((done) => canvas.toBlob(done, "image/png")));
-  underway = false;
-  if (changed) ask();
+  pending = false;
+  if (changed) schedule();
 }
 
 async function send(image) {
-  const mine = ++asked;
+  const request = ++latest;
   const chosen = [...document.querySelectorAll("#runs input:checked")].map((box) => box.value);
   try {
-    const found = await Promise.all(chosen.map(async (number) => {
+    const predictions = await Promise.all(chosen.map(async (number) => {
       const reply = await fetch(`runs/${number}`,
         { method: "POST", headers: { "Content-Type": "application/octet-stream" }, body: image });
       const content = await reply.json();
       if (!reply.ok) throw new Error(content.error);
       return [number, content];
     }));
-    if (mine !== asked) return;
+    if (request !== latest) return;
     problem.textContent = "";
-    answers.replaceChildren(...found.map(([number, content]) => show(number, content)));
+    answers.replaceChildren(...predictions.map(([number, content]) => show(number, content)));
   } catch (error) {
-    if (mine === asked) { problem.textContent = error.message; answers.replaceChildren(); }
+    if (request === latest) { problem.textContent = error.message; answers.replaceChildren(); }
   }
-  if (mine === asked && !changed) answers.setAttribute("aria-busy", "false");
+  if (request === latest && !changed) answers.setAttribute("aria-busy", "false");
 }
 
-// A name as it is, never as HTML, whose direction leaves what stands beside it alone
+// Show a name as plain text, never as HTML, and isolate its writing direction from the surrounding text
 function isolate(name) {
   const element = document.createElement("bdi");
   element.textContent = name;
@@ -143,7 +143,7 @@ function show(number, content) {
     const figure = document.createElement("figure"), picture = document.createElement("img");
     const caption = document.createElement("figcaption");
     picture.src = layer.picture;
-    picture.alt = `feature maps of ${layer.name}`;
+    picture.alt = `Feature maps of ${layer.name}`;
     caption.textContent = `${layer.name}: ${layer.maps} feature maps of ${layer.side}×${layer.side}`;
     figure.append(picture, caption);
     article.querySelector(".layers").append(figure);
@@ -151,7 +151,7 @@ function show(number, content) {
   return article;
 }
 
-async function begin() {
+async function start() {
   clear();
   const runs = await (await fetch("runs")).json();
   for (const [number, run] of runs.entries()) {
@@ -160,10 +160,10 @@ async function begin() {
     box.value = number;
     box.checked = true;
     box.dataset.name = run.name;
-    box.addEventListener("change", () => { if (answers.children.length) ask(); });
+    box.addEventListener("change", () => { if (answers.children.length) schedule(); });
     label.append(box, " ", isolate(run.name));
     document.getElementById("runs").append(label);
   }
   document.body.dataset.ready = "true";
 }
-begin();
+start();

@@ -1,0 +1,76 @@
+"""report.html: a self-contained page about a run."""
+
+import base64
+from pathlib import Path
+from string import Template
+from typing import Any
+
+import yaml
+
+from lenet_pl.display.text import as_bdi, as_html
+from lenet_pl.errors import printable
+from lenet_pl.runtime.atomic_files import write_text
+
+PICTURES = ("curves", "confusion_matrix", "misclassified", "filters", "feature_maps", "samples")
+PAGE = Template("""<!doctype html>
+<html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+<title>$title</title>
+<style>
+:root { color-scheme: light dark }
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 70rem; margin: 2rem auto; padding: 0 1rem }
+img { max-width: 100%; background: white }
+table { border-collapse: collapse }
+td { padding: .15rem 1rem .15rem 0; vertical-align: top }
+pre { overflow-x: auto; padding: 1rem; border: 1px solid color-mix(in srgb, currentColor 30%, transparent) }
+</style>
+<h1>$title</h1>
+<table>$rows</table>
+$embedded
+<h2>Command</h2><pre>$command</pre>
+<h2>Settings</h2><pre>$settings</pre>
+<h2>Environment</h2><pre>$environment</pre>
+</html>
+""")
+
+
+def write_report(folder: Path, results: dict[str, Any], settings: dict[str, Any]) -> None:
+    """Write `report.html` from the results, the settings and the figures in the folder.
+
+    Args:
+        folder: The run folder, with the figures as PNG files.
+        results: The content of results.json.
+        settings: The content of config.yaml.
+    """
+    metrics = results["metrics"]
+    # Names and values are HTML, with user text escaped
+    figures: dict[str, str] = {as_html(name): f"{value:.4f}" for name, value in metrics.items()}
+    for name in ("parameters", "epochs", "best_epoch", "training_seconds", "images_per_second"):
+        figures[name.replace("_", " ")] = f"{results[name]:,}" if results[name] is not None else "–"
+    for part, count in results["images"].items():
+        figures[f"{part} images"] = f"{count:,}"
+    if pair := results["most_confused"]:
+        figures["most confused"] = f"{' and '.join(map(as_bdi, pair['classes']))}, {pair['count']} times"
+    for name, value in (results["per_class_accuracy"] or {}).items():
+        figures[f"test/accuracy of {as_bdi(name)}"] = "–" if value is None else f"{value:.4f}"
+    if notes := results.get("notes"):
+        figures["note"] = " ".join(f"{as_html(note)}." for note in notes)
+    rows = "".join(f"<tr><td>{k}<td>{v}" for k, v in figures.items())
+    embedded = "".join(
+        f'<h2>{name.replace("_", " ").capitalize()}</h2><img alt="{name}" src="{_embed(folder / f"{name}.png")}">\n'
+        for name in PICTURES
+        if (folder / f"{name}.png").exists()
+    )
+    environment = {k: results[k] for k in ("device", "threads", "cores", "versions", "git_commit")}
+    page = PAGE.substitute(
+        title=as_html(f"{results['model']} on {printable(results['data'])}, seed {results['seed']}"),
+        rows=rows,
+        embedded=embedded,
+        command=as_html(results["command"]),
+        settings=as_html(yaml.safe_dump(settings, sort_keys=False, allow_unicode=True)),
+        environment=as_html(yaml.safe_dump(environment, sort_keys=False)),
+    )
+    write_text(folder / "report.html", page)
+
+
+def _embed(path: Path) -> str:
+    return f"data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}"

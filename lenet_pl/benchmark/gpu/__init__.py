@@ -1,0 +1,113 @@
+"""What a GPU gives: equality with the CPU, rates, seconds to 99% on MNIST, memory, processes, networks at once.
+
+Every step has a time limit, and a failed step is recorded without stopping the others.
+"""
+
+import multiprocessing
+import time
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lenet_pl.benchmark.compare_loops import say
+from lenet_pl.benchmark.gpu import equality, mnist, rates
+from lenet_pl.benchmark.gpu.ddp import measure_ddp
+from lenet_pl.benchmark.gpu.memory import measure_memory
+from lenet_pl.benchmark.gpu.seeds import measure_seeds
+from lenet_pl.benchmark.gpu.steps import FULL, SMALL, Bench, OutOfTime, failure, time_limit
+from lenet_pl.engine.trainer import silence_lightning_logs
+from lenet_pl.errors import SettingError
+from lenet_pl.runtime.environment import describe_environment
+from lenet_pl.settings.benchmark import BenchmarkSettings
+
+# The most valuable first, each with the share of the whole time that it may use
+STEPS: dict[str, tuple[float, Callable[[Bench, dict[str, Any]], None]]] = {
+    "equality": (0.24, equality.measure),
+    "rates": (0.36, rates.measure),
+    "mnist_99": (0.28, mnist.measure),
+    "memory": (0.03, measure_memory),
+    "ddp": (0.03, measure_ddp),
+    "seeds": (0.06, measure_seeds),
+}
+GRACE = 15  # s that a step's process has to begin and to end, beyond the step's time
+
+
+def measure_gpu(
+    settings: BenchmarkSettings, folder: Path, data: str, save: Callable[[dict[str, Any]], None]
+) -> dict[str, Any]:
+    """Take all steps.
+
+    Args:
+        settings: of the benchmark.
+        folder: for what is only needed on the way.
+        data: choice of the group `data`.
+        save: is given what has been measured so far, after each step.
+
+    Returns:
+        For each step what it measured, its seconds, and `failed` with `traceback` where something stopped it.
+
+    Raises:
+        SettingError: a GPU was asked for, and there is none.
+    """
+    there = torch.cuda.is_available()
+    if settings.gpu_device == "cuda" and not there:
+        raise SettingError("gpu_device: got cuda, but torch finds no GPU; must be auto or cpu")
+    if settings.gpu_device == "auto" and not there:
+        return {"not_measured": "no GPU here"}
+    device = torch.device("cpu" if settings.gpu_device == "cpu" else "cuda:0")
+    bench = Bench(settings, folder, data, device, FULL if settings.gpu_amount == "full" else SMALL)
+    found: dict[str, Any] = {"amount": settings.gpu_amount, "data": data, "cuda": torch.version.cuda}
+    begin = time.perf_counter()
+    for name in settings.gpu_steps:
+        # After some errors a process can do nothing more on a GPU
+        take = take_step_alone if device.type == "cuda" else take_step
+        found[name] = take(name, bench, STEPS[name][0] * settings.gpu_limit)
+        found.setdefault("device", found[name].get("device"))
+        found["seconds"] = round(time.perf_counter() - begin, 1)
+        save(found)
+    return found
+
+
+def take_step_alone(name: str, bench: Bench, limit: float) -> dict[str, Any]:
+    """Take one step in a process of its own, whose end is that of all it did to the GPU."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    here, there = context.Pipe(duplex=False)
+    process = context.Process(target=_answer, args=(name, bench, limit, there))
+    process.start()
+    there.close()
+    record: dict[str, Any] = {"failed": "it took no notice of its time limit"}
+    try:
+        if here.poll(limit + GRACE):
+            record = here.recv()
+    except EOFError:
+        process.join()
+        record = {"failed": f"its process ended with {process.exitcode}"}
+    process.join(GRACE)
+    process.kill()
+    return record
+
+
+def _answer(name: str, bench: Bench, limit: float, answer: Connection) -> None:
+    silence_lightning_logs()
+    answer.send(take_step(name, bench, limit))
+
+
+def take_step(name: str, bench: Bench, limit: float) -> dict[str, Any]:
+    """Take one step; what it had measured when it failed or its time was over stays."""
+    say(f"gpu: {name}, at most {limit:.0f} s")
+    record: dict[str, Any] = {}
+    begin = time.perf_counter()
+    try:
+        with time_limit(limit):
+            record["device"] = describe_environment(bench.device)["device"]
+            STEPS[name][1](bench, record)
+            bench.synchronise()
+    except (Exception, OutOfTime) as error:
+        record |= failure(error)
+    record["seconds"] = round(time.perf_counter() - begin, 1)
+    say(f"gpu: {name} took {record['seconds']} s")
+    return record

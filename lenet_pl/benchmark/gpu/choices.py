@@ -1,0 +1,95 @@
+"""Whether all that can be chosen works on the device, where lenet_pl waits for it, and commands after a training."""
+
+import subprocess
+import sys
+import warnings
+from collections import Counter
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lenet_pl.benchmark.compare_loops import say
+from lenet_pl.benchmark.gpu.steps import NO_GRAPH, Bench, attempt, fit
+from lenet_pl.data.datamodule import ImageDataModule
+from lenet_pl.engine.build import build_datamodule
+from lenet_pl.settings.compose import conf_dir
+
+# Choices and settings that are tried for a few steps each, in addition to all optimizers and schedulers
+SETTINGS = {
+    "no determinism": ["trainer.deterministic=false"],
+    "ema": ["callbacks.ema.decay=0.9"],
+    "clipping": ["trainer.gradient_clip_val=1"],
+    "label smoothing": ["loss.label_smoothing=0.1"],
+    "class weights": ["loss.class_weights=balanced"],
+    "map loss": ["model=lenet5_1998", "loss.name=map"],
+    "lenet1": ["model=lenet1"],
+    "affine, erasing": ["augment=affine", "augment.random_erasing=0.5"],
+    "lecun": ["augment=lecun"],
+    "cifar": ["augment=cifar"],
+    "dropout, batch normalization": ["model=lenet_bn"],
+    "average pooling": ["model=lenet_sigmoid_avg"],
+    "bf16-mixed": ["trainer.precision=bf16-mixed"],
+    "16-mixed": ["trainer.precision=16-mixed"],
+    "16-mixed, clipping": ["trainer.precision=16-mixed", "trainer.gradient_clip_val=1"],
+    "64-true": ["trainer.precision=64-true"],
+}
+GROUPS = ("optimizer", "scheduler")
+COMPILE = {"compile": ["trainer.compile=default"]}
+COMMANDS: dict[str, list[str]] = {"evaluate": [], "explain": ["count=2"], "export": ["rounds=1", "images=200"]}
+
+
+def try_choices(bench: Bench, found: dict[str, Any]) -> None:
+    """Train some steps with every optimizer, scheduler and special setting; what fails is listed."""
+    names = [f"{group}={path.stem}" for group in GROUPS for path in sorted((conf_dir() / group).glob("*.yaml"))]
+    tried = {name: [name] for name in names} | SETTINGS | (COMPILE if bench.amount.compiled else {})
+    if bench.device.type == "cpu":  # which has no 16-mixed, and where tests try all of this
+        tried = {name: tried[name] for name in names[:2]}
+    few = ["trainer.max_epochs=2", "trainer.limit_train_batches=3", "trainer.limit_val_batches=1"]
+    data = build_datamodule(bench.given())
+    found |= {"tried": [], "failures": {}}
+    for name, words in tried.items():
+        attempted: dict[str, Any] = {}
+        attempt(attempted, name, partial(_train_few, bench, [*few, *words], data))
+        found["tried"].append(name)
+        if attempted[name]:
+            found["failures"][name] = attempted[name]
+
+
+def _train_few(bench: Bench, words: list[str], data: ImageDataModule) -> None:
+    """Train on the data that is there already, if its images are those that the settings ask for."""
+    given = bench.given(*words)
+    same = given.model.image_size == data.preprocess.image_size and not any("augment" in word for word in words)
+    fit(given, bench.folder / "tried", data if same else None)
+
+
+def count_synchronisations(bench: Bench) -> dict[str, Any]:
+    """Count in which lines lenet_pl waits for the device, in an epoch of so many steps, its validation included."""
+    if bench.device.type != "cuda":
+        return {"not_measured": NO_GRAPH}
+    steps = bench.amount.epoch_steps
+    given = bench.given(f"trainer.limit_train_batches={steps}", "trainer.max_epochs=1", "trainer.deterministic=false")
+    data = build_datamodule(given)
+    fit(given, bench.folder / "waits", data)
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        torch.cuda.set_sync_debug_mode("warn")
+        try:
+            fit(given, bench.folder / "waits", data)
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+    lines = [f"{'/'.join(Path(w.filename).parts[-2:])}:{w.lineno}" for w in seen if "synchronizing" in str(w.message)]
+    return {"steps": steps, "lines": dict(Counter(lines).most_common(15)), "all": len(lines)}
+
+
+def try_commands(bench: Bench, run: Path) -> dict[str, Any]:
+    """Ask a run of the device what commands ask; exit codes and the last line of those that failed."""
+    found: dict[str, Any] = {}
+    for name, words in COMMANDS.items():
+        say(f"    {name}")
+        command = [sys.executable, "-m", f"lenet_pl.{name}", f"run={run}", *words]
+        done = subprocess.run(command, capture_output=True, text=True)
+        said = (done.stderr.strip().splitlines() or [""])[-1]
+        found[name] = 0 if done.returncode == 0 else f"{done.returncode}: {said}"
+    return found

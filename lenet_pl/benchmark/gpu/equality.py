@@ -1,0 +1,137 @@
+"""Whether a training on the GPU is the one on the CPU, the same one twice, and whether everything works there."""
+
+import contextlib
+import io
+import signal
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import lightning
+import torch
+from torch import Tensor
+
+from lenet_pl.benchmark.gpu.choices import count_synchronisations, try_choices, try_commands
+from lenet_pl.benchmark.gpu.steps import Bench, attempt, fit, switches
+from lenet_pl.data.datamodule import ImageDataModule
+from lenet_pl.engine.build import build_datamodule
+from lenet_pl.runtime.signals import Interruption
+from lenet_pl.train import train
+
+COMPARED = 50  # first steps whose losses are compared
+
+
+def measure(bench: Bench, record: dict[str, Any]) -> None:
+    """Compare losses and accuracy with the CPU, runs with one another, and try what can be chosen."""
+    torch.use_deterministic_algorithms(False)
+    small = replace(bench, data="digits")  # which is read at once
+    data = build_datamodule(bench.given("augment=affine"))
+    attempt(record, "losses, tf32 off", lambda: compare_losses(bench, data, "lenet5", tf32=False))
+    attempt(record, "losses, torch's defaults", lambda: compare_losses(bench, data, "lenet5", tf32=None))
+    attempt(record, "accuracy with dropout", lambda: compare_losses(bench, data, "lenet_bn", tf32=False))
+    attempt(record, "runs", lambda: compare_runs(small))
+    attempt(record, "synchronisations", lambda: count_synchronisations(bench))
+    attempt(record, "commands", lambda: try_commands(small, bench.folder / "straight"))
+    record["choices"] = {}
+    try_choices(small, record["choices"])
+
+
+class Losses(lightning.Callback):
+    """Keep the loss of every step and the accuracy of every epoch."""
+
+    def __init__(self) -> None:
+        self.losses: list[float] = []
+        self.accuracy = 0.0
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: Any) -> None:
+        pl_module.score_training()
+        self.losses += [float(loss) for loss in pl_module.step_losses]
+        self.accuracy = round(float(trainer.callback_metrics["val/accuracy"]), 6)
+
+
+def compare_losses(bench: Bench, data: ImageDataModule, model: str, tf32: bool | None) -> dict[str, Any]:
+    """Train with the same settings on the CPU and on the device; with dropout the two draw different numbers."""
+    found: dict[str, Losses] = {}
+    for kind in ("cpu", bench.accelerator):
+        given = bench.given(*_short(bench), "augment=affine", f"model={model}", f"trainer.accelerator={kind}")
+        found[kind] = Losses()
+        with switches(tf32=tf32):
+            fit(given, bench.folder / "losses", data, [found[kind]])
+    here, there = found["cpu"], found[bench.accelerator]
+    apart = [abs(a - b) / abs(a) for a, b in zip(here.losses, there.losses, strict=True)]
+    return {
+        "steps": len(here.losses),
+        "first_step": apart[0],
+        f"first_{COMPARED}": max(apart[:COMPARED]),
+        "all": max(apart),
+        "cpu_accuracy": here.accuracy,
+        "device_accuracy": there.accuracy,
+    }
+
+
+def compare_runs(bench: Bench) -> dict[str, Any]:
+    """Say whether runs have the same bits: twice deterministic, twice not, and interrupted and continued."""
+    words = (*_short(bench), "loader.batch_size=10", "model=lenet_bn", "augment=affine")
+    given, free = bench.given(*words), bench.given(*words, "trainer.deterministic=false")
+    with switches(), contextlib.redirect_stdout(io.StringIO()):
+        for name, settings in (("straight", given), ("again", given), ("free", free), ("free again", free)):
+            train(settings, _new(bench.folder / name))
+        stopped = _new(bench.folder / "stopped")
+        step = bench.amount.epoch_steps + bench.amount.epoch_steps // 2
+        try:
+            train(given, stopped, [_StopAfter(step)])
+            raise RuntimeError("the training was not interrupted")
+        except Interruption:
+            pass
+        train(given.model_copy(update={"resume": True}), stopped)
+    straight = _checkpoint(bench.folder / "straight")
+    return {
+        "deterministic_twice": differences(straight, _checkpoint(bench.folder / "again")),
+        "not_deterministic_twice": differences(
+            _checkpoint(bench.folder / "free"), _checkpoint(bench.folder / "free again")
+        ),
+        "resumed": differences(straight, _checkpoint(stopped)),
+        "resumed_at": step,
+    }
+
+
+class _StopAfter(lightning.Callback):
+    """Let a run be interrupted after some optimizer steps, as by a signal."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: Any) -> None:
+        def after(*_: Any) -> None:
+            if trainer.global_step + 1 == self.step:  # it is counted after this hook
+                signal.raise_signal(signal.SIGTERM)
+
+        trainer.optimizers[0].register_step_post_hook(after)
+
+
+def differences(a: Any, b: Any, place: str = "") -> list[str]:
+    """Name up to ten places where weights or the optimizer's state are not the same bits."""
+    if isinstance(a, dict) and isinstance(b, dict) and a.keys() == b.keys():
+        return [found for key in a for found in differences(a[key], b[key], f"{place}/{key}")][:10]
+    if isinstance(a, list | tuple) and isinstance(b, list | tuple) and len(a) == len(b):
+        return [d for i, pair in enumerate(zip(a, b, strict=True)) for d in differences(*pair, f"{place}/{i}")][:10]
+    same = torch.equal(a, b) if isinstance(a, Tensor) and isinstance(b, Tensor) else type(a) is type(b) and a == b
+    return [] if same else [place]
+
+
+def _short(bench: Bench) -> list[str]:
+    amount = bench.amount
+    return [f"trainer.max_epochs={amount.epochs}", f"trainer.limit_train_batches={amount.epoch_steps}"]
+
+
+def _new(folder: Path) -> Path:
+    folder.mkdir()
+    return folder
+
+
+def _checkpoint(folder: Path) -> dict[str, Any]:
+    best, last = (
+        torch.load(folder / "checkpoints" / f"{name}.ckpt", map_location="cpu", weights_only=True)
+        for name in ("best", "last")
+    )
+    return {"best": best["state_dict"], "last": last["state_dict"], "optimizer": last["optimizer_states"]}

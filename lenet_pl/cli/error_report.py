@@ -1,0 +1,62 @@
+"""Reports of errors and interrupts on stderr, and the exit codes that follow."""
+
+import contextlib
+import sys
+import traceback
+from collections.abc import Iterator
+
+from hydra.errors import HydraException
+
+from lenet_pl.cli.error_messages import exit_code, format_error
+from lenet_pl.errors import printable
+from lenet_pl.runtime import startup
+from lenet_pl.runtime.signals import Interruption
+
+
+@contextlib.contextmanager
+def signals_first() -> Iterator[None]:
+    """Raise Interruption if a library has turned a signal into another error."""
+    try:
+        yield
+    except Exception as error:
+        if number := startup.heard():
+            raise Interruption(number) from error
+        raise
+
+
+def report_interrupt(stop: BaseException, name: str, rank: int, *, resumable: bool, finished: bool) -> int:
+    """Report that a signal ended the command, on rank 0 only, and return the exit code, 128 + its number.
+
+    The exit code of another SystemExit is returned without a report.
+    """
+    if isinstance(stop, Interruption):
+        code = stop.exit_code
+    elif isinstance(stop, KeyboardInterrupt) or isinstance(stop.__context__, KeyboardInterrupt):
+        code = 130
+    elif type(stop).__name__ == "SIGTERMException":  # Lightning's SystemExit without a code, which would mean success
+        code = 143
+    else:
+        return _exit_code_of(stop)
+    advice = "; use run=<its folder> resume=true to resume" if name == "train" and resumable else ""
+    if rank == 0:
+        what = "the results are written" if finished else f"{name} is not finished{advice}"
+        print(f"error: interrupted; {what}", file=sys.stderr)
+    return code
+
+
+def _exit_code_of(stop: BaseException) -> int:
+    """Return the exit code of a SystemExit, whose `code` may be None or a text."""
+    code = getattr(stop, "code", 1)
+    return code if isinstance(code, int) else int(code is not None)
+
+
+def report_error(error: Exception, name: str, *, started: bool) -> int:
+    """Print one line, after the traceback if `traceback=true` is given, and return the exit code."""
+    if "traceback=true" in (argument.lower() for argument in sys.argv):
+        traceback.print_exception(error)
+    line = format_error(error, name)
+    if isinstance(error, OSError) and not isinstance(error, HydraException) and not started:
+        line = f"run: {line}; must be a folder that can be written"
+    where = "".join(f"{note}: " for note in getattr(error, "__notes__", []))
+    print(f"error: {printable(where + line)}", file=sys.stderr)
+    return exit_code(error)

@@ -1,0 +1,26 @@
+"""Early stopping that survives a resumed run."""
+
+from typing import Any
+
+import lightning
+from lightning.pytorch.callbacks import EarlyStopping
+
+
+class ResumableEarlyStopping(EarlyStopping):
+    """Early stopping that still applies when a stopped run is resumed."""
+
+    @property
+    def state_key(self) -> str:  # earlier name of the class, kept for existing checkpoints
+        return super().state_key.replace(type(self).__qualname__, "ResumableStopping")
+
+    @property
+    def stopped(self) -> bool:
+        """Whether the patience is exhausted."""
+        return self.has_stopped(self.state_dict())
+
+    def has_stopped(self, state: dict[str, Any]) -> bool:
+        """Whether the patience was exhausted in a saved state of this callback."""
+        return int(state["wait_count"]) >= self.patience
+
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        trainer.should_stop = self.stopped

@@ -1,0 +1,97 @@
+"""Validation and test of a classifier."""
+
+import math
+from typing import Any
+
+import lightning
+import torch
+from torch import Tensor
+from torch.nn import functional
+from torchmetrics import MeanMetric
+from torchmetrics.classification import MulticlassAccuracy
+
+from lenet_pl.batch import Batch
+from lenet_pl.engine.partial_epoch import Step
+from lenet_pl.errors import DIVERGED, DivergenceError
+
+
+class ClassifierEvaluation(lightning.LightningModule):
+    """The validation and test half of `ImageClassifier`, and the metrics of an epoch.
+
+    Outputs of steps stay on the device until the epoch ends. Metrics are computed and logged once per epoch.
+
+    Args:
+        classes: The number of classes, K.
+
+    Attributes:
+        test_logits: Logits of the test images, float (N, K), on the CPU, in the order of the test split; None before
+            the first test.
+        test_labels: Their true classes, int64 (N,).
+    """
+
+    def __init__(self, classes: int) -> None:
+        super().__init__()
+        # Both hold one split and epoch at a time. By default MeanMetric would ignore NaN.
+        self.mean_loss = MeanMetric(nan_strategy=math.nan)
+        self.accuracy = MulticlassAccuracy(classes, average="micro")
+        self._evaluated: list[Step] = []
+        self._logits: list[Tensor] = []
+        self.test_logits: Tensor | None = None
+        self.test_labels: Tensor | None = None
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        self._evaluation_step(batch)
+
+    def on_validation_epoch_start(self) -> None:
+        self._evaluated.clear()
+
+    def on_validation_epoch_end(self) -> None:
+        self._score("val", self._evaluated)
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        self._logits.append(self._evaluation_step(batch).float())
+
+    def on_test_epoch_start(self) -> None:
+        self._evaluated.clear()
+        self._logits.clear()
+
+    def on_test_epoch_end(self) -> None:
+        labels = torch.cat([labels for _, _, labels in self._evaluated])
+        self.test_logits, self.test_labels = self._gather(torch.cat(self._logits)), self._gather(labels)
+        self._score("test", self._evaluated)
+
+    def _evaluation_step(self, batch: Batch) -> Tensor:
+        with torch.autocast(self.device.type, enabled=False):  # full precision, as in evaluate and predict
+            logits: Tensor = self(batch.images)
+        self._evaluated.append((functional.cross_entropy(logits, batch.labels), logits.argmax(1), batch.labels))
+        return logits
+
+    def _score(self, split: str, outputs: list[Step]) -> None:
+        """Log `split`/loss and `split`/accuracy over the images of all steps and ranks, and clear the step outputs.
+
+        Args:
+            split: "train", "val" or "test".
+            outputs: Loss, predictions and labels of each step.
+
+        Raises:
+            DivergenceError: The mean loss is not finite.
+        """
+        losses, predictions, labels = zip(*outputs, strict=True)
+        sizes = torch.tensor([float(len(p)) for p in predictions], device=self.device)
+        self.mean_loss.update(torch.stack(losses).float(), sizes)
+        self.accuracy.update(torch.cat(predictions), torch.cat(labels))
+        scores = {f"{split}/loss": self.mean_loss.compute(), f"{split}/accuracy": self.accuracy.compute()}
+        if not torch.isfinite(mean := scores[f"{split}/loss"]):
+            raise DivergenceError(f"{split}/loss: {float(mean)} in epoch {self.current_epoch + 1}, {DIVERGED}")
+        self.log_dict(scores, prog_bar=True, sync_dist=self.trainer.world_size > 1)
+        self.log("step", float(self.trainer.global_step))  # x axis of loggers; default: calls of training_step
+        self.mean_loss.reset()
+        self.accuracy.reset()
+        outputs.clear()
+
+    def _gather(self, values: Tensor) -> Tensor:
+        """Concatenate the values of all ranks, each of which evaluated a contiguous range of the images."""
+        parts: list[Any] = [values.cpu()] * self.trainer.world_size
+        if len(parts) > 1:
+            torch.distributed.all_gather_object(parts, parts[0])
+        return torch.cat(parts)

@@ -1,0 +1,171 @@
+"""Build Lightning's Trainer from settings: device, precision, callbacks and loggers."""
+
+import logging
+import os
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import lightning
+import torch
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
+from lightning.fabric.utilities.rank_zero import rank_zero_only
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.loggers import Logger
+
+from lenet_pl.engine.checkpoint import AtomicCheckpointIO
+from lenet_pl.engine.checkpoint_callbacks import BestCheckpoint, LastCheckpoint
+from lenet_pl.engine.device import check_device, choose_precision
+from lenet_pl.engine.early_stopping import ResumableEarlyStopping
+from lenet_pl.engine.estimate_curvature import EstimateCurvature
+from lenet_pl.engine.loggers import RunBoard, RunTable
+from lenet_pl.engine.metrics_history import MetricsHistory
+from lenet_pl.engine.progress_bar import ProgressBar
+from lenet_pl.errors import UserError
+from lenet_pl.runtime.signals import SignalHandler
+from lenet_pl.settings import SdlmSettings, TrainSettings
+from lenet_pl.settings.metric_mode import metric_mode
+
+
+class MeetingError(UserError):
+    """The processes of a distributed run cannot connect."""
+
+
+def build_trainer(
+    settings: TrainSettings,
+    folder: Path,
+    callbacks: Sequence[Callback] = (),
+    signals: SignalHandler | None = None,
+) -> lightning.Trainer:
+    """Build the Trainer of a run.
+
+    Args:
+        settings: The training settings.
+        folder: The run folder, for checkpoints, metrics and logs.
+        callbacks: Callbacks in addition to those of the settings. They run before the checkpoints are written.
+        signals: The signal handler of the process; None for one that handles no signals.
+
+    Raises:
+        SettingError: The requested device is not available.
+    """
+    given = settings.trainer
+    check_device(given)
+    recorder, *others = build_callbacks(settings, folder, signals or SignalHandler())
+    return lightning.Trainer(
+        accelerator=given.accelerator,
+        devices=given.devices,
+        strategy=given.strategy if given.devices > 1 else "auto",  # one process needs no DDP
+        precision=choose_precision(given),
+        deterministic=given.deterministic,
+        max_epochs=given.max_epochs,
+        log_every_n_steps=given.log_every_n_steps,
+        limit_val_batches=given.limit_val_batches,
+        limit_test_batches=given.limit_test_batches,
+        profiler=given.profiler,
+        callbacks=[recorder, *callbacks, *others],
+        logger=build_loggers(settings, folder),
+        # An explicit environment disables Lightning's detection; it reads the variables that `own_variables` sets
+        plugins=[AtomicCheckpointIO(), LightningEnvironment()],
+        default_root_dir=folder,
+        enable_progress_bar=settings.callbacks.progress_bar,
+        enable_model_summary=False,  # `RunFolder` prints its own
+        num_sanity_val_steps=0,
+        use_distributed_sampler=False,  # BatchLoader splits each batch among the ranks
+    )
+
+
+def build_callbacks(settings: TrainSettings, folder: Path, signals: SignalHandler) -> list[Callback]:
+    """Build the callbacks of the settings. `MetricsHistory` comes first, since checkpoints contain its rows."""
+    given = settings.callbacks
+    callbacks: list[Callback] = [MetricsHistory(folder, settings.trainer.log_every_n_steps)]
+    if isinstance(settings.optimizer, SdlmSettings):
+        callbacks.append(EstimateCurvature(settings.optimizer.curvature_samples))
+    if given.early_stopping:
+        stopping = given.early_stopping
+        callbacks.append(
+            ResumableEarlyStopping(
+                stopping.monitor,
+                min_delta=stopping.min_delta,
+                patience=stopping.patience,
+                mode=metric_mode(stopping.monitor),
+                check_on_train_epoch_end=True,
+            )
+        )
+    monitor = given.checkpoint.monitor
+    callbacks += [
+        BestCheckpoint(
+            folder / "checkpoints",
+            filename="best",
+            monitor=monitor,
+            mode=metric_mode(monitor),
+            save_on_train_epoch_end=True,
+            enable_version_counter=False,
+        ),
+        LastCheckpoint(folder / "checkpoints" / "last.ckpt", signals),
+    ]
+    if given.progress_bar:
+        callbacks.append(ProgressBar())
+    return callbacks
+
+
+def build_loggers(settings: TrainSettings, folder: Path) -> list[Logger]:
+    """Build the loggers of the settings, which write to the run folder. A resumed run gets new files."""
+    loggers: list[Logger] = []
+    if settings.logger.tensorboard:
+        loggers.append(RunBoard(folder, name=None, version="tensorboard", default_hp_metric=False))
+    if settings.logger.csv:
+        earlier = len(list(folder.glob("csv*")))
+        version = f"csv_{earlier + 1}" if earlier else "csv"  # Lightning would delete the existing files
+        loggers.append(RunTable(folder, name=None, version=version))
+    return loggers
+
+
+@contextmanager
+def ranked(rank: int) -> Iterator[None]:
+    """Set the rank that Lightning's loggers and messages use; at import it is taken from environment variables.
+
+    Args:
+        rank: The rank of this process, from 0.
+    """
+    place: Any = rank_zero_only  # a function with the rank as an attribute
+    before, place.rank = place.rank, rank
+    try:
+        yield
+    finally:
+        place.rank = before
+
+
+@contextmanager
+def meeting_others() -> Iterator[None]:
+    """Turn a failed connection between the processes of a run into a one-line error.
+
+    Raises:
+        MeetingError: The port was taken in the meantime, or a process does not respond.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if torch.distributed.is_initialized() or not isinstance(error, torch.distributed.DistError):
+            raise
+        place = f"{os.environ.get('MASTER_ADDR')}, port {os.environ.get('MASTER_PORT')}"
+        why = next(iter(str(error).splitlines()), "")
+        raise MeetingError(f"trainer.devices: the processes cannot connect at {place}; try again ({why})") from error
+
+
+def silence_lightning_logs() -> None:
+    """Silence Lightning's info messages, and those of its warnings that a user cannot act on."""
+    speakers = ("pytorch.utilities.rank_zero", "pytorch.accelerators.cuda", "fabric.utilities.rank_zero")
+    for name in (*speakers, "fabric.utilities.distributed"):
+        logging.getLogger(f"lightning.{name}").setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", r"It is recommended to use `self\.log\('step'")  # it is the same on all ranks
+    warnings.filterwarnings("ignore", r".*isinstance\(treespec, LeafSpec\).*is deprecated")  # Lightning 2.6, torch 2.15
+    warnings.filterwarnings("ignore", r"The number of training batches .* is smaller than the logging interval")
+    warnings.filterwarnings("ignore", r"GPU available but not used")  # trainer.accelerator=cpu was asked for
+    warnings.filterwarnings("ignore", r"The `srun` command is available")  # having SLURM does not mean using it
+    # After a resume at the end of an epoch, the steps were taken in the earlier process
+    warnings.filterwarnings("ignore", r"Detected call of `lr_scheduler\.step\(\)` before `optimizer\.step\(\)`")
+    # ckpt_path="best" uses the first ModelCheckpoint, which is BestCheckpoint
+    warnings.filterwarnings("ignore", r".*is called with Trainer configured with multiple `ModelCheckpoint` callbacks")
+    warnings.filterwarnings("ignore", r"Checkpoint directory .* exists and is not empty")

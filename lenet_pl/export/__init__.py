@@ -1,0 +1,216 @@
+"""Export a trained network for use without lenet_pl: `python -m lenet_pl.export run=<folder> formats=[onnx]`."""
+
+from __future__ import annotations
+
+import copy
+import importlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from lenet_pl.errors import DataError, SettingError
+from lenet_pl.runtime.atomic_files import write_text
+from lenet_pl.settings import validate
+from lenet_pl.settings.export import ExportSettings
+from lenet_pl.settings.renamed import upgraded_metadata
+
+PACKAGES = {"torch_export": (), "onnx": ("onnx", "onnxscript", "onnxruntime"), "safetensors": ("safetensors",)}
+
+
+def export(settings: ExportSettings) -> dict[str, Any]:
+    """Export a network, compare each file with the checkpoint on test images, time it, and print a table.
+
+    Args:
+        settings: The settings of the command.
+
+    Returns:
+        The content of export.json:
+
+        - `task` ("export"), and the keys of `TrainedRun.describe`
+        - `metadata` (see `describe`), `data` (name), `tolerance` (largest allowed difference of logits)
+        - `checkpoint_images_per_second`: by batch size
+        - `files`, one dictionary per format: `format`, `file` (name), `opset` (ONNX only), `bytes`, `sha256`, `check`
+          (`images`, `same_class` and `largest_difference`, see `verify_logits`), `images_per_second` (by batch size)
+        - `device`, `threads`, `cores`, `versions`, `git_commit`, `command`
+
+    Raises:
+        SettingError: A package for a format is not installed.
+        DataError: The run cannot be used, or the predictions of a file differ from those of the checkpoint. The files
+            are kept for inspection.
+    """
+    require_packages(settings.formats)
+    # torch and Lightning take seconds to import; errors in the settings are reported earlier
+    import hashlib
+    from importlib import metadata
+
+    import torch
+
+    from lenet_pl.display.text import as_json
+    from lenet_pl.export.formats import FILES, Predict
+    from lenet_pl.export.verify import measure_throughput, print_export, verify_logits
+    from lenet_pl.inference.output_folder import output_folder
+    from lenet_pl.inference.trained_run import open_run
+    from lenet_pl.runtime.environment import describe_environment
+
+    if settings.num_threads:
+        torch.set_num_threads(settings.num_threads)
+    run = open_run(settings)
+    test = run.load_data(accept_changes=settings.data.accept_changes).test_set
+    images = test[slice(0, settings.num_images)].images
+    expected = run.predict_logits(images)
+    if not expected.isfinite().all():
+        raise DataError(f"{run.checkpoint}: produces NaN or infinite logits; the checkpoint cannot be used")
+    folder = output_folder(settings, run, "export")
+
+    description = describe(run)
+    predicts: dict[str, Predict] = {
+        name: write(name, run, description, folder, settings.opset) for name in settings.formats
+    }
+    checks = {name: verify_logits(predict, images, expected) for name, predict in predicts.items()}
+    speeds = measure_throughput(
+        {"checkpoint": run.predict_logits, **predicts},
+        images,
+        settings.batch_sizes,
+        settings.repeats,
+        settings.min_run_time,
+    )
+    environment = describe_environment(torch.device("cpu"))
+    environment["versions"] |= {p: metadata.version(p) for name in settings.formats for p in PACKAGES[name]}
+    files = [folder / FILES[name] for name in settings.formats]
+    results = {
+        "task": "export",
+        **run.describe(),
+        "metadata": description,
+        "data": run.settings.data.name,
+        "atol": settings.atol,
+        "checkpoint_images_per_second": speeds["checkpoint"],
+        "files": [
+            {
+                "format": name,
+                "file": path.name,
+                **({"opset": settings.opset} if name == "onnx" else {}),
+                "bytes": path.stat().st_size,
+                "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+                "check": checks[name],
+                "images_per_second": speeds[name],
+            }
+            for name, path in zip(settings.formats, files, strict=True)
+        ],
+        **environment,
+    }
+    write_text(folder / "export.json", as_json(results))
+    print_export(results, folder)
+    for path, check in zip(files, checks.values(), strict=True):
+        if check["same_class"] < len(images) or check["largest_difference"] > settings.atol:
+            raise DataError(
+                f"{path}: {check['same_class']:,} of {len(images):,} images get the class of the checkpoint, and "
+                f"logits differ by up to {check['largest_difference']:.1e}; must be all images, and at most "
+                f"atol={settings.atol:.1e}"
+            )
+    return results
+
+
+def describe(run: Any) -> dict[str, Any]:
+    """Describe input and output of a network, and the settings that rebuild it: the metadata of exported files.
+
+    Args:
+        run: A `TrainedRun`.
+
+    Returns:
+        Plain JSON values: `model` (settings), `classes` (K names), `channels` (1 or 3), `side` (input images, px),
+        `fit` (`pad` or `resize`), `mean` and `std` (per channel, of pixels in [0, 1]), `background` (0 to 255).
+    """
+    return {
+        "model": run.settings.model.model_dump(),
+        "classes": list(run.classes),
+        "channels": run.channels,
+        "side": run.side,
+        "resize_mode": run.preprocess.fit,
+        "mean": run.preprocess.mean,
+        "std": run.preprocess.std,
+        "background": round(run.preprocess.background * 255),
+    }
+
+
+def write(name: str, run: Any, description: dict[str, Any], folder: Path, opset: int) -> Any:
+    """Write a `TrainedRun` in one format, and load the file.
+
+    Args:
+        name: The format, a key of `formats.FILES`.
+        run: A `TrainedRun`.
+        description: The metadata of `describe`.
+        folder: The output folder.
+        opset: The version of the ONNX operator set.
+
+    Returns:
+        A `formats.Predict` that uses nothing but the file.
+    """
+    import torch
+
+    from lenet_pl.export import formats
+
+    path = folder / formats.FILES[name]
+    if name == "safetensors":
+        formats.write_safetensors(run.model, path, description)
+        return torch.inference_mode()(load_safetensors(path))
+    model = copy.deepcopy(run.model).to(memory_format=torch.contiguous_format)  # torch.export warns about other formats
+    classifier = build_classifier(model, description)
+    example = torch.zeros(2, run.channels, run.side, run.side, dtype=torch.uint8)
+    if name == "onnx":
+        formats.write_onnx(classifier, example, path, opset, description)
+        return formats.read_onnx(path)
+    formats.write_torch_export(classifier, example, path)
+    return formats.read_torch_export(path)
+
+
+def build_classifier(model: Any, description: dict[str, Any]) -> Any:
+    """Combine a network with its preprocessing.
+
+    Args:
+        model: A network of `engine.build.build_model`.
+        description: The metadata of `describe`.
+
+    Returns:
+        A `formats.DeployableModel`.
+    """
+    from lenet_pl.export.formats import DeployableModel
+
+    inputs = {key: description[key] for key in ("side", "mean", "std", "background")}
+    return DeployableModel(model, image_size=model.image_size, fit=description["resize_mode"], **inputs)
+
+
+def load_safetensors(path: Path) -> Any:
+    """Load the network of a `model.safetensors`, in evaluation mode.
+
+    Returns:
+        A `formats.DeployableModel`: uint8 (N, C, side, side) → logits, float (N, K).
+
+    Raises:
+        DataError: The file is missing or corrupt, or was written by another program or version.
+    """
+    from lenet_pl.engine.build import build_model
+    from lenet_pl.export.formats import read_safetensors
+    from lenet_pl.settings.trained import RecordedModel
+
+    weights, description = read_safetensors(path)
+    description = upgraded_metadata(description)
+    try:
+        settings = validate(RecordedModel, {"model": description["model"]}).model
+        model = build_model(settings, description["channels"], len(description["classes"]))
+        model.load_state_dict(weights)
+        return build_classifier(model, description)
+    except (SettingError, RuntimeError, TypeError, KeyError, ValueError) as error:
+        why = " ".join(str(error).split())[:200]
+        raise DataError(f"{path}: not written by this version of lenet_pl ({why})") from None
+
+
+def require_packages(formats: Sequence[str]) -> None:
+    """Raise SettingError if a format needs a package that is not installed."""
+    for name in formats:
+        for package in PACKAGES[name]:
+            try:
+                importlib.import_module(package)
+            except ImportError:
+                raise SettingError(
+                    f"formats: {name} needs the package {package}; pip install 'lenet_pl[export]', or leave {name} out"
+                ) from None

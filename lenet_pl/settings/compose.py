@@ -1,0 +1,78 @@
+"""Settings from `conf/` and overrides, as the command line gives them and for use in Python."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import hydra
+from hydra.core.global_hydra import GlobalHydra
+from omegaconf import DictConfig, OmegaConf
+
+from lenet_pl.errors import SettingError
+from lenet_pl.settings import Settings, setting_keys, validate
+from lenet_pl.settings.types import expand_home
+
+AnySettings = TypeVar("AnySettings", bound=Settings)
+
+
+def conf_dir() -> Path:
+    """Find the configuration: inside the installed package, or next to it in a checkout."""
+    package = Path(__file__).resolve().parents[1]
+    return package / "conf" if (package / "conf").is_dir() else package.parent / "conf"
+
+
+def to_settings(kind: type[AnySettings], config: DictConfig) -> AnySettings:
+    """Turn a composed configuration into checked settings.
+
+    Raises:
+        SettingError: a key is unknown, missing, of the wrong type or out of range.
+    """
+    for key in sorted(OmegaConf.missing_keys(config)):
+        raise SettingError(f"{key}: no value given; a value is required, as in {key}=...")
+    values = OmegaConf.to_container(config, resolve=True)
+    assert isinstance(values, dict)
+    return validate(kind, {str(k): v for k, v in values.items()})
+
+
+def compose(name: str, kind: type[AnySettings], overrides: Sequence[str] = ()) -> AnySettings:
+    """Compose settings as the command line does, for use in Python.
+
+    Args:
+        name: of the configuration file, "train" for one.
+        kind: of the settings.
+        overrides: such as "model=lenet_bn".
+    """
+    return to_settings(kind, _compose(name, overrides))
+
+
+def _compose(name: str, overrides: Sequence[str]) -> DictConfig:
+    if GlobalHydra.instance().is_initialized():  # inside a command
+        return hydra.compose(name, list(overrides))
+    with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        return hydra.compose(name, list(overrides))
+
+
+def _local_path(key: str, *, _root_: Any) -> str:
+    """Resolve `${local_path:key}`: the folder that a setting names, for directories that Hydra makes itself.
+
+    Raises:
+        SettingError: there is no value, or the home directory of no user.
+    """
+    if OmegaConf.is_missing(_root_, key):
+        raise SettingError(f"{key}: no value given; a value is required, as in {key}=...")
+    if (value := OmegaConf.select(_root_, key)) is None:
+        raise SettingError(f"{key}: got null; must be the path of a folder")
+    try:
+        return expand_home(str(value))
+    except ValueError as error:
+        raise SettingError(f"{key}: {error}") from None
+
+
+OmegaConf.register_new_resolver("local_path", _local_path, replace=True)
+
+
+def known_keys(name: str) -> list[str]:
+    """List every dotted key of the configuration that no override has touched."""
+    values = OmegaConf.to_container(_compose(name, ()))
+    assert isinstance(values, dict)
+    return setting_keys({str(k): v for k, v in values.items()})

@@ -1,0 +1,74 @@
+"""What a run folder's config.yaml holds, read as plain values."""
+
+import json
+import re
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from lenet_pl.errors import DataError
+from lenet_pl.settings.renamed import upgraded
+
+Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # C is ten times as fast, where it was built
+OWN_SETTINGS = {"seed", "data", "model", "trainer"}  # a config.yaml without these is another program's
+NOT_OWN = "config.yaml is not a training's settings"
+
+
+# Settings that each kind of data has got since runs were recorded without them, and what these runs did
+SINCE: dict[str, dict[str, Any]] = {
+    "folder": {"accept_changes": False, "layout": "auto"},
+    "arrays": {"accept_changes": False},
+}
+
+
+def completed(settings: dict[str, Any]) -> dict[str, Any]:
+    """Give a run's settings today's names, and those that it was recorded without, by an earlier version."""
+    data = settings.get("data")
+    since = SINCE.get(str(data.get("name")), {}) if isinstance(data, dict) else {}
+    settings = {"seeds": None} | settings | ({"data": since | settings["data"]} if since else {})
+    return upgraded(settings)
+
+
+def read_settings(folder: Path) -> dict[str, Any]:
+    """Read a folder's config.yaml as lenet_pl.train writes it, less `run`, which is where it once lay.
+
+    Each top-level key is parsed by itself and its value kept: runs of a sweep have most of them in common.
+
+    Raises:
+        DataError: the file is absent, damaged or another program's.
+    """
+    try:
+        with open(f"{folder}/config.yaml", encoding="utf-8") as stream:  # noqa: PTH123 - fast for thousands
+            text = stream.read()
+        settings: dict[str, Any] = {}
+        for block in re.split(r"(?m)^(?=\w)", text):
+            if block.strip() and not block.startswith("run:"):
+                settings |= _parse(block)
+    except (OSError, ValueError, TypeError, RecursionError, yaml.YAMLError) as error:
+        raise DataError(f"config.yaml unreadable: {reason(error)}") from None
+    if not settings.keys() >= OWN_SETTINGS:
+        raise DataError(NOT_OWN)
+    return upgraded(settings)
+
+
+def reason(error: BaseException) -> str:
+    """Say in a few words what is wrong with a file."""
+    if isinstance(error, OSError):
+        return error.strerror or str(error)
+    if isinstance(error, KeyError):
+        return f"no column {error}"
+    return " ".join(str(error).split())[:120]
+
+
+@lru_cache(maxsize=10_000)
+def _parse(block: str) -> dict[str, Any]:
+    """Parse YAML without aliases, by which a small file can unfold to more than the memory."""
+    if re.search(r"(^|\s)\*\S", block) and any(isinstance(t, yaml.AliasToken) for t in yaml.scan(block, Loader)):
+        raise ValueError("aliases are not accepted")
+    content = yaml.load(block, Loader)
+    if not isinstance(content, dict):
+        raise ValueError(f"got {block[:40].strip()!r} where a setting is expected")
+    plain: dict[str, Any] = json.loads(json.dumps(content, sort_keys=True))  # a date, say, is a TypeError
+    return plain

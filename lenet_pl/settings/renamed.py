@@ -1,0 +1,121 @@
+"""Settings that earlier versions called otherwise, on the command line and in files they wrote.
+
+On the command line an old name is an error that says the new one. Files are read: `upgraded` for settings of runs,
+checkpoints and experiments, `upgraded_results` for results.json, `upgraded_metadata` for exported files.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from lenet_pl.settings.old_names import CHOICES, KEYS, METADATA, REMOVED, RESULTS, TRAIN, VALUES
+
+
+def explain_renamed(command: str, override: str) -> str | None:
+    """Say what a word of the command line is called now; None where its names are today's.
+
+    Args:
+        command: whose settings are meant.
+        override: key=value, key or ~key, perhaps with a + before it.
+    """
+    key, equals, value = override.partition("=")
+    plain = key.lstrip("+~")
+    sign, came = key.removesuffix(plain), value if equals else "no value"
+    if plain in REMOVED and command in ("train", "search"):
+        return f"{plain}: got {came}; {REMOVED[plain]}"
+    new = KEYS.get(command, {}).get(plain, plain)
+    names = (CHOICES | VALUES).get(new.removeprefix("search.space."), {})
+    changed = ",".join(names.get(one.strip("'\" "), one) for one in value.split(","))  # of a sweep, several
+    if new == plain and (changed == value or not equals):
+        return None
+    called = changed if new == plain else new
+    write = sign + new if sign == "~" and not equals else f"{sign}{new}={changed if equals else '<value>'}"
+    return f"{plain}: got {came}; it is now called {called}, write {write}"
+
+
+def new_key(command: str, key: str) -> str:
+    """Name what a dotted key is called now; empty if it never had another name."""
+    return KEYS.get(command, {}).get(key, "")
+
+
+def upgraded(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Give settings of a training, nested plain values, today's names; groups without old ones are the same objects.
+
+    A value under a new name that is there already is kept.
+    """
+    return _renamed(settings, TRAIN, set(REMOVED))
+
+
+def upgraded_results(results: Mapping[str, Any]) -> dict[str, Any]:
+    """Give the content of a results.json today's names."""
+    return _renamed(results, RESULTS, set())
+
+
+def upgraded_metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """Give the metadata of an exported file today's names."""
+    return _renamed(metadata, METADATA, set())
+
+
+def upgraded_parameter(key: str, value: Any = None) -> tuple[str, Any]:
+    """Give a dotted setting of a training and its value today's names."""
+    new = TRAIN.get(key, key)
+    names = (CHOICES | VALUES).get(new, {})
+    return new, names.get(value, value) if isinstance(value, str) else value
+
+
+def upgraded_defaults(defaults: list[Any]) -> list[Any]:
+    """Give the choices in a defaults list of Hydra today's names."""
+    return [
+        {group: CHOICES.get(group.rpartition("/")[2], {}).get(choice, choice) for group, choice in entry.items()}
+        if isinstance(entry, dict)
+        else entry
+        for entry in defaults
+    ]
+
+
+def _renamed(values: Mapping[str, Any], keys: Mapping[str, str], removed: set[str]) -> dict[str, Any]:
+    new = {name: value for name, value in values.items() if name not in removed}
+    for old, name in keys.items():
+        if _holds(new, old):
+            value = _pop(new, old)
+            if not _holds(new, name):
+                _put(new, name, value)
+    for key, names in VALUES.items():
+        if _holds(new, key) and isinstance(value := _at(new, key), str) and value in names:
+            _put(new, key, names[value])
+    return new
+
+
+def _at(values: Any, key: str) -> Any:
+    for name in key.split("."):
+        values = values[name]
+    return values
+
+
+def _holds(values: Any, key: str) -> bool:
+    for name in key.split("."):
+        if not isinstance(values, dict) or name not in values:
+            return False
+        values = values[name]
+    return True
+
+
+def _pop(values: dict[str, Any], key: str) -> Any:
+    """Take out a value; the groups on the way to it are copied, and left out where nothing remains."""
+    name, _, rest = key.partition(".")
+    if not rest:
+        return values.pop(name)
+    values[name] = dict(values[name])
+    value = _pop(values[name], rest)
+    if not values[name]:
+        del values[name]
+    return value
+
+
+def _put(values: dict[str, Any], key: str, value: Any) -> None:
+    """Set a value; the groups on the way to it are copied."""
+    name, _, rest = key.partition(".")
+    if not rest:
+        values[name] = value
+        return
+    values[name] = dict(values[name]) if isinstance(values.get(name), dict) else {}
+    _put(values[name], rest, value)

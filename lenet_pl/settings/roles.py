@@ -1,0 +1,92 @@
+"""What a setting is: part of the recipe, of the machine, of one call. Marked once, in the type of the field.
+
+`progress_bar: Annotated[bool, Role.COSMETIC]` marks a setting, or a group with all that is in it. What a command does
+with a setting follows from its role: `keys_of` and `values_of` replace lists of names.
+"""
+
+from collections.abc import Iterator
+from enum import Enum
+from typing import Any, get_args
+
+from pydantic.fields import FieldInfo
+
+from lenet_pl.settings.types import Settings
+
+
+class Role(Enum):
+    """What a setting decides."""
+
+    RECIPE = "what is learned, and how; the role of a setting without a mark"
+    EVALUATION = "what runs are judged on and by; runs that differ in it cannot be compared"
+    NUMERICS = "precision and compilation: part of a recipe, and of what a machine can do"
+    SEED = "which repetition of a recipe"
+    STAGE = "which stages of a run take place"
+    MACHINE = "device, processes, threads and what is measured of them; at most the last digits of figures"
+    LOCATION = "where data sets lie on this machine"
+    OUTPUT = "which logs are written"
+    COSMETIC = "what is shown on the terminal"
+    COMMAND = "what one call does; not a property of the run"
+
+
+NO_EFFECT = (Role.COMMAND, Role.LOCATION, Role.OUTPUT, Role.COSMETIC)
+"""Roles of settings that change no figure."""
+
+
+def roles(kind: type[Settings]) -> dict[str, Role]:
+    """Map the dotted key of every setting, groups included, to its role.
+
+    A group has the role of its own mark, else that of the `name` by which one of its choices is chosen. Where the
+    choices of a group share a key, they agree on its role.
+    """
+    return dict(_walk(kind, "", Role.RECIPE))
+
+
+def keys_of(kind: type[Settings], *wanted: Role) -> set[str]:
+    """List the dotted keys that have one of the roles."""
+    return {key for key, role in roles(kind).items() if role in wanted}
+
+
+def values_of(settings: Settings, *wanted: Role) -> dict[str, Any]:
+    """Write settings as plain nested values, only those that have one of the roles."""
+    return selected(settings.model_dump(), type(settings), *wanted)
+
+
+def selected(values: dict[str, Any], kind: type[Settings], *wanted: Role) -> dict[str, Any]:
+    """Take from nested plain values of a kind of settings those that have one of the roles; unknown keys are taken."""
+    return _select(values, roles(kind), wanted)
+
+
+def _select(
+    values: dict[str, Any], table: dict[str, Role], wanted: tuple[Role, ...], prefix: str = ""
+) -> dict[str, Any]:
+    taken: dict[str, Any] = {}
+    for name, value in values.items():
+        key = f"{prefix}{name}"
+        if isinstance(value, dict) and any(other.startswith(f"{key}.") for other in table):
+            if inner := _select(value, table, wanted, f"{key}."):
+                taken[name] = inner
+        elif table.get(key) in (None, *wanted):
+            taken[name] = value
+    return taken
+
+
+def _walk(kind: type[Settings], prefix: str, inherited: Role) -> Iterator[tuple[str, Role]]:
+    for name, field in kind.model_fields.items():
+        key, role = f"{prefix}{name}", _role(field, inherited)
+        groups = list(_groups(field.annotation))
+        chosen = {_role(group.model_fields["name"], role) for group in groups if "name" in group.model_fields}
+        yield key, chosen.pop() if role is Role.RECIPE and len(chosen) == 1 else role
+        for group in groups:
+            yield from _walk(group, f"{key}.", role)
+
+
+def _role(field: FieldInfo, inherited: Role) -> Role:
+    return next((mark for mark in field.metadata if isinstance(mark, Role)), inherited)
+
+
+def _groups(annotation: Any) -> Iterator[type[Settings]]:
+    """Yield the classes of settings that a type names, alone or in a union."""
+    if isinstance(annotation, type) and issubclass(annotation, Settings):
+        yield annotation
+    for inner in get_args(annotation):
+        yield from _groups(inner)

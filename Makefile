@@ -4,7 +4,7 @@ PYTHON ?= python3
 ARGS ?=
 BIN := $(VENV)/bin
 
-.PHONY: install train test quick promises lint check constraints
+.PHONY: install train test quick promises lint check docs constraints
 
 install: $(VENV)/installed
 
@@ -32,6 +32,10 @@ lint: install
 	$(BIN)/mypy
 
 check: lint test
+
+# The site, docs/_build/html/index.html. A warning is an error, an unresolved reference is a warning; nothing is downloaded.
+docs: install
+	$(BIN)/python -m sphinx -W --keep-going -n -q -b html docs docs/_build/html
 
 # The CUDA packages are left out: torch pins those that it needs.
 constraints: install

@@ -80,7 +80,7 @@ def _seconds(predict: Predict, batch: Tensor, calls: int) -> float:
 def print_export(results: dict[str, Any], folder: Path) -> None:
     """Print a table with one row for the checkpoint and one for each file."""
     sizes = list(results["checkpoint_images_per_second"])
-    table = Table(title=results["name"], caption="images per second at each batch size, medians over the rounds")
+    table = Table(title=results["name"], caption="images per second at each batch size, medians over the repeats")
     table.add_column("file", no_wrap=True)
     for heading in ("MB", "same class", "difference", *(f"batch {size}" for size in sizes)):
         table.add_column(heading, justify="right")

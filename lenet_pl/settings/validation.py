@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from lenet_pl.errors import SettingError, did_you_mean
+from lenet_pl.settings.old_names import KEYS
 from lenet_pl.settings.synonyms import same_value
 from lenet_pl.settings.types import Settings
 
@@ -85,6 +86,8 @@ def _key(problem: Any, values: Any) -> str:
 def _line(key: str, problems: list[Any], values: dict[str, Any], or_null: str) -> str:
     first = problems[0]
     if first["type"] == "extra_forbidden":
+        if new := next((names[key] for names in KEYS.values() if key in names), ""):  # in a config file of the user
+            return f"{key}: it is now called {new}"
         others = [k for k in setting_keys(values) if k != key and not k.startswith(f"{key}.")]
         return f"{key}: unknown setting; {nearest_key(key, others) or 'see --help for what there is'}"
     if first["type"] == "missing":

@@ -4,7 +4,8 @@ from typing import Any
 import pytest
 from commands import KINDS, NEEDED
 
-from lenet_pl.settings import TrainSettings, setting_keys
+from lenet_pl.errors import SettingError
+from lenet_pl.settings import TrainSettings, setting_keys, validate
 from lenet_pl.settings import compose as composition
 from lenet_pl.settings.compose import conf_dir
 from lenet_pl.settings.help_page import choices_of
@@ -113,3 +114,10 @@ def test_no_name_is_old_and_new() -> None:
     assert not set(TRAIN) & set(TRAIN.values())
     for names in itertools.chain(CHOICES.values(), VALUES.values()):
         assert not set(names) & set(names.values())
+
+
+def test_an_old_key_in_a_config_file_of_the_user_is_answered_with_the_new_one() -> None:
+    values = composition.compose("train", TrainSettings, ["run=x"]).model_dump()
+    values["data"]["fit"] = "pad"
+    with pytest.raises(SettingError, match=r"^data\.fit: it is now called data\.resize_mode$"):
+        validate(TrainSettings, values)

@@ -1,7 +1,8 @@
 """Types and ranges that settings share, and the class of all groups of settings."""
 
 import os
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
@@ -42,7 +43,7 @@ Metric = Literal["train/loss", "train/accuracy", "val/loss", "val/accuracy"]
 
 
 class Settings(BaseModel):
-    """A group of settings: unknown keys, wrong types, NaN and infinity are refused.
+    """A group of settings. Unknown keys, wrong types, NaN and infinity are errors.
 
     The docstring under a field is its description: a noun phrase with the unit.
     """
@@ -50,3 +51,13 @@ class Settings(BaseModel):
     model_config = ConfigDict(
         extra="forbid", strict=True, frozen=True, allow_inf_nan=False, use_attribute_docstrings=True
     )
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """Copy the settings with some values changed.
+
+        Raises:
+            TypeError: A key is not a setting; pydantic would keep the value under a name that nobody reads.
+        """
+        if unknown := set(update or {}) - type(self).model_fields.keys():
+            raise TypeError(f"{type(self).__name__} has no settings {', '.join(sorted(unknown))}")
+        return super().model_copy(update=update, deep=deep)

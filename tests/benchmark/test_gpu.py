@@ -1,3 +1,4 @@
+import copy
 import json
 import threading
 from dataclasses import replace
@@ -11,6 +12,7 @@ from torch import nn
 from lenet_pl.benchmark import benchmark, gpu
 from lenet_pl.benchmark.gpu import choices
 from lenet_pl.benchmark.gpu.loops import draw_maps, graph_loop
+from lenet_pl.benchmark.gpu.stacked import StackedNetworks
 from lenet_pl.benchmark.gpu.steps import FULL, SMALL, Bench, OutOfTime, attempt, time_limit
 from lenet_pl.benchmark.gpu.tables import gpu_tables
 from lenet_pl.benchmark.gpu.training import WholeTraining
@@ -127,7 +129,7 @@ def test_whole_steps_learn(moving: bool, channels_last: bool) -> None:
     images = ImageDataset((labels * 200).to(torch.uint8).view(-1, 1, 1, 1).expand(-1, 1, 8, 8).contiguous(), labels)
     torch.manual_seed(0)
     model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Linear(72, 2))
-    augment = Augment(STILL.model_copy(update={"rotation": 5.0}) if moving else STILL)
+    augment = Augment(STILL.model_copy(update={"degrees": 5.0}) if moving else STILL)
     preprocess = Preprocess(8, "resize", [0.5], [0.5])
     run = graph_loop(model, images, preprocess, augment, 16, CPU, steps=3, channels_last=channels_last)
     assert run(16 * 60) > 0
@@ -136,7 +138,7 @@ def test_whole_steps_learn(moving: bool, channels_last: bool) -> None:
 
 
 def test_maps_drawn_once_an_epoch_move_as_augmentation_does() -> None:
-    augment = Augment(STILL.model_copy(update={"rotation": 20.0, "translation": 0.1}))
+    augment = Augment(STILL.model_copy(update={"degrees": 20.0, "translate": 0.1}))
     torch.manual_seed(0)
     maps = draw_maps(augment, 3, 12, CPU)
     torch.manual_seed(0)
@@ -162,3 +164,20 @@ def test_a_whole_training_begins_anew_with_every_seed(tmp_path: Path) -> None:
         assert torch.equal(value, before)
     assert training.accuracy(training.test) > 0.5
     assert len(training.losses) == 3 * -(-len(data.train_set) // 128)
+
+
+def test_a_stacked_step_has_the_losses_and_gradients_of_each_network() -> None:
+    torch.manual_seed(0)
+    own = [nn.Sequential(nn.Conv2d(1, 3, 3), nn.BatchNorm2d(3), nn.Flatten(), nn.Linear(108, 4)) for _ in range(3)]
+    own = [network.double() for network in own]
+    copies = copy.deepcopy(own)
+    images, labels = torch.rand(3, 6, 1, 8, 8, dtype=torch.float64), torch.randint(4, (3, 6))
+    losses = StackedNetworks(copies).backward(list(images), list(labels))
+    for network, stacked, some, their, loss in zip(own, copies, images, labels, losses, strict=True):
+        expected = nn.functional.cross_entropy(network(some), their)
+        expected.backward()  # type: ignore[no-untyped-call]
+        torch.testing.assert_close(loss, expected.detach())
+        for name, parameter in network.named_parameters():
+            torch.testing.assert_close(stacked.get_parameter(name).grad, parameter.grad, msg=name)
+        for name, value in network.named_buffers():
+            torch.testing.assert_close(stacked.get_buffer(name), value, msg=name)

@@ -220,3 +220,10 @@ def test_the_same_last_part_is_nearer_than_similar_spelling() -> None:
     assert nearest_key("model.lr", ["model.pr", "optimizer.lr"]) == "did you mean optimizer.lr?"
     assert did_you_mean("fashon", ["fashion", "folder"]) == "did you mean fashion?"
     assert did_you_mean("zzz", ["fashion", "folder"]) == ""
+
+
+def test_a_copy_takes_no_value_under_a_name_that_is_no_setting(plain: dict[str, Any]) -> None:
+    settings = validate(TrainSettings, plain)
+    assert settings.model_copy(update={"seed": 7}).seed == 7
+    with pytest.raises(TypeError, match=r"^AugmentSettings has no settings rotation$"):
+        settings.augment.model_copy(update={"rotation": 5.0})

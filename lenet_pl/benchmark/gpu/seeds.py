@@ -91,7 +91,7 @@ def _steps(
         optimizers[0].step()
 
     def at_once() -> None:
-        stack.backward(images, labels, range(networks))
+        stack.backward(images, labels)
         for optimizer in optimizers[1:]:
             optimizer.step()
 

@@ -11,7 +11,8 @@ from lenet_pl.errors import SettingError, UserError, did_you_mean, printable
 from lenet_pl.runtime import slurm
 from lenet_pl.settings import nearest_key
 from lenet_pl.settings.compose import conf_dir, known_keys
-from lenet_pl.settings.help_page import choices_of, choices_with
+from lenet_pl.settings.help_page import choices_of, choices_with, groups_of
+from lenet_pl.settings.old_names import CHOICES, SEARCH
 from lenet_pl.settings.renamed import new_key
 from lenet_pl.settings.synonyms import known_elsewhere
 
@@ -94,6 +95,10 @@ def _of_hydra(error: HydraException | OmegaConfBaseException, name: str) -> str:
     for cause in _causes(error):
         if isinstance(cause, InterpolationResolutionError):
             return _unresolved(cause)
+    if old := re.match(r"In '(.+?)': Could not load '(.+?)/([^/']+)'", text):
+        new = CHOICES.get(old[2], {}).get(old[3])
+        must = f"it is now called {new}" if new else f"must be one of {', '.join(choices_of(conf_dir() / old[2]))}"
+        return f"{old[1]}: got {old[2]}={old[3]} in its defaults; {must}"
     if other := re.match(r"Could not delete from config\. The value of '(.+?)' is (.*) and not (.*)\.$", text):
         return f"~{other[1]}={other[3]}: the value is {other[2]}; settings cannot be deleted, use {other[1]}={other[3]}"
     if missing := re.match(r"Could not delete '([^']+)'\. No match", text):
@@ -124,6 +129,8 @@ def _unresolved(error: InterpolationResolutionError) -> str:
     text = " ".join(str(error.msg or error).split())
     received, instead = "a ${...} without a value", "must be a value, or ${...} with the key of another setting"
     if missing := re.match(r"Interpolation key '(.+?)' not found", text):
+        if old := next((old for old, new in SEARCH.items() if new == missing[1]), ""):  # of a space of the user's own
+            return f"{missing[1]}: no value given; a value is required (before, it was called {old})"
         received = f"${{{missing[1]}}}, but there is no setting {missing[1]}"
     elif variable := re.search(r"Environment variable '(.+?)' not found", text):
         received = f"${{oc.env:{variable[1]}}}, but the environment variable {variable[1]} is not set"
@@ -146,7 +153,7 @@ def unknown_setting(command: str, key: str, deepest: str) -> str:
     if (
         deepest == key
         and subkey
-        and (conf_dir() / group).is_dir()
+        and group in groups_of(conf_dir(), command)
         and (having := choices_with(conf_dir() / group, subkey))
     ):
         choices = " or ".join(f"{group}={choice}" for choice in having)

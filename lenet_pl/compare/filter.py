@@ -8,7 +8,7 @@ from lenet_pl.compare.run import Run
 from lenet_pl.compare.setting_values import MISSING, canonical, dotted, show
 from lenet_pl.errors import SettingError, did_you_mean
 from lenet_pl.settings import nearest_key
-from lenet_pl.settings.renamed import new_key
+from lenet_pl.settings.renamed import new_key, upgraded_parameter
 
 
 def parse_where(where: Mapping[str, Any] | Sequence[str] | str | None) -> dict[str, Any]:
@@ -38,7 +38,8 @@ def matching_runs(runs: list[Run], where: Mapping[str, Any]) -> list[Run]:
             raise SettingError(unknown_key("filter", key, runs))
         known = {canonical(run.value(key)): show(run.value(key)) for run in runs if run.value(key) is not MISSING}
         if canonical(value) not in known:
-            near = did_you_mean(show(value), known.values())
+            new = upgraded_parameter(key, value)[1]
+            near = f"it is now called {new};" if new != value else did_you_mean(show(value), known.values())
             some = ", ".join(sorted(known.values())[:20])
             raise SettingError(
                 f"filter: no run has {key}={show(value)}; {near + ' ' if near else ''}must be one of {some}"

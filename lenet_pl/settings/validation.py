@@ -86,7 +86,8 @@ def _key(problem: Any, values: Any) -> str:
 def _line(key: str, problems: list[Any], values: dict[str, Any], or_null: str) -> str:
     first = problems[0]
     if first["type"] == "extra_forbidden":
-        if new := next((names[key] for names in KEYS.values() if key in names), ""):  # in a config file of the user
+        # In a config file of the user. A key without a dot can be the old name of another command's setting
+        if new := next((names[key] for names in KEYS.values() if "." in key and key in names), ""):
             return f"{key}: it is now called {new}"
         others = [k for k in setting_keys(values) if k != key and not k.startswith(f"{key}.")]
         return f"{key}: unknown setting; {nearest_key(key, others) or 'see --help for what there is'}"

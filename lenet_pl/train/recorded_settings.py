@@ -63,9 +63,11 @@ def refuse_changes(
             continue
         planned = key == "trainer.max_epochs" and came > has
         why = f", for which scheduler={recorded.scheduler.name} was planned" if planned else ""
+        growing = key == "trainer.max_epochs" and recorded.scheduler.name not in OF_ONE_LENGTH
+        must = f"must be {has} or more" if growing else "must be unchanged"
         raise SettingError(
-            f"resume: got {key}={_show(came)}, but the run has {_show(has)}{why}; must be unchanged, or use another "
-            "folder for a new run"
+            f"resume: got {key}={_show(came)}, but the run has {_show(has)}{why}; {must}, or use another folder for a "
+            "new run"
         )
 
 

@@ -208,6 +208,10 @@ def test_where_takes_dotted_nested_and_null_values() -> None:
         ({"by": ["augment"]}, r"group_by: augment is a group of settings; use one of them, such as augment\."),
         ({"metric": "test/acc"}, r"metric: no run has test/acc; did you mean test/accuracy\? must be one of best/"),
         ({"where": {"model": "aa"}}, r"filter: no run has model=aa; did you mean a\? must be one of a"),
+        (
+            {"where": {"scheduler.name": "passes"}},
+            "filter: no run has scheduler.name=passes; it is now called piecewise_",
+        ),
         ({"where": {"modle": "a"}}, r"filter: no run has modle; did you mean model\?"),
         ({"where": ["model"]}, "filter: got 'model'; must be"),
     ],

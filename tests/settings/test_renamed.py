@@ -1,8 +1,10 @@
 import itertools
+from pathlib import Path
 from typing import Any
 
 import pytest
 from commands import KINDS, NEEDED
+from conftest import Run
 
 from lenet_pl.errors import SettingError
 from lenet_pl.settings import TrainSettings, setting_keys, validate
@@ -121,3 +123,35 @@ def test_an_old_key_in_a_config_file_of_the_user_is_answered_with_the_new_one() 
     values["data"]["fit"] = "pad"
     with pytest.raises(SettingError, match=r"^data\.fit: it is now called data\.resize_mode$"):
         validate(TrainSettings, values)
+
+
+def own_file(folder: Path, name: str, text: str) -> str:
+    """Write a file of a user's own configuration folder; return the override that adds the folder."""
+    (folder / name).parent.mkdir(parents=True, exist_ok=True)
+    (folder / name).write_text(text)
+    return f"hydra.searchpath=[file://{folder}]"
+
+
+def test_an_old_choice_in_the_defaults_of_a_file_is_answered_with_the_new_one(run: Run, tmp_path: Path) -> None:
+    folder = own_file(tmp_path / "conf", "scheduler/mine.yaml", "defaults: [passes, _self_]\nepochs: [1]\n")
+    line = "error: scheduler/mine: got scheduler=passes in its defaults; it is now called piecewise_constant"
+    assert run(folder, "scheduler=mine") == (2, [line])
+    folder = own_file(tmp_path / "conf", "scheduler/other.yaml", "defaults: [cosin, _self_]\n")
+    code, [line] = run(folder, "scheduler=other")
+    assert (code, line.partition(";")[0]) == (2, "error: scheduler/other: got scheduler=cosin in its defaults")
+    assert "must be one of cosine, exponential" in line
+
+
+def test_a_search_space_with_the_old_name_of_its_study_is_answered_with_the_new_one(run: Run, tmp_path: Path) -> None:
+    folder = own_file(
+        tmp_path / "conf", "search/mine.yaml", "study: mine\nspace: {optimizer.lr: {low: 0.1, high: 1}}\n"
+    )
+    line = "error: search.study_name: no value given; a value is required (before, it was called search.study)"
+    assert run(folder, "search=mine", command="search") == (2, [line])
+
+
+@pytest.mark.parametrize("key", ["callbacks.progress_bar", "optimizer.lr", "scheduler.patience"])
+def test_a_command_offers_no_choice_of_a_group_that_it_does_not_have(key: str, run: Run) -> None:
+    code, [line] = run(f"{key}=1", "run=x", command="evaluate")
+    assert (code, line.startswith(f"error: {key}: ")) == (2, True)
+    assert "not a setting of the chosen" not in line

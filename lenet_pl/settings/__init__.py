@@ -1,7 +1,7 @@
-"""Every setting with its type, unit and range. Defaults live in `conf/` alone; nothing heavy is imported here.
+"""Every setting with its type, unit and range. Defaults are in `conf/` alone; importing this is fast.
 
-A composed configuration becomes a `TrainSettings` (or an error that names the key) before anything else happens, and
-the same classes check what a checkpoint says about itself. All values are plain JSON types.
+A composed configuration is validated as `TrainSettings`, or rejected with the key, before anything else happens. The
+same classes validate the settings in a checkpoint. All values are plain JSON types.
 """
 
 from lenet_pl.settings import help_page  # registers what `--help` is made of

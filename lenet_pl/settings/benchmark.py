@@ -17,7 +17,7 @@ GpuStep = Literal["equality", "rates", "mnist_99", "memory", "ddp", "seeds"]
 
 
 class BenchmarkSettings(Settings):
-    """What is compared, and for how long."""
+    """The measurements of the benchmark, and their duration."""
 
     output_dir: LocalPath
     """Folder that receives the results."""

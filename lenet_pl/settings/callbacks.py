@@ -20,7 +20,7 @@ class EarlyStoppingSettings(Settings):
 
 
 class CheckpointSettings(Settings):
-    """The best epoch is the one with the best `monitor`; the last is kept too."""
+    """The metric that selects the best epoch. The last epoch is always saved, too."""
 
     monitor: Metric
     """Metric of the best epoch."""

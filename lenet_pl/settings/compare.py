@@ -11,7 +11,7 @@ Texts = Annotated[list[Text], Field(min_length=1)]
 
 
 class CompareSettings(Settings):
-    """Which runs are compared, by what."""
+    """The runs to compare, and how to group them."""
 
     runs: LocalPath | Annotated[list[LocalPath], Field(min_length=1)]
     """Folders, or globs of folders, searched for runs at any depth."""

@@ -1,4 +1,4 @@
-"""Settings from `conf/` and overrides, as the command line gives them and for use in Python."""
+"""Composition of settings from `conf/` and overrides, for the command line and for Python."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,16 +16,16 @@ AnySettings = TypeVar("AnySettings", bound=Settings)
 
 
 def conf_dir() -> Path:
-    """Find the configuration: inside the installed package, or next to it in a checkout."""
+    """Return the configuration folder: inside the installed package, or next to it in a checkout."""
     package = Path(__file__).resolve().parents[1]
     return package / "conf" if (package / "conf").is_dir() else package.parent / "conf"
 
 
 def to_settings(kind: type[AnySettings], config: DictConfig) -> AnySettings:
-    """Turn a composed configuration into checked settings.
+    """Validate a composed configuration.
 
     Raises:
-        SettingError: a key is unknown, missing, of the wrong type or out of range.
+        SettingError: A key is unknown, missing, of the wrong type or out of range.
     """
     for key in sorted(OmegaConf.missing_keys(config)):
         raise SettingError(f"{key}: no value given; a value is required, as in {key}=...")
@@ -38,9 +38,9 @@ def compose(name: str, kind: type[AnySettings], overrides: Sequence[str] = ()) -
     """Compose settings as the command line does, for use in Python.
 
     Args:
-        name: of the configuration file, "train" for one.
-        kind: of the settings.
-        overrides: such as "model=lenet_bn".
+        name: The name of the configuration file, such as "train".
+        kind: The class of the settings.
+        overrides: The overrides, such as "model=lenet_bn".
     """
     return to_settings(kind, _compose(name, overrides))
 
@@ -53,10 +53,10 @@ def _compose(name: str, overrides: Sequence[str]) -> DictConfig:
 
 
 def _local_path(key: str, *, _root_: Any) -> str:
-    """Resolve `${local_path:key}`: the folder that a setting names, for directories that Hydra makes itself.
+    """Resolve `${local_path:key}`, the folder in a setting, for directories that Hydra creates itself.
 
     Raises:
-        SettingError: there is no value, or the home directory of no user.
+        SettingError: The value is missing, or names the home directory of an unknown user.
     """
     if OmegaConf.is_missing(_root_, key):
         raise SettingError(f"{key}: no value given; a value is required, as in {key}=...")
@@ -72,7 +72,7 @@ OmegaConf.register_new_resolver("local_path", _local_path, replace=True)
 
 
 def known_keys(name: str) -> list[str]:
-    """List every dotted key of the configuration that no override has touched."""
+    """List all dotted keys of the configuration without overrides."""
     values = OmegaConf.to_container(_compose(name, ()))
     assert isinstance(values, dict)
     return setting_keys({str(k): v for k, v in values.items()})

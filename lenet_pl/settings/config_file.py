@@ -1,4 +1,4 @@
-"""What a run folder's config.yaml holds, read as plain values."""
+"""The config.yaml of a run folder, read as plain values."""
 
 import json
 import re
@@ -24,7 +24,7 @@ SINCE: dict[str, dict[str, Any]] = {
 
 
 def completed(settings: dict[str, Any]) -> dict[str, Any]:
-    """Give a run's settings today's names, and those that it was recorded without, by an earlier version."""
+    """Translate recorded settings to the present names, and add the settings that an earlier version lacked."""
     data = settings.get("data")
     since = SINCE.get(str(data.get("name")), {}) if isinstance(data, dict) else {}
     settings = {"seeds": None} | settings | ({"data": since | settings["data"]} if since else {})
@@ -32,12 +32,12 @@ def completed(settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def read_settings(folder: Path) -> dict[str, Any]:
-    """Read a folder's config.yaml as lenet_pl.train writes it, less `run`, which is where it once lay.
+    """Read the config.yaml of a run folder, without `run`, as the folder may have been moved.
 
-    Each top-level key is parsed by itself and its value kept: runs of a sweep have most of them in common.
+    Each top-level key is parsed separately and cached, because the runs of a sweep share most of them.
 
     Raises:
-        DataError: the file is absent, damaged or another program's.
+        DataError: The file is missing, corrupt or written by another program.
     """
     try:
         with open(f"{folder}/config.yaml", encoding="utf-8") as stream:  # noqa: PTH123 - fast for thousands
@@ -54,7 +54,7 @@ def read_settings(folder: Path) -> dict[str, Any]:
 
 
 def reason(error: BaseException) -> str:
-    """Say in a few words what is wrong with a file."""
+    """Describe briefly what is wrong with a file."""
     if isinstance(error, OSError):
         return error.strerror or str(error)
     if isinstance(error, KeyError):
@@ -64,7 +64,7 @@ def reason(error: BaseException) -> str:
 
 @lru_cache(maxsize=10_000)
 def _parse(block: str) -> dict[str, Any]:
-    """Parse YAML without aliases, by which a small file can unfold to more than the memory."""
+    """Parse YAML without aliases, with which a small file can expand beyond the memory."""
     if re.search(r"(^|\s)\*\S", block) and any(isinstance(t, yaml.AliasToken) for t in yaml.scan(block, Loader)):
         raise ValueError("aliases are not accepted")
     content = yaml.load(block, Loader)

@@ -9,7 +9,7 @@ from lenet_pl.settings.types import Degrees, Fraction, ImageSize, LocalPath, Pos
 
 
 def _check_val_size(size: int | float) -> int | float:
-    """Refuse what is neither a number nor a fraction; a union of two ranges would say "1 or more or greater than 0"."""
+    """Check the range here, because the error of a union of two types would list both ranges."""
     if size >= 1 if isinstance(size, int) else 0 < size < 1:
         return size
     raise ValueError(f"got {size}; must be a number of images from 1, or a fraction greater than 0 and less than 1")
@@ -23,7 +23,7 @@ GrayLevel = Annotated[int, Field(ge=0, le=255)]
 
 
 class SplitSettings(Settings):
-    """How validation images are taken from the training images; the same for every seed of a run."""
+    """The split of the training images into training and validation, which is the same for every seed."""
 
     method: Literal["last", "stratified", "random"]
     """Which training images are held out for validation."""
@@ -32,7 +32,7 @@ class SplitSettings(Settings):
 
 
 class DataSettings(Settings):
-    """What every data set has."""
+    """The settings of every data set."""
 
     split: Annotated[SplitSettings, Role.EVALUATION]
     """Split of the training images into training and validation."""
@@ -153,7 +153,7 @@ AnyDataSettings = Annotated[
 
 
 class LoaderSettings(Settings):
-    """How images become batches."""
+    """Batch sizes and the order of the images."""
 
     batch_size: PositiveInt
     """Images per optimizer step."""
@@ -166,7 +166,7 @@ class LoaderSettings(Settings):
 
 
 class AugmentSettings(Settings):
-    """Strengths of the random transforms; 0 switches one off. Each image draws its own parameters."""
+    """Strengths of the random transforms; 0 disables one. Parameters are independent for each image."""
 
     degrees: Degrees
     """Largest rotation in either direction, in degrees."""

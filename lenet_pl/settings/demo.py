@@ -10,7 +10,7 @@ from lenet_pl.settings.types import LocalPath
 
 
 class DemoSettings(TrainedSettings):
-    """Which networks are shown, and where the page is served."""
+    """The networks to show, and the address of the page."""
 
     run: LocalPath | Annotated[list[LocalPath], Field(min_length=1)] | None  # type: ignore[assignment]
     """Run folder, or several whose networks are shown next to each other."""

@@ -10,7 +10,7 @@ from lenet_pl.settings.types import LocalPath, Settings
 
 
 class TtaSettings(Settings):
-    """Test-time augmentation: views of each image whose probabilities are averaged; by default the image alone."""
+    """Test-time augmentation (TTA): the mean of the probabilities over shifted and mirrored copies of each image."""
 
     shift: Annotated[int, Field(ge=0, le=4)]
     """Largest shift in each direction in px; 1 makes 9 views."""
@@ -23,7 +23,7 @@ def _whose(data: Any) -> str:
 
 
 class EvaluateSettings(TrainedSettings):
-    """What the network is tested on."""
+    """The data on which the network is tested."""
 
     run: LocalPath | Annotated[list[LocalPath], Field(min_length=1)] | None  # type: ignore[assignment]
     """Run folder, or several: an ensemble."""
@@ -41,7 +41,7 @@ class EvaluateSettings(TrainedSettings):
     @field_validator("data", mode="before")
     @classmethod
     def _check_data(cls, data: Any) -> Any:
-        """Leave out of another set's settings what the command has of the run's own."""
+        """Drop the settings of the run's own data if another data set is given."""
         if not isinstance(data, dict) or data.get("name") is None:
             return data
         if data.get("accept_changes"):
@@ -53,10 +53,10 @@ class EvaluateSettings(TrainedSettings):
 
     @property
     def other_data(self) -> DataSettings | None:
-        """Settings of another set than that of the run; None if it is that."""
+        """The settings of another data set; None for the data of the run."""
         return self.data if isinstance(self.data, DataSettings) else None
 
     @property
     def accept_changes(self) -> bool:
-        """Whether the run's own images are taken out of its data if these have changed."""
+        """Whether changed data are accepted, as long as they contain the images of the run."""
         return isinstance(self.data, RunDataSettings) and self.data.accept_changes

@@ -14,7 +14,7 @@ MOST = 60  # images; a picture of more could not be looked at
 
 
 class ExplainSettings(TrainedSettings):
-    """Which images are explained, and how."""
+    """The images to explain, and the methods."""
 
     data: RunDataSettings
     """Use of the run's own data."""

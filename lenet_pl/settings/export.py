@@ -12,7 +12,7 @@ Format = Literal["torch_export", "onnx", "safetensors"]
 
 
 class ExportSettings(TrainedSettings):
-    """Which files are written, and how they are checked and timed."""
+    """The files to write, and how they are checked and timed."""
 
     data: RunDataSettings
     """Use of the run's own data."""

@@ -1,7 +1,7 @@
-"""What `--help` shows of a command, out of its own file in `conf/`, so that nothing is said twice.
+"""The help page of a command, generated from its file in `conf/`.
 
-Hydra knows the values but not the comments, which say what each setting means and its unit. The resolvers below are for
-`hydra.help.template`; importing this module registers them.
+Hydra shows the values without the comments, which document each setting and its unit. The resolvers below are for
+`hydra.help.template`. Importing this module registers them.
 """
 
 import re
@@ -13,7 +13,7 @@ from omegaconf import OmegaConf
 
 
 def purpose(conf: Path, name: str) -> str:
-    """Read the comment that a command's file begins with: how the command is written, and what it does."""
+    """Return the comment at the top of a command's file: its usage and what it does."""
     lines = _read(conf, name).splitlines()
     header = [
         line.removeprefix("# ") for line in lines[: next(k for k, x in enumerate(lines) if not x.startswith("#"))]
@@ -22,25 +22,25 @@ def purpose(conf: Path, name: str) -> str:
 
 
 def choices(conf: Path, name: str) -> str:
-    """List the groups that a command takes, a line each with the choices; those of `hydra` are not its own."""
+    """List the config groups of a command with their choices, one line each, without those of Hydra."""
     return "\n".join(f"{group}: {', '.join(choices_of(conf / group))}" for group in groups_of(conf, name))
 
 
 def groups_of(conf: Path, name: str) -> list[str]:
-    """List the groups of a command in the order of the alphabet, those of the file it builds on included."""
+    """List the config groups of a command alphabetically, including those of its base file."""
     entries = yaml.safe_load(_read(conf, name))["defaults"]
     own = {group for entry in entries if isinstance(entry, dict) for group in entry if (conf / group).is_dir()}
     return sorted(own.union(*(groups_of(conf, other) for other in parents_of(conf, name))))
 
 
 def parents_of(conf: Path, name: str) -> list[str]:
-    """List the other commands' files on which a command's file builds."""
+    """List the base files of a command's file."""
     entries = yaml.safe_load(_read(conf, name))["defaults"]
     return [entry for entry in entries if isinstance(entry, str) and entry != "_self_"]
 
 
 def settings(conf: Path, name: str) -> str:
-    """Copy the settings of a command with their defaults and comments, those of the file it builds on included."""
+    """Return the settings of a command with defaults and comments, including those of its base file."""
     own = _blocks(conf, name)
     for parent in parents_of(conf, name):
         own = {key: block for key, block in _blocks(conf, parent).items() if key not in own} | own
@@ -48,7 +48,7 @@ def settings(conf: Path, name: str) -> str:
 
 
 def _blocks(conf: Path, name: str) -> dict[str, str]:
-    """Divide a file by its top-level keys; what is for Hydra alone is left out."""
+    """Split a file at its top-level keys, without those of Hydra."""
     blocks = re.split(r"(?m)^(?=\w)", _read(conf, name))
     named = {block.partition(":")[0]: f"{block.rstrip()}\n" for block in blocks}
     return {
@@ -57,12 +57,12 @@ def _blocks(conf: Path, name: str) -> dict[str, str]:
 
 
 def choices_of(folder: Path) -> list[str]:
-    """List the choices of a group, those in folders of its own as `folder/name`."""
+    """List the choices of a group; those in subfolders as `folder/name`."""
     return sorted(file.relative_to(folder).with_suffix("").as_posix() for file in folder.rglob("*.yaml"))
 
 
 def choices_with(folder: Path, key: str) -> list[str]:
-    """List the choices of a group that have a setting, less those that have it from another one."""
+    """List the choices of a group that define a setting themselves."""
     own = {name: yaml.safe_load((folder / f"{name}.yaml").read_text(encoding="utf-8")) for name in choices_of(folder)}
     having = {name for name, values in own.items() if _holds(values, key)}
     return sorted(name for name in having if not having & set(own[name].get("defaults", ())))
@@ -79,7 +79,7 @@ def _read(conf: Path, name: str) -> str:
 
 
 def _register() -> None:
-    """Make `${help_purpose:}`, `${help_choices:}`, `${help_settings:}` and `${help_folder:}` known."""
+    """Register the resolvers `${help_purpose:}`, `${help_choices:}`, `${help_settings:}` and `${help_folder:}`."""
 
     def conf(root: Any) -> Path:
         return Path(next(source.path for source in root.hydra.runtime.config_sources if source.provider == "main"))

@@ -1,4 +1,4 @@
-"""Whether the best value of a metric is its smallest or its largest. Imports nothing heavy."""
+"""The mode of each metric: whether smaller or larger is better."""
 
 from typing import Literal
 
@@ -16,10 +16,10 @@ MODES: dict[str, Literal["min", "max"]] = {  # by the part of the name after the
 
 
 def metric_mode(metric: str) -> Literal["min", "max"]:
-    """Say whether the best value of a metric such as `val/loss` is its "min" or its "max".
+    """Return "min" or "max", the mode of a metric such as `val/loss`.
 
     Raises:
-        SettingError: it is none of the metrics that this project computes.
+        SettingError: The metric is not one that this project computes.
     """
     try:
         return MODES[metric.rpartition("/")[2]]

@@ -11,7 +11,7 @@ Choice = Literal["auto"] | bool
 
 
 class PhotoSettings(Settings):
-    """How a photo comes to look like the images that the network was trained on; auto: as they need it."""
+    """Preprocessing of photos to the form of the training images; auto: as these need it."""
 
     invert: Choice
     """Whether light and dark are exchanged."""
@@ -22,14 +22,14 @@ class PhotoSettings(Settings):
 
 
 class DigitsSettings(PhotoSettings):
-    """How many digits a photo holds, too."""
+    """Preprocessing of photos, which may contain several digits."""
 
     many: bool
     """Whether each digit is predicted; false: one, with a note if there are more."""
 
 
 class PredictSettings(TrainedSettings):
-    """Which photos, by which network."""
+    """The photos to classify."""
 
     images: LocalPath | Annotated[list[LocalPath], Field(min_length=1)]
     """Image files, directories or globs."""

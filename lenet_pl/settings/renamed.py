@@ -1,7 +1,7 @@
-"""Settings that earlier versions called otherwise, on the command line and in files they wrote.
+"""Translation of the names of earlier versions, on the command line and in their files.
 
-On the command line an old name is an error that says the new one. Files are read: `upgraded` for settings of runs,
-checkpoints and experiments, `upgraded_results` for results.json, `upgraded_metadata` for exported files.
+On the command line an old name is an error that gives the new one. Files are translated: `upgraded` for the settings of
+runs, checkpoints and experiments, `upgraded_results` for results.json, `upgraded_metadata` for exported files.
 """
 
 from collections.abc import Mapping
@@ -11,15 +11,17 @@ from lenet_pl.settings.old_names import CHOICES, KEYS, METADATA, REMOVED, RESULT
 
 
 def explain_renamed(command: str, override: str) -> str | None:
-    """Say what a word of the command line is called now; None where its names are today's.
+    """Describe the new name of an override; None if its names are the present ones.
 
     Args:
-        command: whose settings are meant.
-        override: key=value, key or ~key, perhaps with a + before it.
+        command: The name of the command.
+        override: `key=value`, `key` or `~key`, with or without a leading +.
     """
     key, equals, value = override.partition("=")
     plain = key.lstrip("+~")
-    sign, came = key.removesuffix(plain), value if equals else "no value"
+    sign, came = key.removesuffix(plain), value or "no value"
+    if not plain.startswith("search.space."):  # the only place to which keys can be added
+        sign = sign.replace("+", "")
     if plain in REMOVED and command in ("train", "search"):
         return f"{plain}: got {came}; {REMOVED[plain]}"
     new = KEYS.get(command, {}).get(plain, plain)
@@ -28,42 +30,42 @@ def explain_renamed(command: str, override: str) -> str | None:
     if new == plain and (changed == value or not equals):
         return None
     called = changed if new == plain else new
-    write = sign + new if sign == "~" and not equals else f"{sign}{new}={changed if equals else '<value>'}"
+    write = sign + new if sign == "~" and not equals else f"{sign}{new}={changed or '<value>'}"
     return f"{plain}: got {came}; it is now called {called}, write {write}"
 
 
 def new_key(command: str, key: str) -> str:
-    """Name what a dotted key is called now; empty if it never had another name."""
+    """Return the new name of a dotted key; empty if the key is not an old name."""
     return KEYS.get(command, {}).get(key, "")
 
 
 def upgraded(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Give settings of a training, nested plain values, today's names; groups without old ones are the same objects.
+    """Translate nested plain settings of a training; groups without old names are not copied.
 
-    A value under a new name that is there already is kept.
+    If both the old and the new name are present, the value of the new one is kept.
     """
     return _renamed(settings, TRAIN, set(REMOVED))
 
 
 def upgraded_results(results: Mapping[str, Any]) -> dict[str, Any]:
-    """Give the content of a results.json today's names."""
+    """Translate the content of a results.json."""
     return _renamed(results, RESULTS, set())
 
 
 def upgraded_metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:
-    """Give the metadata of an exported file today's names."""
+    """Translate the metadata of an exported file."""
     return _renamed(metadata, METADATA, set())
 
 
 def upgraded_parameter(key: str, value: Any = None) -> tuple[str, Any]:
-    """Give a dotted setting of a training and its value today's names."""
+    """Translate a dotted setting of a training and its value."""
     new = TRAIN.get(key, key)
     names = (CHOICES | VALUES).get(new, {})
     return new, names.get(value, value) if isinstance(value, str) else value
 
 
 def upgraded_defaults(defaults: list[Any]) -> list[Any]:
-    """Give the choices in a defaults list of Hydra today's names."""
+    """Translate the choices in a defaults list of Hydra."""
     return [
         {group: CHOICES.get(group.rpartition("/")[2], {}).get(choice, choice) for group, choice in entry.items()}
         if isinstance(entry, dict)
@@ -100,7 +102,7 @@ def _holds(values: Any, key: str) -> bool:
 
 
 def _pop(values: dict[str, Any], key: str) -> Any:
-    """Take out a value; the groups on the way to it are copied, and left out where nothing remains."""
+    """Remove a value. The groups that contain it are copied, and dropped if they become empty."""
     name, _, rest = key.partition(".")
     if not rest:
         return values.pop(name)
@@ -112,7 +114,7 @@ def _pop(values: dict[str, Any], key: str) -> Any:
 
 
 def _put(values: dict[str, Any], key: str, value: Any) -> None:
-    """Set a value; the groups on the way to it are copied."""
+    """Set a value. The groups that contain it are copied."""
     name, _, rest = key.partition(".")
     if not rest:
         values[name] = value

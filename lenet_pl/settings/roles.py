@@ -1,4 +1,4 @@
-"""What a setting is: part of the recipe, of the machine, of one call. Marked once, in the type of the field.
+"""The role of each setting: part of the recipe, of the machine, of one call. Marked once, in the type of the field.
 
 `progress_bar: Annotated[bool, Role.COSMETIC]` marks a setting, or a group with all that is in it. What a command does
 with a setting follows from its role: `keys_of` and `values_of` replace lists of names.
@@ -14,7 +14,7 @@ from lenet_pl.settings.types import Settings
 
 
 class Role(Enum):
-    """What a setting decides."""
+    """The role of a setting."""
 
     RECIPE = "what is learned, and how; the role of a setting without a mark"
     EVALUATION = "what runs are judged on and by; runs that differ in it cannot be compared"
@@ -35,8 +35,8 @@ NO_EFFECT = (Role.COMMAND, Role.LOCATION, Role.OUTPUT, Role.COSMETIC)
 def roles(kind: type[Settings]) -> dict[str, Role]:
     """Map the dotted key of every setting, groups included, to its role.
 
-    A group has the role of its own mark, else that of the `name` by which one of its choices is chosen. Where the
-    choices of a group share a key, they agree on its role.
+    A group has the role it is marked with, or else that of its `name`. Choices of a group agree on the roles of the
+    keys they share.
     """
     return dict(_walk(kind, "", Role.RECIPE))
 
@@ -47,12 +47,12 @@ def keys_of(kind: type[Settings], *wanted: Role) -> set[str]:
 
 
 def values_of(settings: Settings, *wanted: Role) -> dict[str, Any]:
-    """Write settings as plain nested values, only those that have one of the roles."""
+    """Return the settings with one of the roles, as nested plain values."""
     return selected(settings.model_dump(), type(settings), *wanted)
 
 
 def selected(values: dict[str, Any], kind: type[Settings], *wanted: Role) -> dict[str, Any]:
-    """Take from nested plain values of a kind of settings those that have one of the roles; unknown keys are taken."""
+    """Select the settings with one of the roles, and unknown keys, from nested plain values."""
     return _select(values, roles(kind), wanted)
 
 
@@ -85,7 +85,7 @@ def _role(field: FieldInfo, inherited: Role) -> Role:
 
 
 def _groups(annotation: Any) -> Iterator[type[Settings]]:
-    """Yield the classes of settings that a type names, alone or in a union."""
+    """Yield the settings classes in a type, alone or in a union."""
     if isinstance(annotation, type) and issubclass(annotation, Settings):
         yield annotation
     for inner in get_args(annotation):

@@ -11,7 +11,7 @@ JUDGED_BY = ("val/accuracy", "val/loss")
 
 
 class SamplerSettings(Settings):
-    """Who proposes the values of a trial."""
+    """The sampler, which proposes the values of a trial."""
 
     name: Literal["tpe", "random"]
     """Optuna sampler."""
@@ -22,7 +22,7 @@ class SamplerSettings(Settings):
 
 
 class PrunerSettings(Settings):
-    """Who ends a trial that promises little, after an epoch."""
+    """The pruner, which stops unpromising trials after an epoch."""
 
     name: Literal["median", "halving", "hyperband", "none"]
     """Optuna pruner."""
@@ -33,7 +33,7 @@ class PrunerSettings(Settings):
 
 
 class StudySettings(Settings):
-    """What is searched, for how long, and where the trials are kept."""
+    """The search space, the number of trials, and the storage."""
 
     space: Annotated[dict[str, Any], Field(min_length=1)]
     """Settings of a training with their ranges or choices."""
@@ -82,7 +82,7 @@ class StudySettings(Settings):
 
 
 class SearchSettings(TrainSettings):
-    """Everything that `python -m lenet_pl.search` takes: a training's settings, and `search`."""
+    """Settings of `python -m lenet_pl.search`: those of a training, and `search`."""
 
     search: StudySettings
     """Study."""

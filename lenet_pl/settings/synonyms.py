@@ -1,6 +1,6 @@
-"""What users of Lightning, torch, timm, Keras or Hydra call a setting, and what it is here.
+"""Names that Lightning, torch, timm, Keras and Hydra give to settings, and the names here.
 
-Each row: names, then what to write; `key=<...>` is a setting that exists, `group=choice` a choice of `conf/`.
+Each row has the other names, then what to write here.
 """
 
 import re
@@ -102,11 +102,11 @@ OF_COMMAND = {
 
 
 def known_elsewhere(command: str, key: str) -> str:
-    """Say what a name from another program is here; empty if it is none.
+    """Return what to write instead of a name from another program; empty if it is not known.
 
     Args:
-        command: whose settings are meant.
-        key: what came, dotted or not; its last part counts.
+        command: The name of the command.
+        key: The key received, dotted or not; its last part is looked up.
     """
     name = key.rpartition(".")[2].lower().replace("-", "_")
     advice = next((text for names, text in OF_COMMAND.get(command, {}).items() if name in names.split()), "")
@@ -115,5 +115,5 @@ def known_elsewhere(command: str, key: str) -> str:
 
 
 def same_value(value: str) -> str:
-    """Name the choice that is called `value` in other programs; empty if there is none."""
+    """Return the choice that other programs call `value`; empty if there is none."""
     return next((ours for theirs, ours in VALUES.items() if value.lower() in theirs.split()), "")

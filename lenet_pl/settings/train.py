@@ -16,7 +16,7 @@ CompileMode = Literal["default", "reduce-overhead", "max-autotune"]
 
 
 def _check_compile(mode: bool | CompileMode | None) -> CompileMode | None:
-    """Turn true and false into what torch.compile takes for them, so that both spellings are one value."""
+    """Translate true and false to modes of torch.compile, so that both spellings give the same value."""
     return "default" if mode is True else mode or None
 
 
@@ -30,7 +30,7 @@ Limit = Annotated[int | float, AfterValidator(_check_limit)]
 
 
 class TrainerSettings(Settings):
-    """Where and how long; keys have the meaning that `lightning.Trainer` gives them."""
+    """Settings of the Trainer, with the meaning that `lightning.Trainer` gives them."""
 
     accelerator: Annotated[Literal["auto", "cpu", "gpu", "mps"], Role.MACHINE]
     """Kind of device."""
@@ -63,7 +63,7 @@ class TrainerSettings(Settings):
 
     @property
     def compile_mode(self) -> CompileMode | None:
-        """Mode of torch.compile; None: not compiled."""
+        """The mode of torch.compile; None: not compiled."""
         return _check_compile(self.compile)
 
     @field_validator("devices")
@@ -76,7 +76,7 @@ class TrainerSettings(Settings):
 
 
 class LoggerSettings(Settings):
-    """Which loggers write into the run folder; metrics.csv and the plots are always written."""
+    """The loggers. metrics.csv and the plots are always written."""
 
     tensorboard: bool
     """Whether event files for TensorBoard are written."""
@@ -89,7 +89,7 @@ Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
 
 class TrainSettings(Settings):
-    """Everything that `python -m lenet_pl.train` takes."""
+    """Settings of `python -m lenet_pl.train`."""
 
     run: Annotated[LocalPath, Role.COMMAND]
     """Run folder, which receives everything."""

@@ -8,7 +8,7 @@ from lenet_pl.settings.types import LocalPath, Settings
 
 
 class TrainedSettings(Settings):
-    """Which network, and where the command's files go."""
+    """The network, and the folder for the files of the command."""
 
     run: LocalPath | None
     """Run folder, whose best checkpoint is used."""
@@ -21,14 +21,14 @@ class TrainedSettings(Settings):
 
 
 class RecordedModel(Settings):
-    """What builds a network again, less channels and classes."""
+    """The settings that rebuild a network, without channels and classes."""
 
     model: AnyModelSettings
     """Network."""
 
 
 class RecordedSettings(Settings):
-    """What later use needs of the settings in a checkpoint; another version may train with other keys."""
+    """The settings of a checkpoint that later commands need. Other keys, as of another version, are ignored."""
 
     model_config = ConfigDict(extra="ignore")
 

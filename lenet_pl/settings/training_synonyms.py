@@ -1,4 +1,4 @@
-"""What users of other programs call a setting of a training, and what it is here; rows as in `synonyms`."""
+"""Names that other programs give to settings of a training, and the names here; rows as in `synonyms`."""
 
 TRAINING = {
     # length, device, precision

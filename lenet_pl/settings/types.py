@@ -1,4 +1,4 @@
-"""Types and ranges that settings share, and the class of all groups of settings."""
+"""Types shared by settings, and the base class of all settings."""
 
 import os
 from collections.abc import Mapping
@@ -22,7 +22,7 @@ def expand_home(path: str) -> str:
     """Replace a leading ~ or ~user by that user's home directory.
 
     Raises:
-        ValueError: there is no such user.
+        ValueError: There is no such user.
     """
     expanded = os.path.expanduser(path)  # noqa: PTH111 - Path.expanduser drops a trailing slash and a leading ./
     if path.startswith("~") and expanded == path:

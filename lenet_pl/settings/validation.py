@@ -1,4 +1,4 @@
-"""From plain values to settings, or to one line that says what is wrong."""
+"""Validation of plain values as settings, with one-line errors."""
 
 import copy
 import re
@@ -18,7 +18,8 @@ def validate(kind: type[AnySettings], values: dict[str, Any]) -> AnySettings:
     """Build settings from plain values.
 
     Raises:
-        SettingError: names the first wrong key, what came, what is accepted, and how many more are wrong.
+        SettingError: A value is invalid. The message has the first invalid key, its value, the allowed values, and how
+            many more are invalid.
     """
     try:
         return kind.model_validate(values)
@@ -35,7 +36,7 @@ def validate(kind: type[AnySettings], values: dict[str, Any]) -> AnySettings:
 
 
 def setting_keys(values: dict[str, Any], prefix: str = "") -> list[str]:
-    """List dotted keys of a nested dictionary, groups included."""
+    """List the dotted keys of a nested dictionary, including groups."""
     keys = []
     for name, value in values.items():
         keys.append(f"{prefix}{name}")
@@ -45,13 +46,13 @@ def setting_keys(values: dict[str, Any], prefix: str = "") -> list[str]:
 
 
 def nearest_key(key: str, keys: list[str]) -> str:
-    """Suggest the setting that was probably meant by `key`: same last part first, then similar spelling."""
+    """Suggest the setting that was probably meant: the same last part first, then a similar spelling."""
     same = [k for k in keys if k.rpartition(".")[2] == key.rpartition(".")[2]]
     return f"did you mean {same[0]}?" if same else did_you_mean(key, keys)
 
 
 def _takes_null(kind: type[Settings], values: dict[str, Any], key: str) -> bool:
-    """Whether a setting would be right if it were null; entries of lists are not asked."""
+    """Whether null would be a valid value; False for entries of lists."""
     changed = copy.deepcopy(values)
     here: Any = changed
     *groups, last = key.split(".")
@@ -68,7 +69,7 @@ def _takes_null(kind: type[Settings], values: dict[str, Any], key: str) -> bool:
 
 
 def _key(problem: Any, values: Any) -> str:
-    """Dotted key of pydantic's location, less the names of union branches, which are not keys."""
+    """Return the dotted key of pydantic's location, without the names of union branches."""
     parts, here, loc = [], values, problem["loc"]
     for part in loc:
         known = isinstance(here, dict) and part in here
@@ -107,14 +108,14 @@ def _line(key: str, problems: list[Any], values: dict[str, Any], or_null: str) -
 
 
 def as_written(value: Any) -> str:
-    """Show a value as it is written on the command line; texts in quotes."""
+    """Format a value as on the command line; strings in quotes."""
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     return repr(value)
 
 
 def _accepted(problem: Any) -> str:
-    """Say what one branch of a setting takes."""
+    """Describe the values that one branch of a setting allows."""
     kind, context = problem["type"], problem.get("ctx", {})
     if kind == "union_tag_invalid":
         return " or ".join(str(context["expected_tags"]).rsplit(", ", 1))
@@ -134,5 +135,6 @@ def _accepted(problem: Any) -> str:
         str(problem["msg"])
         .replace("a valid integer", "an integer")
         .removeprefix("Input should be ")
+        .replace("a valid boolean", "true or false")
         .replace("a valid ", "a ")
     )

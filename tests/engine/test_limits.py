@@ -64,5 +64,5 @@ def test_compile_is_a_switch_or_a_mode(value: str, mode: str | None, compose: An
 
 
 def test_another_mode_of_compile_is_an_error(compose: Any) -> None:
-    with pytest.raises(SettingError, match=r"trainer\.compile: got 'fast'; .*a boolean.*'reduce-overhead'"):
+    with pytest.raises(SettingError, match=r"trainer\.compile: got 'fast'; .*true or false.*'reduce-overhead'"):
         compose("trainer.compile=fast")

@@ -43,7 +43,7 @@ def test_new_choices_and_values_are_there_and_old_ones_are_not() -> None:
         ("train", "trainer.ema_decay=0.9",
          "trainer.ema_decay: got 0.9; it is now called callbacks.ema.decay, write callbacks.ema.decay=0.9"),
         ("train", "+trainer.ema_decay=0.9",
-         "trainer.ema_decay: got 0.9; it is now called callbacks.ema.decay, write +callbacks.ema.decay=0.9"),
+         "trainer.ema_decay: got 0.9; it is now called callbacks.ema.decay, write callbacks.ema.decay=0.9"),
         ("train", "trainer.threads",
          "trainer.threads: got no value; it is now called trainer.num_threads, write trainer.num_threads=<value>"),
         ("train", "scheduler=passes",

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from orientations import STORED
 from PIL import Image, ImageOps
 
 from lenet_pl.errors import DataError
@@ -16,16 +17,6 @@ from lenet_pl.image_io.decode import MAX_SIDE, REDUCED_SIDE, eight_bit, open_ima
 from lenet_pl.image_io.formats import FORMATS, SUFFIXES, name_format
 
 PHOTO = Image.effect_noise((60, 40), 60)
-ORIENTED = {  # what is stored, so that turning it as EXIF says gives the photo
-    1: None,
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_90,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_270,
-}
 
 
 def encoded(image: Image.Image, kind: str, **options: Any) -> bytes:
@@ -72,10 +63,10 @@ def test_without_pillow_heif_a_heic_names_the_extra(monkeypatch: pytest.MonkeyPa
         read_image(content, "it")
 
 
-@pytest.mark.parametrize("orientation", ORIENTED)
+@pytest.mark.parametrize("orientation", STORED)
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "TIFF"])
 def test_an_image_is_turned_as_its_exif_says(kind: str, orientation: int) -> None:
-    method = ORIENTED[orientation]
+    method = STORED[orientation]
     stored = PHOTO if method is None else PHOTO.transpose(method)
     exif = Image.Exif()
     exif[0x112] = orientation

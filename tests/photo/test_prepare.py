@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import Compose, needs_fashion
+from orientations import STORED
 from PIL import Image, ImageChops, ImageOps
 from promise import case
 from scipy import ndimage
@@ -173,16 +174,7 @@ def test_a_photo_of_a_digit_is_taken_for_the_digit(kind: str, run: TrainedRun, d
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_a_photo_is_turned_as_its_exif_says(orientation: int, run: TrainedRun, digits: tuple[Tensor, Tensor]) -> None:
-    stored = {  # what the camera stores, so that turning it as the EXIF standard says gives the scene
-        1: None,
-        2: Image.Transpose.FLIP_LEFT_RIGHT,
-        3: Image.Transpose.ROTATE_180,
-        4: Image.Transpose.FLIP_TOP_BOTTOM,
-        5: Image.Transpose.TRANSPOSE,
-        6: Image.Transpose.ROTATE_90,
-        7: Image.Transpose.TRANSVERSE,
-        8: Image.Transpose.ROTATE_270,
-    }[orientation]
+    stored = STORED[orientation]
     images, labels = digits
     exif = Image.Exif()
     exif[0x112] = orientation

@@ -18,6 +18,7 @@ from conftest import Compose
 from lightning.pytorch.callbacks import ModelCheckpoint
 from matplotlib.figure import Figure
 from promise import case
+from quiet import QUIET
 from stopping import SignalAfter
 from torch.nn import functional
 from torch.utils.tensorboard import SummaryWriter
@@ -37,14 +38,6 @@ from lenet_pl.settings import TrainSettings
 from lenet_pl.train import train
 from lenet_pl.train.resume import begin_or_resume
 
-QUIET = (
-    "callbacks.progress_bar=false",
-    "callbacks.model_summary=false",
-    "trainer.accelerator=cpu",
-    "trainer.num_threads=1",
-    "trainer.precision=32-true",
-    "logger=none",
-)
 STEPS = 6  # of an epoch
 SMALL = (
     *QUIET,

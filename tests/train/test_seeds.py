@@ -12,6 +12,7 @@ import pytest
 import torch
 from conftest import Compose
 from promise import case
+from quiet import QUIET
 
 from lenet_pl.compare.run_index import find_runs
 from lenet_pl.engine.partial_epoch import Step
@@ -28,19 +29,8 @@ from lenet_pl.train import train, train_one
 from lenet_pl.train.resume import begin_or_resume
 from lenet_pl.train.seeds import train_seeds
 
-QUIET = (
-    "callbacks.progress_bar=false",
-    "callbacks.model_summary=false",
-    "trainer.accelerator=cpu",
-    "trainer.num_threads=1",
-    "trainer.precision=32-true",
-    "logger=none",
-)
 SEEDS = (3, 0, 5)
 AUGMENTED = (*QUIET, "augment=affine", "trainer.max_epochs=3", "loader.batch_size=100")
-# Without these, two values that are nearly equal in a max-pooling window may change places by rounding, and a training
-# goes another way, as one alone does whose weights were changed by 1e-7
-SMOOTH = ("model.activation=tanh", "model.pooling=avg")
 MEASURED = ("seconds", "images/s")
 
 

@@ -42,7 +42,7 @@ def _measure(settings: BenchmarkSettings, folder: Path) -> None:
     silence_lightning_logs()
     if settings.num_threads:
         torch.set_num_threads(settings.num_threads)
-    data = compare_loops.first_there(settings, settings.data_sets)
+    data = compare_loops.first_available_dataset(settings, settings.data_sets)
     if data is None:
         raise DataError(
             f"data_sets: none of {', '.join(settings.data_sets)} is there; must be one that is on this machine"
@@ -68,7 +68,7 @@ def _measure(settings: BenchmarkSettings, folder: Path) -> None:
             "mnist_99": lambda: time_to_accuracy(settings),
             "gpu": lambda: measure_gpu(settings, scratch, data, save_gpu),
         }
-        if "mnist_99" in settings.parts and compare_loops.first_there(settings, ["mnist"]) is None:
+        if "mnist_99" in settings.parts and compare_loops.first_available_dataset(settings, ["mnist"]) is None:
             work["mnist_99"] = lambda: {"not_measured": f"no MNIST in {settings.data_root} (data_root=, LENET_PL_DATA)"}
         for part in settings.parts:
             found[part] = work[part]()

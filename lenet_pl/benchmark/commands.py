@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from lenet_pl.benchmark.compare_loops import say, spread
+from lenet_pl.benchmark.compare_loops import log_progress, summarize_rates
 from lenet_pl.benchmark.worker import last_rate
 from lenet_pl.engine.build import build_datamodule
 from lenet_pl.errors import DataError
@@ -36,7 +36,7 @@ def measure_start(settings: BenchmarkSettings, folder: Path) -> dict[str, Any]:
     """
     imports, starts = [], []
     for number in range(settings.rounds):
-        say(f"start, round {number + 1} of {settings.rounds}")
+        log_progress(f"start, round {number + 1} of {settings.rounds}")
         begin = time.perf_counter()
         subprocess.run([sys.executable, "-c", "import torch, lightning"], check=True, stderr=subprocess.PIPE)
         imports.append(time.perf_counter() - begin)
@@ -56,12 +56,12 @@ def measure_data_sizes(settings: BenchmarkSettings, folder: Path, data: str) -> 
     """Train on real images, repeated to the sizes asked for and held in memory; rates, and memory above the imports."""
     base = int(subprocess.run([sys.executable, "-c", IMPORTS], check=True, capture_output=True, text=True).stdout)
     for images in settings.data_series:
-        say(f"writing {images:,} images")
+        log_progress(f"writing {images:,} images")
         write_arrays(settings, folder / f"{images}", images, data)
     rates: dict[int, list[float]] = {images: [] for images in settings.data_series}
     above: dict[int, list[float]] = {images: [] for images in settings.data_series}
     for number in range(settings.rounds):
-        say(f"data sizes, round {number + 1} of {settings.rounds}")
+        log_progress(f"data sizes, round {number + 1} of {settings.rounds}")
         for images in settings.data_series:
             place = folder / f"{images}-{number}"
             run = run_training(place, [*_arrays(folder / f"{images}", True), *_threads(settings)])
@@ -72,7 +72,7 @@ def measure_data_sizes(settings: BenchmarkSettings, folder: Path, data: str) -> 
         "rows": [
             {
                 "images": images,
-                **spread(rates[images]),
+                **summarize_rates(rates[images]),
                 "uint8_mb": round(_bytes(folder / f"{images}") / 1e6, 1),
                 "above_imports_mb": round(median(above[images]), 1),
             }
@@ -95,11 +95,11 @@ def measure_memory_mapped(settings: BenchmarkSettings, folder: Path, data: str) 
     except OSError as error:
         return {"not_measured": f"no memory control group can be made here ({error.strerror})"}
     for name, images in (("small", 60_000), ("large", count)):
-        say(f"writing {images:,} images of {CHANNELS}×{SIDE}×{SIDE}")
+        log_progress(f"writing {images:,} images of {CHANNELS}×{SIDE}×{SIDE}")
         write_arrays(settings, folder / name, images, data, color=True)
     rates: dict[str, list[float]] = {"small": [], "large": []}
     for number in range(settings.rounds):
-        say(f"larger than the memory, round {number + 1} of {settings.rounds}")
+        log_progress(f"larger than the memory, round {number + 1} of {settings.rounds}")
         for name, found in rates.items():
             place = folder / f"{name}-{number}"
             with control_group(limit) if name == "large" else contextlib.nullcontext() as join:
@@ -108,8 +108,8 @@ def measure_memory_mapped(settings: BenchmarkSettings, folder: Path, data: str) 
     return {
         "limit_mb": settings.memory_limit_mb,
         "set_mb": round(_bytes(folder / "large") / 1e6),
-        "in_memory": spread(rates["small"]),
-        "memory_mapped": spread(rates["large"]),
+        "in_memory": summarize_rates(rates["small"]),
+        "memory_mapped": summarize_rates(rates["large"]),
         "ratio": round(median(a / b for a, b in zip(rates["large"], rates["small"], strict=True)), 3),
     }
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from lenet_pl.benchmark.loops import OWN, PLAIN, TUNED, TUTORIAL
+from lenet_pl.benchmark.loops import LENET_PL, PLAIN, TUNED, TUTORIAL
 from lenet_pl.benchmark.machine import gather_rate, multiply_rate
 from lenet_pl.benchmark.worker import Workers, own_rate, prepare, rate
 from lenet_pl.engine.build import build_datamodule, build_task
@@ -43,7 +43,7 @@ def compare_loops(settings: BenchmarkSettings, data: str, limit: float) -> list[
         rounds, the median ratio to the tuned and to the tutorial loop of the same round, how many ms longer a step
         takes than the tuned loop's, and the share of `limit`.
     """
-    loops = [*([TUTORIAL] if settings.tutorial else []), PLAIN, TUNED, OWN]
+    loops = [*([TUTORIAL] if settings.tutorial else []), PLAIN, TUNED, LENET_PL]
     cases = itertools.product(settings.models, settings.augments, settings.batch_sizes)
     return _measure(settings, data, limit, list(cases), loops)
 
@@ -51,7 +51,7 @@ def compare_loops(settings: BenchmarkSettings, data: str, limit: float) -> list[
 def compare_batch_sizes(settings: BenchmarkSettings, data: str, limit: float) -> list[dict[str, Any]]:
     """Measure the tuned loop and lenet_pl with the first model over a series of batch sizes."""
     cases = [(settings.models[0], "none", size) for size in settings.batch_series]
-    return _measure(settings, data, limit, cases, [TUNED, OWN])
+    return _measure(settings, data, limit, cases, [TUNED, LENET_PL])
 
 
 def _measure(
@@ -61,7 +61,7 @@ def _measure(
     with Workers(settings.num_threads) as workers:
         for number, (model, augment, batch_size) in enumerate(cases, 1):
             # A rich progress bar cannot stand around lenet_pl's own
-            say(f"{number} of {len(cases)}: {model}, augment={augment}, batch {batch_size}")
+            log_progress(f"{number} of {len(cases)}: {model}, augment={augment}, batch {batch_size}")
             given = train_settings(settings, data, model, augment, batch_size)
             rates = _rounds(workers, settings, given, loops)
             most = limit / _operations(given)
@@ -71,7 +71,7 @@ def _measure(
                     "augment": augment,
                     "batch_size": batch_size,
                     "loop": loop,
-                    **spread(rates[loop]),
+                    **summarize_rates(rates[loop]),
                     "to_tuned": _ratio(rates, loop, TUNED),
                     "over_tuned_ms": 1000 * batch_size * (1 / median(rates[loop]) - 1 / median(rates[TUNED])),
                     "to_tutorial": _ratio(rates, loop, TUTORIAL),
@@ -89,7 +89,7 @@ def _rounds(
     size = given.loader.batch_size
     counts: dict[str, int] = {}
     for loop in loops:
-        if loop != OWN:
+        if loop != LENET_PL:
             steps = workers.do(loop, prepare, loop, given) * settings.seconds / size
             counts[loop] = max(1, round(steps)) * size
     # lenet_pl counts in epochs, and what is done once an epoch is part of it: as many steps as the data has, at most
@@ -99,7 +99,7 @@ def _rounds(
     rates: dict[str, list[float]] = {loop: [] for loop in loops}
     for _ in range(settings.rounds):
         for loop in loops:
-            found = workers.do(loop, own_rate, own) if loop == OWN else workers.do(loop, rate, loop, counts[loop])
+            found = workers.do(loop, own_rate, own) if loop == LENET_PL else workers.do(loop, rate, loop, counts[loop])
             rates[loop].append(found)
     return rates
 
@@ -115,7 +115,7 @@ def _operations(settings: TrainSettings) -> float:
     return training_operations(build_task(settings, module).model, module.example_input())
 
 
-def spread(rates: Sequence[float]) -> dict[str, float]:
+def summarize_rates(rates: Sequence[float]) -> dict[str, float]:
     """Sum up images per second of several rounds."""
     return {
         "images_per_second": round(median(rates), 1),
@@ -124,7 +124,7 @@ def spread(rates: Sequence[float]) -> dict[str, float]:
     }
 
 
-def first_there(settings: BenchmarkSettings, choices: Sequence[str]) -> str | None:
+def first_available_dataset(settings: BenchmarkSettings, choices: Sequence[str]) -> str | None:
     """Name the first data set that can be loaded; None if none can."""
     for name in choices:
         with contextlib.suppress(DataError):
@@ -152,6 +152,6 @@ def train_settings(
     return compose("train", TrainSettings, ["run=unused", *overrides])
 
 
-def say(line: str) -> None:
+def log_progress(line: str) -> None:
     """Show how far the benchmark is."""
     print(line, file=sys.stderr, flush=True)

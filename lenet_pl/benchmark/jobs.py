@@ -8,7 +8,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from lenet_pl.benchmark.compare_loops import say
+from lenet_pl.benchmark.compare_loops import log_progress
 from lenet_pl.errors import DataError, SettingError
 from lenet_pl.runtime.slurm import check_launcher
 from lenet_pl.settings.benchmark import BenchmarkSettings
@@ -68,7 +68,7 @@ def measure_jobs(settings: BenchmarkSettings, folder: Path) -> dict[str, Any]:
     }
     rows, absent = [], {}
     for name, (at_once, command) in ways.items():
-        say(f"{settings.jobs} jobs, {name}")
+        log_progress(f"{settings.jobs} jobs, {name}")
         try:
             check_launcher(command, True)
             rows.append({"way": name} | _measure(folder / name, settings.jobs, at_once, [*command, *TRIVIAL]))

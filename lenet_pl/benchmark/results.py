@@ -58,7 +58,7 @@ def _loops(rows: list[dict[str, Any]]) -> str:
             str(row["batch_size"]),
             row["loop"],
             f"{row['images_per_second']:,.0f}",
-            _spread(row),
+            _format_range(row),
             f"{row['to_tuned']:.2f}",
             f"{row['over_tuned_ms']:+.2f}",
             "" if row["to_tutorial"] is None else f"{row['to_tutorial']:.2f}",
@@ -82,7 +82,7 @@ def _data_sizes(found: dict[str, Any]) -> str:
         (
             f"{row['images']:,}",
             f"{row['images_per_second']:,.0f}",
-            _spread(row),
+            _format_range(row),
             f"{row['uint8_mb']:,.0f}",
             f"{row['above_imports_mb']:,.0f}",
         )
@@ -179,12 +179,12 @@ def _table(lines: Lines) -> str:
     return "\n".join([rows[0], "|" + "---|" * len(lines[0]), *rows[1:]])
 
 
-def _spread(row: dict[str, float]) -> str:
+def _format_range(row: dict[str, float]) -> str:
     return f"{row['smallest']:,.0f}–{row['largest']:,.0f}"
 
 
 def _rate(row: dict[str, float]) -> tuple[str, str]:
-    return f"{row['images_per_second']:,.0f}", _spread(row)
+    return f"{row['images_per_second']:,.0f}", _format_range(row)
 
 
 def _draw(rows: list[dict[str, Any]]) -> Figure:

@@ -11,7 +11,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from lenet_pl.benchmark.compare_loops import say
+from lenet_pl.benchmark.compare_loops import log_progress
 from lenet_pl.errors import DataError
 from lenet_pl.runtime.threads import SHORT_WAIT, usable_cores
 from lenet_pl.settings.benchmark import BenchmarkSettings
@@ -40,7 +40,9 @@ def measure_side_by_side(settings: BenchmarkSettings, folder: Path, data: str) -
         for model in settings.models:
             for way, (own, variables) in ways.items():
                 for count in AT_ONCE:
-                    say(f"side by side, round {number + 1} of {settings.rounds}: {model}, {way}, {count} at once")
+                    log_progress(
+                        f"side by side, round {number + 1} of {settings.rounds}: {model}, {way}, {count} at once"
+                    )
                     place = folder / f"{number}-{model}-{way[:3]}-{count}"
                     few = f"trainer.limit_train_batches={max(20, round(settings.seconds * STEPS))}"
                     rate = _together(place, count, [*given, f"model={model}", few, *own], variables)
@@ -98,7 +100,7 @@ def _epochs(folder: Path) -> list[float]:
 
 def _evaluate_beside_training(folder: Path, given: Sequence[str], rounds: int) -> dict[str, Any]:
     """Time `evaluate` of a trained run alone and during a training, in turn; s."""
-    say("side by side: evaluate during a training")
+    log_progress("side by side: evaluate during a training")
     few = ["trainer.limit_train_batches=20", f"trainer.max_epochs={EPOCHS}"]
     with training(folder / "trained", [*given, *few], SHORT_WAIT):
         pass

@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from lenet_pl.benchmark.compare_loops import say, train_settings
-from lenet_pl.benchmark.loops import OWN, TUTORIAL, tutorial_loop
+from lenet_pl.benchmark.compare_loops import log_progress, train_settings
+from lenet_pl.benchmark.loops import LENET_PL, TUTORIAL, Workload, tutorial_loop
 from lenet_pl.benchmark.worker import Workers
 from lenet_pl.data.datamodule import ImageDataModule
 from lenet_pl.engine.build import build_datamodule, build_task
@@ -39,10 +39,10 @@ def time_to_accuracy(settings: BenchmarkSettings) -> dict[str, Any]:
     recipe: list[dict[str, float]] = []
     with Workers(settings.num_threads) as workers:
         for seed in range(settings.seeds):
-            say(f"99% on MNIST: mnist_99_fast, seed {seed}")
-            recipe.append(workers.do(OWN, _recipe, settings, seed))
+            log_progress(f"99% on MNIST: mnist_99_fast, seed {seed}")
+            recipe.append(workers.do(LENET_PL, _recipe, settings, seed))
             if seed % max(1, settings.seeds // settings.tutorial_runs) == 0 and len(tutorial) < settings.tutorial_runs:
-                say(f"99% on MNIST: tutorial loop, seed {seed}")
+                log_progress(f"99% on MNIST: tutorial loop, seed {seed}")
                 tutorial.append(workers.do(TUTORIAL, _tutorial, settings, seed))
     accuracies = [run["accuracy"] for run in recipe]
     reached = [run for run in tutorial if run["accuracy"] >= GOAL]
@@ -73,7 +73,7 @@ def _tutorial(settings: BenchmarkSettings, seed: int) -> dict[str, float]:
     data = build_datamodule(given)
     torch.manual_seed(seed)
     model = build_task(given, data).model.train()
-    run = tutorial_loop(model, data.train_set, data.preprocess, data.augment, TUTORIAL_BATCH)
+    run = tutorial_loop(model, Workload.from_data(data, TUTORIAL_BATCH))
     seconds = accuracy = 0.0
     epochs = 0
     while accuracy < GOAL and epochs < MOST_EPOCHS:
@@ -90,5 +90,7 @@ def _accuracy(model: nn.Module, data: ImageDataModule) -> float:
         parts = [data.test_set[slice(at, at + 1000)] for at in range(0, len(data.test_set), 1000)]
         right = sum(int((model(data.preprocess(p.images)).argmax(1) == p.labels).sum()) for p in parts)
     model.train()
-    say(f"  test accuracy {right / len(data.test_set):.4f} ({time.perf_counter() - start:.1f} s to see, not counted)")
+    log_progress(
+        f"  test accuracy {right / len(data.test_set):.4f} ({time.perf_counter() - start:.1f} s to see, not counted)"
+    )
     return right / len(data.test_set)

@@ -14,17 +14,32 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
-from lenet_pl.benchmark.loops import OWN, PLAIN, TUNED, TUTORIAL, Run, plain_loop, tuned_loop, tutorial_loop
+from lenet_pl.benchmark.loops import (
+    LENET_PL,
+    PLAIN,
+    TUNED,
+    TUTORIAL,
+    TimedRun,
+    Workload,
+    plain_loop,
+    tuned_loop,
+    tutorial_loop,
+)
 from lenet_pl.engine.build import build_datamodule, build_task
 from lenet_pl.runtime.memory import tune_malloc
 from lenet_pl.runtime.threads import default_waiting
 from lenet_pl.settings import TrainSettings
 from lenet_pl.train import train
 
-KINDS: dict[str, Callable[..., Run]] = {TUTORIAL: tutorial_loop, PLAIN: plain_loop, TUNED: tuned_loop}
+KINDS: dict[str, Callable[[nn.Module, Workload], TimedRun]] = {
+    TUTORIAL: tutorial_loop,
+    PLAIN: plain_loop,
+    TUNED: tuned_loop,
+}
 WARM_UP = 4  # steps of each loop before anything is measured
-_prepared: dict[str, Run] = {}
+_prepared: dict[str, TimedRun] = {}
 
 
 class Workers:
@@ -62,7 +77,7 @@ class Workers:
 
     def do(self, loop: str, work: Callable[..., Any], *given: Any) -> Any:
         """Do some work in the process that a loop belongs to, and wait for the result."""
-        process = self._tuned if loop in (TUNED, OWN) else self._ordinary
+        process = self._tuned if loop in (TUNED, LENET_PL) else self._ordinary
         return process.submit(work, *given).result()
 
 
@@ -93,7 +108,7 @@ def prepare(loop: str, settings: TrainSettings) -> float:
     torch.manual_seed(settings.seed)
     model = build_task(settings, data).model.train()
     batch_size = settings.loader.batch_size
-    run = KINDS[loop](model, data.train_set, data.preprocess, data.augment, batch_size)
+    run = KINDS[loop](model, Workload.from_data(data, batch_size))
     _prepared[loop] = run
     run(WARM_UP * batch_size)
     return WARM_UP * batch_size / run(WARM_UP * batch_size)

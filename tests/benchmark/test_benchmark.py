@@ -15,8 +15,8 @@ from torch import nn
 
 from lenet_pl.benchmark import benchmark, commands
 from lenet_pl.benchmark.commands import control_group, write_arrays
-from lenet_pl.benchmark.compare_loops import first_there
-from lenet_pl.benchmark.loops import plain_loop, tuned_loop, tutorial_loop, usual_order
+from lenet_pl.benchmark.compare_loops import first_available_dataset
+from lenet_pl.benchmark.loops import Workload, activation_before_pool, plain_loop, tuned_loop, tutorial_loop
 from lenet_pl.data.augment import Augment
 from lenet_pl.data.image_set import ImageDataset
 from lenet_pl.data.transform import Preprocess
@@ -42,7 +42,7 @@ def test_every_loop_learns(loop, moving: bool) -> None:  # type: ignore[no-untyp
     model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Linear(72, 2))
     augment = Augment(STILL.model_copy(update={"degrees": 5.0}) if moving else STILL)
     preprocess = Preprocess(8, "resize", [0.5], [0.5])
-    run = loop(model, images, preprocess, augment, 16)
+    run = loop(model, Workload(images, preprocess, augment, 16))
     assert run(16 * 60) > 0
     with torch.no_grad():
         assert (model(preprocess(images.images)).argmax(1) == labels).all()
@@ -95,7 +95,7 @@ def test_the_usual_order_computes_the_same(compose: Compose) -> None:
     images = torch.randn(4, 1, 32, 32)
     with torch.no_grad():
         pooled_first = model(images)
-        again = usual_order(model)(images)
+        again = activation_before_pool(model)(images)
     assert [type(m).__name__ for m in model.features] == ["Conv2d", "BatchNorm2d", "ReLU", "MaxPool2d"] * 2
     torch.testing.assert_close(again, pooled_first, rtol=0, atol=1e-6)
 
@@ -160,4 +160,4 @@ def test_ctrl_c_is_said_in_one_line_and_leaves_nothing(tmp_path: Path, command_e
 
 def test_sets_without_files_are_composed_too(tmp_path: Path) -> None:
     settings = composition.compose("benchmark", BenchmarkSettings, ["output_dir=unused", f"data_root={tmp_path}"])
-    assert first_there(settings, ["mnist", "digits"]) == "digits"
+    assert first_available_dataset(settings, ["mnist", "digits"]) == "digits"

@@ -16,6 +16,7 @@ from lenet_pl.benchmark.gpu.stacked import StackedNetworks
 from lenet_pl.benchmark.gpu.steps import FULL, SMALL, Bench, OutOfTime, attempt, time_limit
 from lenet_pl.benchmark.gpu.tables import gpu_tables
 from lenet_pl.benchmark.gpu.training import WholeTraining
+from lenet_pl.benchmark.loops import Workload
 from lenet_pl.data.augment import Augment, warp
 from lenet_pl.data.image_set import ImageDataset
 from lenet_pl.data.transform import Preprocess
@@ -131,7 +132,7 @@ def test_whole_steps_learn(moving: bool, channels_last: bool) -> None:
     model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Linear(72, 2))
     augment = Augment(STILL.model_copy(update={"degrees": 5.0}) if moving else STILL)
     preprocess = Preprocess(8, "resize", [0.5], [0.5])
-    run = graph_loop(model, images, preprocess, augment, 16, CPU, steps=3, channels_last=channels_last)
+    run = graph_loop(model, Workload(images, preprocess, augment, 16, CPU), steps=3, channels_last=channels_last)
     assert run(16 * 60) > 0
     with torch.no_grad():
         assert (model(preprocess(images.images)).argmax(1) == labels).all()

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from lenet_pl.benchmark.compare_loops import say
+from lenet_pl.benchmark.compare_loops import log_progress
 from lenet_pl.benchmark.gpu import equality, mnist, rates
 from lenet_pl.benchmark.gpu.ddp import measure_ddp
 from lenet_pl.benchmark.gpu.memory import measure_memory
@@ -98,16 +98,16 @@ def _answer(name: str, bench: Bench, limit: float, answer: Connection) -> None:
 
 def take_step(name: str, bench: Bench, limit: float) -> dict[str, Any]:
     """Take one step; what it had measured when it failed or its time was over stays."""
-    say(f"gpu: {name}, at most {limit:.0f} s")
+    log_progress(f"gpu: {name}, at most {limit:.0f} s")
     record: dict[str, Any] = {}
     begin = time.perf_counter()
     try:
         with time_limit(limit):
             record["device"] = describe_environment(bench.device)["device"]
             STEPS[name][1](bench, record)
-            bench.synchronise()
+            bench.synchronize()
     except (Exception, OutOfTime) as error:
         record |= failure(error)
     record["seconds"] = round(time.perf_counter() - begin, 1)
-    say(f"gpu: {name} took {record['seconds']} s")
+    log_progress(f"gpu: {name} took {record['seconds']} s")
     return record

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from lenet_pl.benchmark.compare_loops import say
+from lenet_pl.benchmark.compare_loops import log_progress
 from lenet_pl.benchmark.gpu.steps import NO_GRAPH, Bench, attempt, fit
 from lenet_pl.data.datamodule import ImageDataModule
 from lenet_pl.engine.build import build_datamodule
@@ -64,7 +64,7 @@ def _train_few(bench: Bench, words: list[str], data: ImageDataModule) -> None:
     fit(given, bench.folder / "tried", data if same else None)
 
 
-def count_synchronisations(bench: Bench) -> dict[str, Any]:
+def count_synchronizations(bench: Bench) -> dict[str, Any]:
     """Count in which lines lenet_pl waits for the device, in an epoch of so many steps, its validation included."""
     if bench.device.type != "cuda":
         return {"not_measured": NO_GRAPH}
@@ -87,7 +87,7 @@ def try_commands(bench: Bench, run: Path) -> dict[str, Any]:
     """Ask a run of the device what commands ask; exit codes and the last line of those that failed."""
     found: dict[str, Any] = {}
     for name, words in COMMANDS.items():
-        say(f"    {name}")
+        log_progress(f"    {name}")
         command = [sys.executable, "-m", f"lenet_pl.{name}", f"run={run}", *words]
         done = subprocess.run(command, capture_output=True, text=True)
         said = (done.stderr.strip().splitlines() or [""])[-1]

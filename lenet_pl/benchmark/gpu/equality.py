@@ -11,7 +11,7 @@ import lightning
 import torch
 from torch import Tensor
 
-from lenet_pl.benchmark.gpu.choices import count_synchronisations, try_choices, try_commands
+from lenet_pl.benchmark.gpu.choices import count_synchronizations, try_choices, try_commands
 from lenet_pl.benchmark.gpu.steps import Bench, attempt, fit, switches
 from lenet_pl.data.datamodule import ImageDataModule
 from lenet_pl.engine.build import build_datamodule
@@ -30,7 +30,7 @@ def measure(bench: Bench, record: dict[str, Any]) -> None:
     attempt(record, "losses, torch's defaults", lambda: compare_losses(bench, data, "lenet5", tf32=None))
     attempt(record, "accuracy with dropout", lambda: compare_losses(bench, data, "lenet_bn", tf32=False))
     attempt(record, "runs", lambda: compare_runs(small))
-    attempt(record, "synchronisations", lambda: count_synchronisations(bench))
+    attempt(record, "synchronisations", lambda: count_synchronizations(bench))
     attempt(record, "commands", lambda: try_commands(small, bench.folder / "straight"))
     record["choices"] = {}
     try_choices(small, record["choices"])

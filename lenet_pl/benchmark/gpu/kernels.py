@@ -6,6 +6,7 @@ import torch
 
 from lenet_pl.benchmark.gpu.loops import graph_loop
 from lenet_pl.benchmark.gpu.steps import Bench, switches
+from lenet_pl.benchmark.loops import Workload
 from lenet_pl.data.datamodule import ImageDataModule
 from lenet_pl.engine.build import build_task
 from lenet_pl.settings import TrainSettings
@@ -26,8 +27,8 @@ def _look(bench: Bench, given: TrainSettings, data: ImageDataModule, size: int, 
     many = bench.amount.many
     with switches(fast=True):
         model = build_task(given, data).model.train()
-        parts = (data.train_set, data.preprocess, data.augment, size, bench.device)
-        run = graph_loop(model, *parts, steps=many, channels_last=channels_last)
+        workload = Workload.from_data(data, size, bench.device)
+        run = graph_loop(model, workload, steps=many, channels_last=channels_last)
         wall = min(run(many * size) for _ in range(5)) / many
         with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profile:
             run(many * size)

@@ -8,9 +8,8 @@ import torch
 from torch import Tensor, nn, optim
 from torch.nn import functional
 
-from lenet_pl.benchmark.loops import CPU, Run
+from lenet_pl.benchmark.loops import TimedRun, Workload
 from lenet_pl.data.augment import Augment
-from lenet_pl.data.image_set import ImageDataset
 from lenet_pl.data.transform import Preprocess
 
 WARM_UP = 3  # steps that libraries need before they can be captured
@@ -121,34 +120,28 @@ class WholeSteps:
 
 def graph_loop(
     model: nn.Module,
-    images: ImageDataset,
-    preprocess: Preprocess,
-    augment: Augment,
-    batch_size: int,
-    device: torch.device = CPU,
+    workload: Workload,
     *,
     steps: int = 1,
     dtype: torch.dtype | None = None,
     compiled: bool = False,
     channels_last: bool = True,
-) -> Run:
+) -> TimedRun:
     """Train with whole steps in a CUDA graph; order and augmentation are drawn on the device once an epoch.
 
     Args:
-        model: and those up to `device` as of the other loops.
-        images: see there.
-        preprocess: see there.
-        augment: see there; moves only.
-        batch_size: see there.
-        device: see there.
+        model: The network to train.
+        workload: The data, batch size and device. Of its augmentation, only affine transforms are applied.
         steps: in one graph, which divides the steps that are run. Where it does not divide those of an epoch, the last
             ones of one are of the order before.
         dtype: of autocast; None: everything in fp32.
         compiled: by torch.compile.
         channels_last: in memory; false: channel after channel.
     """
+    preprocess, augment, batch_size = workload.preprocess, workload.augment, workload.batch_size
+    device = workload.device
     model = model.to(device)
-    pixels, labels = images.images.to(device), images.labels.to(device)
+    pixels, labels = workload.images.images.to(device), workload.images.labels.to(device)
     optimizer = optim.Adam(model.parameters(), 1e-3, fused=True)
     preprocess.to(device)
     whole = WholeSteps(

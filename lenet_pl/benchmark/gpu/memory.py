@@ -8,7 +8,7 @@ import torch
 from lenet_pl.benchmark.gpu.rates import MANY as GRAPH
 from lenet_pl.benchmark.gpu.rates import loops, own_loop
 from lenet_pl.benchmark.gpu.steps import Bench
-from lenet_pl.benchmark.loops import OWN, TUNED
+from lenet_pl.benchmark.loops import LENET_PL, TUNED
 from lenet_pl.engine.build import build_datamodule
 
 
@@ -22,13 +22,13 @@ def measure_memory(bench: Bench, record: dict[str, Any]) -> None:
         given = bench.given("model=lenet5", f"loader.batch_size={size}", "trainer.deterministic=false")
         data = build_datamodule(given)
         made = loops(bench, given, data, compiled=False)
-        for name in (TUNED, GRAPH, OWN):
+        for name in (TUNED, GRAPH, LENET_PL):
             gc.collect()
             torch._C._cuda_clearCublasWorkspaces()  # 34 MB for each stream that multiplied, of whatever loop
             torch.cuda.empty_cache()
             before = torch.cuda.memory_allocated()
             torch.cuda.reset_peak_memory_stats()
-            run = made[name]() if name != OWN else own_loop(bench, given, data)
+            run = made[name]() if name != LENET_PL else own_loop(bench, given, data)
             run(bench.amount.many * size)
             peak = torch.cuda.max_memory_allocated()
             reserved = torch.cuda.max_memory_reserved()

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from lenet_pl.benchmark.compare_loops import first_there, say
+from lenet_pl.benchmark.compare_loops import first_available_dataset, log_progress
 from lenet_pl.benchmark.gpu.kernels import look_into_step
 from lenet_pl.benchmark.gpu.rates import timed
 from lenet_pl.benchmark.gpu.steps import NO_GRAPH, Bench, attempt, fit, switches
@@ -58,7 +58,7 @@ CANDIDATES = (
 def measure(bench: Bench, record: dict[str, Any]) -> None:
     """Train the recipe and its candidates with several seeds, and look into one step."""
     recipe = ["experiment=mnist_99_fast", "logger=none"]
-    if first_there(bench.settings, ["mnist"]) is not None:
+    if first_available_dataset(bench.settings, ["mnist"]) is not None:
         recipe += ["data=mnist", "data.download=false"]
     elif bench.settings.gpu_amount == "full":
         record["not_measured"] = f"no MNIST in {bench.settings.data_root} (data_root=, LENET_PL_DATA)"
@@ -96,7 +96,7 @@ def _train_graph(bench: Bench, given: TrainSettings, data: ImageDataModule, cand
             tested.append(training.accuracy(training.test))
             validated.append(training.accuracy(validation))
         scoring = timed(lambda: training.accuracy(training.test), bench)
-    say(f"    {median(seconds):.4f} s, test accuracy {mean(tested):.4f}")
+    log_progress(f"    {median(seconds):.4f} s, test accuracy {mean(tested):.4f}")
     return {
         "steps": len(training.losses),
         "seeds": len(tested),

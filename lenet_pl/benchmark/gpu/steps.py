@@ -16,7 +16,7 @@ import lightning
 import torch
 from lightning.pytorch.callbacks import Callback
 
-from lenet_pl.benchmark.compare_loops import say
+from lenet_pl.benchmark.compare_loops import log_progress
 from lenet_pl.data.datamodule import ImageDataModule
 from lenet_pl.engine.build import build_datamodule, build_task
 from lenet_pl.engine.task import ImageClassifier
@@ -122,7 +122,7 @@ class Bench:
         own += ["callbacks.progress_bar=false", "callbacks.model_summary=false"]
         return compose("train", TrainSettings, ["run=unused", *own, *overrides])
 
-    def synchronise(self) -> None:
+    def synchronize(self) -> None:
         """Wait for the device."""
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
@@ -165,19 +165,19 @@ def switches(*, tf32: bool | None = None, fast: bool = False) -> Iterator[None]:
 
 def attempt(record: dict[str, Any], name: str, work: Callable[[], Any]) -> None:
     """Note what a piece of work returns, or in one line and a traceback that it failed."""
-    say(f"  {name}")
+    log_progress(f"  {name}")
     begin = time.perf_counter()
     try:
         record[name] = work()
     except Exception as error:
         record[name] = failure(error)
-    say(f"    {time.perf_counter() - begin:.1f} s")
+    log_progress(f"    {time.perf_counter() - begin:.1f} s")
 
 
 def failure(error: BaseException) -> dict[str, Any]:
     """Describe an error as plain values."""
     first = next(iter(str(error).splitlines()), "")
-    say(f"    failed: {type(error).__name__}: {first}")
+    log_progress(f"    failed: {type(error).__name__}: {first}")
     return {"failed": f"{type(error).__name__}: {first}", "traceback": "".join(traceback.format_exception(error))}
 
 

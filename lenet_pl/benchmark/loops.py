@@ -1,4 +1,4 @@
-"""The training loops that are compared, each doing the same work: a number of images through one model."""
+"""The hand-written training loops. Each of them trains a model on a given number of images."""
 
 import itertools
 import time
@@ -21,7 +21,7 @@ from lenet_pl.data.image_set import ImageDataset
 from lenet_pl.data.transform import Preprocess
 
 TUTORIAL, PLAIN, TUNED, LENET_PL = "tutorial loop", "plain tensor loop", "tuned tensor loop", "lenet_pl"
-TimedRun = Callable[[int], float]  # number of images → seconds
+TimedRun = Callable[[int], float]  # trains on a number of images, returns the time in seconds
 CPU = torch.device("cpu")
 
 
@@ -50,7 +50,10 @@ class Workload:
 
 
 def activation_before_pool(model: nn.Module) -> nn.Module:
-    """Put activations before poolings again, as hand-written networks have them."""
+    """Move activations in front of the pooling layers, as in most hand-written networks.
+
+    The outputs are the same, because lenet_pl only swaps the two where they commute.
+    """
     features = getattr(model, "features", None)
     if features is not None:
         layers = list(features.named_children())
@@ -62,7 +65,7 @@ def activation_before_pool(model: nn.Module) -> nn.Module:
 
 
 def tutorial_loop(model: nn.Module, workload: Workload) -> TimedRun:
-    """Train as tutorials do: one PIL image at a time, a DataLoader, and the loss read at every step."""
+    """Prepare the loop of a tutorial: single PIL images, a DataLoader, and the loss read at every step."""
     preprocess, augment, batch_size = workload.preprocess, workload.augment, workload.batch_size
     steps: list[Any] = [transforms.Resize((preprocess.image_size, preprocess.image_size))]
     if augment.active:
@@ -93,7 +96,7 @@ def tutorial_loop(model: nn.Module, workload: Workload) -> TimedRun:
 
 
 def plain_loop(model: nn.Module, workload: Workload) -> TimedRun:
-    """Train on ready float images in memory, in ordinary fp32; random transforms, if any, by the batch."""
+    """Prepare a loop over float images in memory, in plain fp32. Random transforms process whole batches."""
     preprocess, augment, device = workload.preprocess, workload.augment, workload.device
     model = activation_before_pool(model).to(device)
     pixels = preprocess.to(device).resize(workload.images.images.to(device))
@@ -109,9 +112,9 @@ def plain_loop(model: nn.Module, workload: Workload) -> TimedRun:
 
 
 def tuned_loop(model: nn.Module, workload: Workload) -> TimedRun:
-    """Train with what pays on this machine: uint8 in memory, channels last, fused Adam, nothing read in between.
+    """Prepare a loop optimized by hand: uint8 images, channels last, fused Adam, no reading of the loss.
 
-    The model pools before its activations already, and the worker that runs this keeps freed memory, as lenet_pl does.
+    As in lenet_pl, the model pools before its activations, and the worker process keeps freed memory.
     """
     preprocess, augment, device = workload.preprocess, workload.augment, workload.device
     model = model.to(device).to(memory_format=torch.channels_last)
@@ -161,7 +164,7 @@ def _forever(loader: DataLoader[Any]) -> Iterator[Any]:
 
 
 class _PerImage(Dataset[tuple[Tensor, int]]):
-    """What torchvision's data sets do for each image."""
+    """Dataset that converts and transforms single PIL images, as those of torchvision do."""
 
     def __init__(self, images: ImageDataset, transform: Callable[[Any], Tensor]) -> None:
         self.images = images.images

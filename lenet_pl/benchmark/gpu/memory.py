@@ -1,4 +1,4 @@
-"""The memory of a training on a GPU."""
+"""GPU memory of a training."""
 
 import gc
 from typing import Any
@@ -13,10 +13,10 @@ from lenet_pl.engine.build import build_datamodule
 
 
 def measure_memory(bench: Bench, record: dict[str, Any]) -> None:
-    """Measure the peak of allocated memory of a small and a large batch, and what was allocated before."""
+    """Measure the memory allocated before a training and at its peak, for the smallest and largest batch size."""
     record["rows"] = rows = []
     if bench.device.type != "cuda":
-        record["not_measured"] = "torch counts the memory of GPUs only"
+        record["not_measured"] = "torch only counts the memory of GPUs"
         return
     for size in sorted({bench.amount.batches[0], bench.amount.batches[-1]}):
         given = bench.given("model=lenet5", f"loader.batch_size={size}", "trainer.deterministic=false")
@@ -24,7 +24,7 @@ def measure_memory(bench: Bench, record: dict[str, Any]) -> None:
         made = loops(bench, given, data, compiled=False)
         for name in (TUNED, GRAPH, LENET_PL):
             gc.collect()
-            torch._C._cuda_clearCublasWorkspaces()  # 34 MB for each stream that multiplied, of whatever loop
+            torch._C._cuda_clearCublasWorkspaces()  # 34 MB for each stream of any loop that multiplied matrices
             torch.cuda.empty_cache()
             before = torch.cuda.memory_allocated()
             torch.cuda.reset_peak_memory_stats()

@@ -1,4 +1,4 @@
-"""Images per second of the loops on a GPU, from the tutorial's to whole steps in one CUDA graph, and of lenet_pl."""
+"""Training rates on a GPU: the hand-written loops, steps in CUDA graphs, and lenet_pl."""
 
 import csv
 import gc
@@ -33,13 +33,13 @@ GRAPH, MANY = "one CUDA graph a step", "CUDA graph of many steps"
 FIRST = "many steps, channels first"
 TF32, BF16 = "many steps, TF32", "many steps, bf16"
 COMPILED, COMPILED_GRAPH = "tuned, torch.compile", "many steps, torch.compile"
-ORDINARY = (TUTORIAL, PLAIN)  # as torch is without any switch
-SLOW = 2  # steps of the tutorial's loop in a round, at least
-MOST_EPOCHS = 12  # of lenet_pl in a round; short ones are of little meaning alone
+ORDINARY = (TUTORIAL, PLAIN)  # run with torch's default switches
+SLOW = 2  # minimum number of steps of the tutorial loop per round
+MOST_EPOCHS = 12  # maximum number of measured epochs of lenet_pl per round; a single short epoch is too noisy
 
 
 def measure(bench: Bench, record: dict[str, Any]) -> None:
-    """Measure all loops for every model and batch size, and one case with augmentation."""
+    """Measure all loops for every model and batch size, and for one case with augmentation."""
     rows: list[dict[str, Any]] = []
     record["rows"] = rows
     cases = [(model, "none", size) for model in bench.amount.models for size in bench.amount.batches]
@@ -64,7 +64,7 @@ def _measure_case(bench: Bench, given: TrainSettings, *, compiled: bool) -> list
         try:
             with _switches(name):
                 run = make()
-                if name != LENET_PL:  # which warms up itself
+                if name != LENET_PL:  # has its own warm-up epoch
                     run(_least(bench, name) * size)
                 runs[name] = run
         except Exception as error:
@@ -93,7 +93,17 @@ def _measure_case(bench: Bench, given: TrainSettings, *, compiled: bool) -> list
 def loops(
     bench: Bench, given: TrainSettings, data: ImageDataModule, *, compiled: bool
 ) -> dict[str, Callable[[], TimedRun]]:
-    """List what makes each loop, ready to run, with a network of its own."""
+    """Return a factory per loop.
+
+    Args:
+        bench: The parameters of the step.
+        given: The settings of the training.
+        data: The data of the training.
+        compiled: Whether the loops with torch.compile are included.
+
+    Returns:
+        By name, a function that prepares the loop with a new network.
+    """
     workload, many = Workload.from_data(data, given.loader.batch_size, bench.device), bench.amount.many
 
     def of(
@@ -123,7 +133,7 @@ def loops(
 
 
 def own_loop(bench: Bench, given: TrainSettings, data: ImageDataModule) -> TimedRun:
-    """Train lenet_pl itself; the first epoch warms up, and validation is not in its time, as in `own_rate`."""
+    """Prepare a training with lenet_pl. Its time excludes the first epoch and validation, as in `own_rate`."""
     folder = bench.folder / "own"
     epoch = len(data.train_set) // given.loader.batch_size
 
@@ -131,7 +141,7 @@ def own_loop(bench: Bench, given: TrainSettings, data: ImageDataModule) -> Timed
         steps = max(1, count // given.loader.batch_size)
         epochs = 1 + min(MOST_EPOCHS, -(-steps // epoch))
         few = {"max_epochs": epochs, "limit_train_batches": min(steps, epoch), "limit_val_batches": 1}
-        # Through a copy of what was composed, as composing takes a while; a whole epoch has its smaller last batch
+        # Copied, as composing the settings again is slow. A whole epoch includes its smaller last batch
         fit(given.model_copy(update={"trainer": given.trainer.model_copy(update=few)}), folder, data)
         with (folder / "metrics.csv").open() as stream:
             return count / median(float(row["images/s"]) for row in list(csv.DictReader(stream))[1:])
@@ -140,12 +150,12 @@ def own_loop(bench: Bench, given: TrainSettings, data: ImageDataModule) -> Timed
 
 
 def _least(bench: Bench, name: str) -> int:
-    """Say how many steps a loop takes at least, of which it can take any multiple."""
+    """Return the minimum number of steps of a loop. Every run takes a multiple of it."""
     return SLOW if name == TUTORIAL else bench.amount.many
 
 
 def _count(bench: Bench, run: TimedRun, name: str, size: int) -> int:
-    """Find how many images take about as many seconds as each loop has in a round."""
+    """Find the number of images that a loop trains in about the time of a round."""
     least = _least(bench, name)
     with _switches(name):
         trial = run(least * size)
@@ -161,7 +171,7 @@ def _switches(name: str) -> Any:
 
 
 def timed(work: Callable[[], object], bench: Bench) -> float:
-    """Time some work to its end on the device; s."""
+    """Return the time in seconds until some work is complete on the device."""
     bench.synchronize()
     start = time.perf_counter()
     work()

@@ -9,18 +9,19 @@ from lenet_pl.settings.benchmark import BenchmarkSettings
 
 
 def benchmark(settings: BenchmarkSettings, folder: Path) -> None:
-    """Measure, print the tables, and write them into the folder.
+    """Run the measurements, write the results into the folder, and print the tables.
 
     Args:
-        settings: checked settings.
-        folder: receives benchmark.json, benchmark.md and benchmark.png, rewritten after each part.
+        settings: The validated settings of the benchmark.
+        folder: The output folder. It receives benchmark.json, benchmark.md and benchmark.png, which are rewritten after
+            each part.
 
     Raises:
-        DataError: none of the data sets is there.
+        DataError: If none of the data sets is on this machine.
     """
     try:
         _measure(settings, folder)
-    except BaseException:  # an interruption too
+    except BaseException:  # including KeyboardInterrupt
         remove_empty(folder)
         raise
 
@@ -42,10 +43,10 @@ def _measure(settings: BenchmarkSettings, folder: Path) -> None:
     silence_lightning_logs()
     if settings.num_threads:
         torch.set_num_threads(settings.num_threads)
-    data = compare_loops.first_there(settings, settings.data_sets)
+    data = compare_loops.first_available_dataset(settings, settings.data_sets)
     if data is None:
         raise DataError(
-            f"data_sets: none of {', '.join(settings.data_sets)} is there; must be one that is on this machine"
+            f"data_sets: got {', '.join(settings.data_sets)}; must include a data set that is on this machine"
         )
     machine = compare_loops.describe_machine(settings, data)
     limit = machine["fp32 multiplications, GFLOP/s"] * 1e9
@@ -68,8 +69,10 @@ def _measure(settings: BenchmarkSettings, folder: Path) -> None:
             "mnist_99": lambda: time_to_accuracy(settings),
             "gpu": lambda: measure_gpu(settings, scratch, data, save_gpu),
         }
-        if "mnist_99" in settings.parts and compare_loops.first_there(settings, ["mnist"]) is None:
-            work["mnist_99"] = lambda: {"not_measured": f"no MNIST in {settings.data_root} (data_root=, LENET_PL_DATA)"}
+        if "mnist_99" in settings.parts and compare_loops.first_available_dataset(settings, ["mnist"]) is None:
+            work["mnist_99"] = lambda: {
+                "not_measured": f"no MNIST in {settings.data_root}; set data_root= or LENET_PL_DATA"
+            }
         for part in settings.parts:
             found[part] = work[part]()
             results.write_results(folder, found)

@@ -1,4 +1,4 @@
-"""What whole commands take, each in a process of its own: start, memory, large data sets."""
+"""Time and memory of whole commands, each in its own process: start, memory use, large data sets."""
 
 import contextlib
 import json
@@ -12,31 +12,25 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-import numpy as np
-
-from lenet_pl.benchmark.compare_loops import say, spread
+from lenet_pl.benchmark.arrays import CHANNELS, SIDE, write_arrays
+from lenet_pl.benchmark.compare_loops import log_progress, summarize_rates
 from lenet_pl.benchmark.worker import last_rate
-from lenet_pl.engine.build import build_datamodule
 from lenet_pl.errors import DataError
-from lenet_pl.settings import TrainSettings
 from lenet_pl.settings.benchmark import BenchmarkSettings
-from lenet_pl.settings.compose import compose
 
 IMPORTS = "import torch, lightning; from lenet_pl.runtime.memory import peak_memory; print(peak_memory())"
-CHUNK = 10_000  # images that are written at once
-SIDE, CHANNELS = 32, 3  # of the set that is larger than the memory
-STEPS = 400  # per epoch
+STEPS = 400  # training steps per epoch
 
 
 def measure_start(settings: BenchmarkSettings, folder: Path) -> dict[str, Any]:
-    """Time `import torch, lightning` and a command up to its first training step, in turn.
+    """Time `import torch, lightning`, and alternately a training command up to its first step.
 
     Returns:
-        Medians in s, and the median ratio of the rounds.
+        The median times of both in seconds, and the median over the rounds of their ratio.
     """
     imports, starts = [], []
     for number in range(settings.rounds):
-        say(f"start, round {number + 1} of {settings.rounds}")
+        log_progress(f"start, round {number + 1} of {settings.rounds}")
         begin = time.perf_counter()
         subprocess.run([sys.executable, "-c", "import torch, lightning"], check=True, stderr=subprocess.PIPE)
         imports.append(time.perf_counter() - begin)
@@ -53,15 +47,27 @@ def measure_start(settings: BenchmarkSettings, folder: Path) -> dict[str, Any]:
 
 
 def measure_data_sizes(settings: BenchmarkSettings, folder: Path, data: str) -> dict[str, Any]:
-    """Train on real images, repeated to the sizes asked for and held in memory; rates, and memory above the imports."""
+    """Measure the training rate and the memory use for data sets of several sizes, held in memory.
+
+    The data sets consist of real images, repeated up to each size.
+
+    Args:
+        settings: The settings of the benchmark, with the sizes in `data_series`.
+        folder: An existing folder for data sets and runs.
+        data: The choice of the config group `data`.
+
+    Returns:
+        The memory of a process that only imports, and one row per size with images per second, the size of the pixels,
+        and the peak memory above the imports, in MB.
+    """
     base = int(subprocess.run([sys.executable, "-c", IMPORTS], check=True, capture_output=True, text=True).stdout)
     for images in settings.data_series:
-        say(f"writing {images:,} images")
+        log_progress(f"writing {images:,} images")
         write_arrays(settings, folder / f"{images}", images, data)
     rates: dict[int, list[float]] = {images: [] for images in settings.data_series}
     above: dict[int, list[float]] = {images: [] for images in settings.data_series}
     for number in range(settings.rounds):
-        say(f"data sizes, round {number + 1} of {settings.rounds}")
+        log_progress(f"data sizes, round {number + 1} of {settings.rounds}")
         for images in settings.data_series:
             place = folder / f"{images}-{number}"
             run = run_training(place, [*_arrays(folder / f"{images}", True), *_threads(settings)])
@@ -72,7 +78,7 @@ def measure_data_sizes(settings: BenchmarkSettings, folder: Path, data: str) -> 
         "rows": [
             {
                 "images": images,
-                **spread(rates[images]),
+                **summarize_rates(rates[images]),
                 "uint8_mb": round(_bytes(folder / f"{images}") / 1e6, 1),
                 "above_imports_mb": round(median(above[images]), 1),
             }
@@ -82,10 +88,18 @@ def measure_data_sizes(settings: BenchmarkSettings, folder: Path, data: str) -> 
 
 
 def measure_memory_mapped(settings: BenchmarkSettings, folder: Path, data: str) -> dict[str, Any]:
-    """Train on a set four times as large as the memory that the process may use, next to a small one in memory.
+    """Compare memory-mapped training on a data set four times as large as memory with training on a small one.
+
+    A Linux control group limits the memory of the process. The small data set is held in memory, without a limit.
+
+    Args:
+        settings: The settings of the benchmark, with the limit in `memory_limit_mb`.
+        folder: An existing folder for data sets and runs.
+        data: The choice of the config group `data`.
 
     Returns:
-        The limit, the size of the set, and rates; or why it could not be measured.
+        The limit and the size of the large data set in MB, both rates, and the median of their ratio; or the reason why
+        nothing was measured.
     """
     limit = settings.memory_limit_mb * 1_000_000
     count = 4 * limit // (SIDE * SIDE * CHANNELS)
@@ -93,13 +107,13 @@ def measure_memory_mapped(settings: BenchmarkSettings, folder: Path, data: str) 
         with control_group(limit):
             pass
     except OSError as error:
-        return {"not_measured": f"no memory control group can be made here ({error.strerror})"}
+        return {"not_measured": f"a memory control group cannot be created here ({error.strerror})"}
     for name, images in (("small", 60_000), ("large", count)):
-        say(f"writing {images:,} images of {CHANNELS}×{SIDE}×{SIDE}")
+        log_progress(f"writing {images:,} images of {CHANNELS}×{SIDE}×{SIDE}")
         write_arrays(settings, folder / name, images, data, color=True)
     rates: dict[str, list[float]] = {"small": [], "large": []}
     for number in range(settings.rounds):
-        say(f"larger than the memory, round {number + 1} of {settings.rounds}")
+        log_progress(f"larger than memory, round {number + 1} of {settings.rounds}")
         for name, found in rates.items():
             place = folder / f"{name}-{number}"
             with control_group(limit) if name == "large" else contextlib.nullcontext() as join:
@@ -108,21 +122,27 @@ def measure_memory_mapped(settings: BenchmarkSettings, folder: Path, data: str) 
     return {
         "limit_mb": settings.memory_limit_mb,
         "set_mb": round(_bytes(folder / "large") / 1e6),
-        "in_memory": spread(rates["small"]),
-        "memory_mapped": spread(rates["large"]),
+        "in_memory": summarize_rates(rates["small"]),
+        "memory_mapped": summarize_rates(rates["large"]),
         "ratio": round(median(a / b for a, b in zip(rates["large"], rates["small"], strict=True)), 3),
     }
 
 
 @contextlib.contextmanager
 def control_group(limit: int) -> Iterator[Callable[[], None]]:
-    """Make a Linux control group with a limit on memory, page cache included; gives a function that joins it.
+    """Create a Linux control group with a memory limit, and remove it when the block ends.
+
+    Args:
+        limit: The memory limit in bytes. The page cache counts.
+
+    Yields:
+        A function that moves the calling process into the group.
 
     Raises:
-        OSError: there are no such groups, or they may not be made.
+        OSError: If the system has no control groups, or the user is not permitted to create one.
     """
     root = Path("/sys/fs/cgroup")
-    first = (root / "memory").is_dir()  # version 1 has a tree for each resource
+    first = (root / "memory").is_dir()  # version 1 has one tree per resource
     group = (root / "memory" if first else root) / f"lenet_pl-{os.getpid()}"
     group.mkdir()
     try:
@@ -133,35 +153,11 @@ def control_group(limit: int) -> Iterator[Callable[[], None]]:
 
         yield join
     finally:
-        for _ in range(50):  # a group can be removed a moment after its last process has gone
+        for _ in range(50):  # a group can only be removed some time after its last process has ended
             with contextlib.suppress(OSError):
                 group.rmdir()
                 break
             time.sleep(0.1)
-
-
-def write_arrays(settings: BenchmarkSettings, folder: Path, images: int, data: str, *, color: bool = False) -> None:
-    """Write real images, repeated to the number asked for, as `data=arrays` reads them; none stays in memory."""
-    overrides = [f"data={data}", f"data_root={settings.data_root}"]
-    module = build_datamodule(compose("train", TrainSettings, ["run=unused", *overrides]))
-    folder.mkdir(parents=True)
-    for part, given, count in (("train", module.train_set, images), ("test", module.test_set, 1000)):
-        some = given[slice(0, CHUNK)]
-        pixels, labels = some.images[:, 0].numpy(), some.labels.numpy()
-        if color:
-            edge = (SIDE - pixels.shape[1]) // 2
-            pixels = np.pad(pixels, ((0, 0), (edge, edge), (edge, edge)))[..., None].repeat(CHANNELS, 3)
-        whole = np.lib.format.open_memmap(
-            folder / f"{part}_images.npy", "w+", dtype=np.uint8, shape=(count, *pixels.shape[1:])
-        )
-        for start in range(0, count, len(pixels)):
-            whole[start : start + len(pixels)] = pixels[: count - start]
-        whole.flush()
-        np.save(folder / f"{part}_labels.npy", np.resize(labels, count))
-        with (folder / f"{part}_images.npy").open("rb") as stream:
-            os.fsync(stream.fileno())
-            if hasattr(os, "posix_fadvise"):
-                os.posix_fadvise(stream.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def _arrays(folder: Path, in_memory: bool) -> list[str]:
@@ -179,11 +175,23 @@ def _bytes(folder: Path) -> int:
 
 
 def run_training(folder: Path, overrides: list[str], join: Callable[[], None] | None = None) -> dict[str, Any]:
-    """Run the command to its end; return what results.json holds."""
+    """Run the training command in a subprocess.
+
+    Args:
+        folder: The run folder.
+        overrides: The overrides of the command line.
+        join: A function that the subprocess calls before it starts the command; None for no function.
+
+    Returns:
+        The content of results.json.
+
+    Raises:
+        DataError: If the command fails.
+    """
     command = [sys.executable, "-m", "lenet_pl.train", f"run={folder}", *overrides, "trainer.accelerator=cpu"]
     done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, preexec_fn=join)
     if done.returncode:
-        why = (done.stderr.strip().splitlines() or ["it printed nothing; -9 is what a lack of memory leads to"])[-1]
-        raise DataError(f"{folder.name}: the training that was to be measured ended with {done.returncode}: {why}")
+        why = (done.stderr.strip().splitlines() or ["no output; exit code -9 usually means out of memory"])[-1]
+        raise DataError(f"{folder.name}: the measured training exited with code {done.returncode}: {why}")
     results: dict[str, Any] = json.loads((folder / "results.json").read_text(encoding="utf-8"))
     return results

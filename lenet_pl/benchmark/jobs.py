@@ -1,4 +1,4 @@
-"""The overhead of a sweep's job: in one process, one after the other, in parallel, and on a cluster."""
+"""Overhead of the jobs of a sweep: in one process, sequential, parallel, and on a SLURM cluster."""
 
 import json
 import subprocess
@@ -8,7 +8,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from lenet_pl.benchmark.compare_loops import say
+from lenet_pl.benchmark.compare_loops import log_progress
 from lenet_pl.errors import DataError, SettingError
 from lenet_pl.runtime.slurm import check_launcher
 from lenet_pl.settings.benchmark import BenchmarkSettings
@@ -24,7 +24,7 @@ TRIVIAL = (
     "callbacks.progress_bar=false",
     "callbacks.model_summary=false",
 )
-# The least that there can be: one process that repeats only the training and its folder
+# The lower bound: one process that only creates the folders and trains
 IN_PROCESS = """
 import sys
 from pathlib import Path
@@ -37,15 +37,20 @@ for seed in range(int(jobs)):
     folder.mkdir(parents=True)
     train(compose("train", TrainSettings, [f"run={folder}", f"seed={seed}", *overrides]), folder)
 """
-SIDE_BY_SIDE = 2  # jobs at once under joblib and on the cluster
+SIDE_BY_SIDE = 2  # parallel jobs with joblib and on the cluster
 
 
 def measure_jobs(settings: BenchmarkSettings, folder: Path) -> dict[str, Any]:
-    """Run as many trivial trainings as `settings.jobs` says in each way that this machine has.
+    """Run `settings.jobs` minimal trainings with each launcher that is available on this machine.
+
+    Args:
+        settings: The settings of the benchmark.
+        folder: An existing folder for the runs.
 
     Returns:
-        For each way wall-clock seconds, seconds per job, and seconds per job beyond training and beyond the whole run;
-        where jobs run side by side, of one of the places. What cannot be measured, with its reason.
+        One row per launcher with the wall-clock time, the time per job, and the overhead per job beyond the training
+        and beyond the whole run, in seconds. With parallel jobs, times per job count per worker. Launchers that are
+        not available are listed with the reason.
     """
     ways: dict[str, tuple[int, list[str]]] = {
         "in one process": (1, [sys.executable, "-c", IN_PROCESS, str(folder / "in one process"), str(settings.jobs)]),
@@ -68,7 +73,7 @@ def measure_jobs(settings: BenchmarkSettings, folder: Path) -> dict[str, Any]:
     }
     rows, absent = [], {}
     for name, (at_once, command) in ways.items():
-        say(f"{settings.jobs} jobs, {name}")
+        log_progress(f"{settings.jobs} jobs, {name}")
         try:
             check_launcher(command, True)
             rows.append({"way": name} | _measure(folder / name, settings.jobs, at_once, [*command, *TRIVIAL]))
@@ -88,7 +93,7 @@ def _measure(folder: Path, jobs: int, at_once: int, command: list[str]) -> dict[
     results = [json.loads(path.read_text(encoding="utf-8")) for path in folder.glob("*/results.json")]
     if len(results) != jobs:
         said = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
-        why = (said or done.stderr.splitlines() or ["it printed nothing"])[0]
+        why = (said or done.stderr.splitlines() or ["no output"])[0]
         raise DataError(f"{folder.name}: {len(results)} of {jobs} jobs finished: {why}")
     files = [path for path in folder.rglob("*") if path.is_file()]
     each = wall * at_once / jobs

@@ -1,9 +1,10 @@
-"""The training loops that are compared, each doing the same work: a number of images through one model."""
+"""The hand-written training loops. Each of them trains a model on a given number of images."""
 
 import itertools
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,16 +16,44 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
 from lenet_pl.data.augment import Augment
+from lenet_pl.data.datamodule import ImageDataModule
 from lenet_pl.data.image_set import ImageDataset
 from lenet_pl.data.transform import Preprocess
 
-TUTORIAL, PLAIN, TUNED, OWN = "tutorial loop", "plain tensor loop", "tuned tensor loop", "lenet_pl"
-Run = Callable[[int], float]  # number of images → seconds
+TUTORIAL, PLAIN, TUNED, LENET_PL = "tutorial loop", "plain tensor loop", "tuned tensor loop", "lenet_pl"
+TimedRun = Callable[[int], float]  # trains on a number of images, returns the time in seconds
 CPU = torch.device("cpu")
 
 
-def usual_order(model: nn.Module) -> nn.Module:
-    """Put activations before poolings again, as hand-written networks have them."""
+@dataclass(frozen=True)
+class Workload:
+    """The work of a training loop apart from the model: data, transforms, batch size and device.
+
+    Attributes:
+        images: The training images and their labels.
+        preprocess: The resizing and normalization of a batch.
+        augment: The random transforms of a batch; not `active` if there are none.
+        batch_size: The number of images per step.
+        device: The device that the loop trains on. The loop moves the model and the data there.
+    """
+
+    images: ImageDataset
+    preprocess: Preprocess
+    augment: Augment
+    batch_size: int
+    device: torch.device = CPU
+
+    @classmethod
+    def from_data(cls, data: ImageDataModule, batch_size: int, device: torch.device = CPU) -> "Workload":
+        """Take the training images and their transforms from a data module."""
+        return cls(data.train_set, data.preprocess, data.augment, batch_size, device)
+
+
+def activation_before_pool(model: nn.Module) -> nn.Module:
+    """Move activations in front of the pooling layers, as in most hand-written networks.
+
+    The outputs are the same, because lenet_pl only swaps the two where they commute.
+    """
     features = getattr(model, "features", None)
     if features is not None:
         layers = list(features.named_children())
@@ -35,21 +64,15 @@ def usual_order(model: nn.Module) -> nn.Module:
     return model.to(memory_format=torch.contiguous_format)
 
 
-def tutorial_loop(
-    model: nn.Module,
-    images: ImageDataset,
-    preprocess: Preprocess,
-    augment: Augment,
-    batch_size: int,
-    device: torch.device = CPU,
-) -> Run:
-    """Train as tutorials do: one PIL image at a time, a DataLoader, and the loss read at every step."""
+def tutorial_loop(model: nn.Module, workload: Workload) -> TimedRun:
+    """Prepare the loop of a tutorial: single PIL images, a DataLoader, and the loss read at every step."""
+    preprocess, augment, batch_size = workload.preprocess, workload.augment, workload.batch_size
     steps: list[Any] = [transforms.Resize((preprocess.image_size, preprocess.image_size))]
     if augment.active:
         steps.append(transforms.RandomAffine(augment.settings.degrees, (augment.settings.translate,) * 2))
     steps += [transforms.ToTensor(), transforms.Normalize(preprocess.mean, preprocess.std)]
-    loader = DataLoader(_PerImage(images, transforms.Compose(steps)), batch_size, shuffle=True)
-    model = usual_order(model).to(device)
+    loader = DataLoader(_PerImage(workload.images, transforms.Compose(steps)), batch_size, shuffle=True)
+    model = activation_before_pool(model).to(workload.device)
     optimizer = optim.Adam(model.parameters(), 1e-3)
     loss_of = nn.CrossEntropyLoss()
     batches = _forever(loader)
@@ -59,7 +82,7 @@ def tutorial_loop(
         running = 0.0
         correct = 0
         for _ in range(count // batch_size):
-            pixels, labels = (part.to(device) for part in next(batches))
+            pixels, labels = (part.to(workload.device) for part in next(batches))
             optimizer.zero_grad()
             logits = model(pixels)
             loss = loss_of(logits, labels)
@@ -72,40 +95,28 @@ def tutorial_loop(
     return run
 
 
-def plain_loop(
-    model: nn.Module,
-    images: ImageDataset,
-    preprocess: Preprocess,
-    augment: Augment,
-    batch_size: int,
-    device: torch.device = CPU,
-) -> Run:
-    """Train on ready float images in memory, in ordinary fp32; random transforms, if any, by the batch."""
-    model = usual_order(model).to(device)
-    pixels = preprocess.to(device).resize(images.images.to(device))
+def plain_loop(model: nn.Module, workload: Workload) -> TimedRun:
+    """Prepare a loop over float images in memory, in plain fp32. Random transforms process whole batches."""
+    preprocess, augment, device = workload.preprocess, workload.augment, workload.device
+    model = activation_before_pool(model).to(device)
+    pixels = preprocess.to(device).resize(workload.images.images.to(device))
     ready = pixels if augment.active else preprocess.normalize(pixels).contiguous()
     return _tensor_loop(
         model,
         ready,
-        images.labels.to(device),
+        workload.images.labels.to(device),
         optim.Adam(model.parameters(), 1e-3),
-        batch_size,
+        workload.batch_size,
         prepare=lambda batch: preprocess.normalize(augment(batch, GENERATOR)).contiguous() if augment.active else batch,
     )
 
 
-def tuned_loop(
-    model: nn.Module,
-    images: ImageDataset,
-    preprocess: Preprocess,
-    augment: Augment,
-    batch_size: int,
-    device: torch.device = CPU,
-) -> Run:
-    """Train with what pays on this machine: uint8 in memory, channels last, fused Adam, nothing read in between.
+def tuned_loop(model: nn.Module, workload: Workload) -> TimedRun:
+    """Prepare a loop optimized by hand: uint8 images, channels last, fused Adam, no reading of the loss.
 
-    The model pools before its activations already, and the worker that runs this keeps freed memory, as lenet_pl does.
+    As in lenet_pl, the model pools before its activations, and the worker process keeps freed memory.
     """
+    preprocess, augment, device = workload.preprocess, workload.augment, workload.device
     model = model.to(device).to(memory_format=torch.channels_last)
     preprocess.to(device)
 
@@ -114,8 +125,8 @@ def tuned_loop(
         return preprocess.normalize(augment(sized, GENERATOR) if augment.active else sized)
 
     optimizer = optim.Adam(model.parameters(), 1e-3, fused=True)
-    pixels, labels = images.images.to(device), images.labels.to(device)
-    return _tensor_loop(model, pixels, labels, optimizer, batch_size, prepare=prepare)
+    pixels, labels = workload.images.images.to(device), workload.images.labels.to(device)
+    return _tensor_loop(model, pixels, labels, optimizer, workload.batch_size, prepare=prepare)
 
 
 GENERATOR = torch.Generator().manual_seed(0)
@@ -129,7 +140,7 @@ def _tensor_loop(
     batch_size: int,
     *,
     prepare: Callable[[Tensor], Tensor],
-) -> Run:
+) -> TimedRun:
     def run(count: int) -> float:
         start = time.perf_counter()
         order = torch.randperm(len(labels), generator=GENERATOR).to(labels.device)
@@ -153,7 +164,7 @@ def _forever(loader: DataLoader[Any]) -> Iterator[Any]:
 
 
 class _PerImage(Dataset[tuple[Tensor, int]]):
-    """What torchvision's data sets do for each image."""
+    """Dataset that converts and transforms single PIL images, as those of torchvision do."""
 
     def __init__(self, images: ImageDataset, transform: Callable[[Any], Tensor]) -> None:
         self.images = images.images

@@ -1,4 +1,4 @@
-"""What this machine can do at most, in figures that a training rate can be held against."""
+"""Peak rates of this machine, to which training rates are compared."""
 
 import time
 from collections.abc import Callable
@@ -7,23 +7,23 @@ import torch
 
 from lenet_pl.data.image_set import ImageDataset
 
-SIDE = 1024  # of the matrices that are multiplied
+SIDE = 1024  # rows and columns of the multiplied matrices
 
 
 def multiply_rate(dtype: torch.dtype) -> float:
-    """Measure matrix multiplication in floating-point operations per second (a multiply-add is two)."""
+    """Measure matrix multiplication in floating-point operations per second. A multiply-add counts as two."""
     a, b = (torch.randn(SIDE, SIDE).to(dtype) for _ in range(2))
     return 2 * SIDE**3 / _best(lambda: a @ b)
 
 
 def gather_rate(images: ImageDataset, batch_size: int) -> float:
-    """Measure how many bytes of random images per second become a batch."""
+    """Measure the gathering of random images into batches in bytes per second."""
     index = torch.randperm(len(images))[:batch_size]
     return images[index].images.numel() / _best(lambda: images[index].images)
 
 
 def _best(work: Callable[[], object], seconds: float = 0.5) -> float:
-    """Return the shortest time of several, in seconds; numbers that the machine emulates take long, and need fewer."""
+    """Return the shortest time, in seconds, of at least two repetitions that take about `seconds` in total."""
     times: list[float] = []
     while sum(times) < seconds or len(times) < 2:
         start = time.perf_counter()

@@ -1,4 +1,4 @@
-"""The benchmark's tables and picture."""
+"""Results of the benchmark: JSON, tables and plot."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -7,8 +7,9 @@ from typing import Any
 from rich.markdown import Markdown
 
 from lenet_pl.benchmark.gpu.tables import gpu_tables, measured_rates
+from lenet_pl.benchmark.plot import draw_rates
 from lenet_pl.display.console import Console
-from lenet_pl.display.figure import Figure, save_figures
+from lenet_pl.display.figure import save_figures
 from lenet_pl.display.text import as_json
 from lenet_pl.errors import display_path
 
@@ -16,7 +17,7 @@ Lines = list[tuple[str, ...]]
 
 
 def write_results(folder: Path, results: dict[str, Any]) -> None:
-    """Write benchmark.json, benchmark.md with a table for each part, and benchmark.png of the loops."""
+    """Write benchmark.json, benchmark.md with one table per part, and benchmark.png with the rates of the loops."""
     (folder / "benchmark.json").write_text(as_json(results), encoding="utf-8")
     tables = [table(results[part]) for part, table in TABLES.items() if part in results]
     rates = ", ".join(f"{name.replace(', ', ' ')} {value:.1f}" for name, value in results["machine"].items())
@@ -26,14 +27,14 @@ def write_results(folder: Path, results: dict[str, Any]) -> None:
     rows = [row for part in ("loops", "batch_sizes") for row in results.get(part, [])]
     rows += measured_rates(results.get("gpu", {}))
     if rows:
-        save_figures(folder, {"benchmark": _draw(rows)})
+        save_figures(folder, {"benchmark": draw_rates(rows)})
 
 
 def print_results(folder: Path) -> None:
-    """Print the tables."""
+    """Print the tables of benchmark.md."""
     console = Console()
     console.print(Markdown((folder / "benchmark.md").read_text(encoding="utf-8")))
-    console.print(f"everything is in {display_path(folder)}")
+    console.print(f"all results are in {display_path(folder)}")
 
 
 def _loops(rows: list[dict[str, Any]]) -> str:
@@ -58,7 +59,7 @@ def _loops(rows: list[dict[str, Any]]) -> str:
             str(row["batch_size"]),
             row["loop"],
             f"{row['images_per_second']:,.0f}",
-            _spread(row),
+            _format_range(row),
             f"{row['to_tuned']:.2f}",
             f"{row['over_tuned_ms']:+.2f}",
             "" if row["to_tutorial"] is None else f"{row['to_tutorial']:.2f}",
@@ -71,18 +72,18 @@ def _loops(rows: list[dict[str, Any]]) -> str:
 
 def _start(found: dict[str, Any]) -> str:
     return (
-        f"From the command to its first training step {found['first_step_seconds']} s; `import torch, lightning` "
+        f"Time to the first training step: {found['first_step_seconds']} s; `import torch, lightning`: "
         f"{found['imports_seconds']} s; ratio {found['ratio']:.2f}."
     )
 
 
 def _data_sizes(found: dict[str, Any]) -> str:
-    lines: Lines = [("images in memory", "images/s", "spread", "uint8 data, MB", "peak above bare imports, MB")]
+    lines: Lines = [("images in memory", "images/s", "spread", "uint8 data, MB", "peak memory above imports, MB")]
     lines += [
         (
             f"{row['images']:,}",
             f"{row['images_per_second']:,.0f}",
-            _spread(row),
+            _format_range(row),
             f"{row['uint8_mb']:,.0f}",
             f"{row['above_imports_mb']:,.0f}",
         )
@@ -113,7 +114,9 @@ def _jobs(found: dict[str, Any]) -> str:
 
 
 def _side_by_side(found: dict[str, Any]) -> str:
-    lines: Lines = [("model", "threads", "at once", "images/s together", "of one after another", "of one that spins")]
+    lines: Lines = [
+        ("model", "threads", "at once", "images/s together", "relative to one after another", "relative to spinning")
+    ]
     lines += [
         (
             row["model"],
@@ -126,12 +129,15 @@ def _side_by_side(found: dict[str, Any]) -> str:
         for row in found["rows"]
     ]
     evaluate = found["evaluate"]
-    return _table(lines) + f"\n\n`evaluate` takes {evaluate['alone']} s, during a training {evaluate['during']} s."
+    return (
+        _table(lines)
+        + f"\n\n`evaluate` takes {evaluate['alone']} s alone and {evaluate['during']} s during a training."
+    )
 
 
 def _memory_mapped(found: dict[str, Any]) -> str:
     if "not_measured" in found:
-        return f"Larger than the memory: not measured, {found['not_measured']}."
+        return f"Larger than memory: not measured, {found['not_measured']}."
     lines: Lines = [("set", "images/s", "spread"), ("in memory", *_rate(found["in_memory"]))]
     lines.append(
         (f"{found['set_mb']:,} MB on disk, {found['limit_mb']:,} MB of memory", *_rate(found["memory_mapped"]))
@@ -154,7 +160,7 @@ def _mnist_99(found: dict[str, Any]) -> str:
         (
             f"tutorial loop until 99%, at most {most} epochs, {runs} seeds",
             f"{found['tutorial_seconds']:.1f}",
-            f"99% reached in {found['tutorial_reached']} of {runs}",
+            f"99% reached in {found['tutorial_reached']} of {runs} runs",
         ),
     ]
     at_least = "" if found["tutorial_reached"] == runs else "at least "
@@ -179,25 +185,9 @@ def _table(lines: Lines) -> str:
     return "\n".join([rows[0], "|" + "---|" * len(lines[0]), *rows[1:]])
 
 
-def _spread(row: dict[str, float]) -> str:
+def _format_range(row: dict[str, float]) -> str:
     return f"{row['smallest']:,.0f}–{row['largest']:,.0f}"
 
 
 def _rate(row: dict[str, float]) -> tuple[str, str]:
-    return f"{row['images_per_second']:,.0f}", _spread(row)
-
-
-def _draw(rows: list[dict[str, Any]]) -> Figure:
-    """Draw one bar for each row, grouped by model, augmentation and batch size."""
-    figure = Figure(figsize=(9, 1 + 0.28 * len(rows)), layout="constrained")
-    axis = figure.subplots()
-    colors = {loop: f"C{k}" for k, loop in enumerate(dict.fromkeys(row["loop"] for row in rows))}
-    for place, row in enumerate(rows):
-        middle = row["images_per_second"]
-        spread = [[middle - row["smallest"]], [row["largest"] - middle]]
-        axis.barh(place, middle, xerr=spread, color=colors[row["loop"]])
-    names = [f"{r['model']}, {r['augment']}, {r['batch_size']}: {r['loop']}" for r in rows]
-    axis.set_yticks(range(len(rows)), names, fontsize=8)
-    axis.invert_yaxis()
-    axis.set(xlabel="images per second in training (median, smallest, largest)", xscale="log")
-    return figure
+    return f"{row['images_per_second']:,.0f}", _format_range(row)

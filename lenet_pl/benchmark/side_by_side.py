@@ -1,4 +1,4 @@
-"""Trainings in parallel on one machine, and a command during a training."""
+"""Parallel trainings on one machine, and a command during a training."""
 
 import contextlib
 import csv
@@ -11,23 +11,31 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from lenet_pl.benchmark.compare_loops import say
+from lenet_pl.benchmark.compare_loops import log_progress
 from lenet_pl.errors import DataError
 from lenet_pl.runtime.threads import SHORT_WAIT, usable_cores
 from lenet_pl.settings.benchmark import BenchmarkSettings
 
-AT_ONCE = (1, 2, 4)  # trainings
-STEPS = 20  # of an epoch, for each second of the setting `seconds`
-EPOCHS = 8  # the first one warms up, and in the last one others have ended
-SPINNING = {"GOMP_SPINCOUNT": "300000", "KMP_BLOCKTIME": "200"}  # what OpenMP's libraries do by themselves
+AT_ONCE = (1, 2, 4)  # numbers of parallel trainings
+STEPS = 20  # training steps per epoch, for each second of the setting `seconds`
+EPOCHS = 8  # the first one warms up, and during the last one other trainings may have ended
+SPINNING = {"GOMP_SPINCOUNT": "300000", "KMP_BLOCKTIME": "200"}  # the defaults of the OpenMP libraries
 
 
 def measure_side_by_side(settings: BenchmarkSettings, folder: Path, data: str) -> dict[str, Any]:
-    """Run one, two and four trainings at once, with our defaults and with all cores for each, in interleaved rounds.
+    """Run one, two and four trainings in parallel, with the defaults of lenet_pl and with all cores for each.
+
+    The rounds are interleaved. The throughput of a single training is also that of trainings one after another.
+
+    Args:
+        settings: The settings of the benchmark.
+        folder: An existing folder for the runs.
+        data: The choice of the config group `data`.
 
     Returns:
-        For each model, way and number of trainings: images per second together, and their ratio to one training alone,
-        which is the rate of any number of trainings one after another. For `evaluate`: s alone and during a training.
+        One row per model, thread settings and number of trainings, with the total images per second and the ratios to a
+        single training with the same and with spinning threads. The time of `evaluate` in seconds, alone and during a
+        training.
     """
     given = [f"data={data}", f"data_root={settings.data_root}", "test=false", "logger=none"]
     given += ["callbacks=no_early_stopping", f"trainer.max_epochs={EPOCHS}", "trainer.accelerator=cpu"]
@@ -40,7 +48,9 @@ def measure_side_by_side(settings: BenchmarkSettings, folder: Path, data: str) -
         for model in settings.models:
             for way, (own, variables) in ways.items():
                 for count in AT_ONCE:
-                    say(f"side by side, round {number + 1} of {settings.rounds}: {model}, {way}, {count} at once")
+                    log_progress(
+                        f"side by side, round {number + 1} of {settings.rounds}: {model}, {way}, {count} at once"
+                    )
                     place = folder / f"{number}-{model}-{way[:3]}-{count}"
                     few = f"trainer.limit_train_batches={max(20, round(settings.seconds * STEPS))}"
                     rate = _together(place, count, [*given, f"model={model}", few, *own], variables)
@@ -58,11 +68,11 @@ def measure_side_by_side(settings: BenchmarkSettings, folder: Path, data: str) -
         }
         for (model, way, count), found in rates.items()
     ]
-    return {"rows": rows, "evaluate": _evaluate_beside_training(folder, given, settings.rounds)}
+    return {"rows": rows, "evaluate": _evaluate_during_training(folder, given, settings.rounds)}
 
 
 def _together(folder: Path, count: int, overrides: Sequence[str], variables: dict[str, str]) -> float:
-    """Train `count` times at once; return images per second of all together, in the epochs in which all trained."""
+    """Run `count` trainings in parallel, and return their total images per second without the first and last epoch."""
     folders = [folder / str(k) for k in range(count)]
     with contextlib.ExitStack() as stack:
         for place in folders:
@@ -73,10 +83,18 @@ def _together(folder: Path, count: int, overrides: Sequence[str], variables: dic
 
 @contextlib.contextmanager
 def training(folder: Path, overrides: Sequence[str], variables: dict[str, str]) -> Iterator[subprocess.Popen[str]]:
-    """Start the command, and wait for its end when the block is left.
+    """Start the training command, and wait for its end when the block is left.
+
+    Args:
+        folder: The run folder.
+        overrides: The overrides of the command line.
+        variables: Environment variables of the process, in addition to the inherited ones.
+
+    Yields:
+        The process.
 
     Raises:
-        DataError: it failed.
+        DataError: If the command fails.
     """
     command = [sys.executable, "-m", "lenet_pl.train", f"run={folder}", "callbacks.progress_bar=false", *overrides]
     process = subprocess.Popen(
@@ -88,7 +106,7 @@ def training(folder: Path, overrides: Sequence[str], variables: dict[str, str]) 
     finally:
         process.kill()
     if process.returncode:
-        raise DataError(f"{folder.name}: the training that was to be measured ended with {process.returncode}: {said}")
+        raise DataError(f"{folder.name}: the measured training exited with code {process.returncode}: {said}")
 
 
 def _epochs(folder: Path) -> list[float]:
@@ -96,9 +114,9 @@ def _epochs(folder: Path) -> list[float]:
         return [float(row["images/s"]) for row in csv.DictReader(stream)]
 
 
-def _evaluate_beside_training(folder: Path, given: Sequence[str], rounds: int) -> dict[str, Any]:
-    """Time `evaluate` of a trained run alone and during a training, in turn; s."""
-    say("side by side: evaluate during a training")
+def _evaluate_during_training(folder: Path, given: Sequence[str], rounds: int) -> dict[str, Any]:
+    """Time `evaluate` alternately alone and during a training, and return the median times in seconds."""
+    log_progress("side by side: evaluate during a training")
     few = ["trainer.limit_train_batches=20", f"trainer.max_epochs={EPOCHS}"]
     with training(folder / "trained", [*given, *few], SHORT_WAIT):
         pass
@@ -113,7 +131,7 @@ def _evaluate_beside_training(folder: Path, given: Sequence[str], rounds: int) -
             seconds["during"].append(_timed(command))
             process.terminate()
             process.wait()
-            process.returncode = 0  # it was not to come to its end
+            process.returncode = 0  # the training is stopped on purpose
     return {name: round(median(times), 2) for name, times in seconds.items()}
 
 

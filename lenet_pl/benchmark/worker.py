@@ -1,4 +1,4 @@
-"""What the benchmark's worker processes do: one runs the ordinary loops, one those that keep freed memory."""
+"""Worker processes of the benchmark: one for the ordinary loops, one for those that keep freed memory."""
 
 import contextlib
 import csv
@@ -14,31 +14,47 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
-from lenet_pl.benchmark.loops import OWN, PLAIN, TUNED, TUTORIAL, Run, plain_loop, tuned_loop, tutorial_loop
+from lenet_pl.benchmark.loops import (
+    LENET_PL,
+    PLAIN,
+    TUNED,
+    TUTORIAL,
+    TimedRun,
+    Workload,
+    plain_loop,
+    tuned_loop,
+    tutorial_loop,
+)
 from lenet_pl.engine.build import build_datamodule, build_task
 from lenet_pl.runtime.memory import tune_malloc
 from lenet_pl.runtime.threads import default_waiting
 from lenet_pl.settings import TrainSettings
 from lenet_pl.train import train
 
-KINDS: dict[str, Callable[..., Run]] = {TUTORIAL: tutorial_loop, PLAIN: plain_loop, TUNED: tuned_loop}
-WARM_UP = 4  # steps of each loop before anything is measured
-_prepared: dict[str, Run] = {}
+KINDS: dict[str, Callable[[nn.Module, Workload], TimedRun]] = {
+    TUTORIAL: tutorial_loop,
+    PLAIN: plain_loop,
+    TUNED: tuned_loop,
+}
+WARM_UP = 4  # steps of each loop before the measurement
+_prepared: dict[str, TimedRun] = {}
 
 
 class Workers:
-    """Two processes; a loop never runs with settings that a user of such a loop would not have.
+    """Two worker processes, so that the ordinary loops run without the process settings of lenet_pl.
 
-    Ctrl-C reaches every process of a terminal; these leave it to the one that waits for them, which ends them.
+    The workers ignore Ctrl-C, which a terminal sends to every process. The parent process ends them.
 
     Args:
-        threads: intra-op threads of each; None: as many as torch finds.
+        threads: The number of intra-op threads of each worker; None for torch's default.
     """
 
     def __init__(self, threads: int | None) -> None:
         fresh, others = get_context("spawn"), set(active_children())
-        self._place = tempfile.TemporaryDirectory()  # here, so that nothing is left behind by a process that is killed
+        # Removed by the parent, so that killed workers leave nothing behind
+        self._place = tempfile.TemporaryDirectory()
         self._ordinary, self._tuned = (
             ProcessPoolExecutor(1, fresh, initializer=_begin, initargs=(threads, keep, self._place.name))
             for keep in (False, True)
@@ -61,14 +77,23 @@ class Workers:
         self._place.cleanup()
 
     def do(self, loop: str, work: Callable[..., Any], *given: Any) -> Any:
-        """Do some work in the process that a loop belongs to, and wait for the result."""
-        process = self._tuned if loop in (TUNED, OWN) else self._ordinary
+        """Call a function in the worker of a loop, and wait for the result.
+
+        Args:
+            loop: The name of the loop, which selects the worker.
+            work: The function, which must be picklable.
+            *given: The arguments of the function.
+
+        Returns:
+            The result of the function.
+        """
+        process = self._tuned if loop in (TUNED, LENET_PL) else self._ordinary
         return process.submit(work, *given).result()
 
 
 @contextlib.contextmanager
 def _ctrl_c_ignored() -> Iterator[None]:
-    """Let processes be started that take no notice of Ctrl-C; they inherit it. Only the main thread can do that."""
+    """Ignore Ctrl-C, so that processes started in the block inherit this. Outside the main thread, do nothing."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -88,30 +113,30 @@ def _begin(threads: int | None, keep: bool, place: str) -> None:
 
 
 def prepare(loop: str, settings: TrainSettings) -> float:
-    """Make a loop ready and warm; return its images per second so far."""
+    """Prepare and warm up a loop in this worker, and return a first estimate of its images per second."""
     data = build_datamodule(settings)
     torch.manual_seed(settings.seed)
     model = build_task(settings, data).model.train()
     batch_size = settings.loader.batch_size
-    run = KINDS[loop](model, data.train_set, data.preprocess, data.augment, batch_size)
+    run = KINDS[loop](model, Workload.from_data(data, batch_size))
     _prepared[loop] = run
     run(WARM_UP * batch_size)
     return WARM_UP * batch_size / run(WARM_UP * batch_size)
 
 
 def rate(loop: str, count: int) -> float:
-    """Train a prepared loop on `count` images; return images per second."""
+    """Train a prepared loop on `count` images, and return the images per second."""
     return count / _prepared[loop](count)
 
 
 def own_rate(settings: TrainSettings) -> float:
-    """Train lenet_pl with everything on; return images per second of the last epoch, validation left out."""
+    """Train with lenet_pl and return the images per second of the last epoch, without validation."""
     with tempfile.TemporaryDirectory() as place, contextlib.redirect_stdout(io.StringIO()):
         train(settings, Path(place))
         return last_rate(Path(place))
 
 
 def last_rate(folder: Path) -> float:
-    """Read a run's images per second in its last epoch."""
+    """Read the images per second of the last epoch from a run folder."""
     with (folder / "metrics.csv").open() as stream:
         return float(list(csv.DictReader(stream))[-1]["images/s"])

@@ -14,9 +14,10 @@ from conftest import Compose
 from torch import nn
 
 from lenet_pl.benchmark import benchmark, commands
-from lenet_pl.benchmark.commands import control_group, write_arrays
-from lenet_pl.benchmark.compare_loops import first_there
-from lenet_pl.benchmark.loops import plain_loop, tuned_loop, tutorial_loop, usual_order
+from lenet_pl.benchmark.arrays import write_arrays
+from lenet_pl.benchmark.commands import control_group
+from lenet_pl.benchmark.compare_loops import first_available_dataset
+from lenet_pl.benchmark.loops import Workload, activation_before_pool, plain_loop, tuned_loop, tutorial_loop
 from lenet_pl.data.augment import Augment
 from lenet_pl.data.image_set import ImageDataset
 from lenet_pl.data.transform import Preprocess
@@ -42,7 +43,7 @@ def test_every_loop_learns(loop, moving: bool) -> None:  # type: ignore[no-untyp
     model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Linear(72, 2))
     augment = Augment(STILL.model_copy(update={"degrees": 5.0}) if moving else STILL)
     preprocess = Preprocess(8, "resize", [0.5], [0.5])
-    run = loop(model, images, preprocess, augment, 16)
+    run = loop(model, Workload(images, preprocess, augment, 16))
     assert run(16 * 60) > 0
     with torch.no_grad():
         assert (model(preprocess(images.images)).argmax(1) == labels).all()
@@ -90,27 +91,27 @@ def test_the_benchmark_writes_what_it_measures(tmp_path: Path, capsys: pytest.Ca
     assert {path.name for path in tmp_path.iterdir()} == {"benchmark.json", "benchmark.md", "benchmark.png"}
 
 
-def test_the_usual_order_computes_the_same(compose: Compose) -> None:
+def test_activations_before_pooling_compute_the_same(compose: Compose) -> None:
     model = ConvNet(compose("model=lenet_bn").model, 1, 10).eval()
     images = torch.randn(4, 1, 32, 32)
     with torch.no_grad():
         pooled_first = model(images)
-        again = usual_order(model)(images)
+        again = activation_before_pool(model)(images)
     assert [type(m).__name__ for m in model.features] == ["Conv2d", "BatchNorm2d", "ReLU", "MaxPool2d"] * 2
     torch.testing.assert_close(again, pooled_first, rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize("colour", [False, True])
-def test_written_arrays_are_real_images_repeated(tmp_path: Path, colour: bool) -> None:
+@pytest.mark.parametrize("color", [False, True])
+def test_written_arrays_are_real_images_repeated(tmp_path: Path, color: bool) -> None:
     settings = composition.compose("benchmark", BenchmarkSettings, ["output_dir=unused", f"data_root={tmp_path}"])
-    write_arrays(settings, tmp_path / "set", 2000, "fake", color=colour)
+    write_arrays(settings, tmp_path / "set", 2000, "fake", color=color)
     images, labels = (np.load(tmp_path / "set" / f"train_{name}.npy") for name in ("images", "labels"))
     given = build_datamodule(composition.compose("train", TrainSettings, ["run=unused", "data=fake"])).train_set
     size = len(given)
     assert len(images) == len(labels) == 2000
     assert (labels[size : 2 * size] == given.labels.numpy()).all()
     shown = images[size : 2 * size]
-    shown = shown[:, 2:-2, 2:-2, 1] if colour else shown
+    shown = shown[:, 2:-2, 2:-2, 1] if color else shown
     assert (shown == given.images[:, 0].numpy()).all()
 
 
@@ -120,18 +121,18 @@ def test_a_control_group_limits_the_process_that_joins_it() -> None:
         with control_group(100_000_000) as join:
             limited = subprocess.run([sys.executable, "-c", script], preexec_fn=join)
     except OSError:
-        pytest.skip("no memory control group can be made here")
+        pytest.skip("a memory control group cannot be created here")
     assert limited.returncode == -9
     assert subprocess.run([sys.executable, "-c", script]).returncode == 0
 
 
-def test_a_command_that_fails_is_said_in_one_line(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"^broken: .* ended with 2: error: data=nowhere: no such data"):
+def test_a_failing_command_is_reported_in_one_line(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"^broken: .* exited with code 2: error: data=nowhere: no such data"):
         commands.run_training(tmp_path / "broken", ["data=nowhere"])
 
 
 @pytest.mark.long
-def test_ctrl_c_is_said_in_one_line_and_leaves_nothing(tmp_path: Path, command_environment: dict[str, str]) -> None:
+def test_ctrl_c_is_reported_in_one_line_and_leaves_nothing(tmp_path: Path, command_environment: dict[str, str]) -> None:
     loops = (
         "parts=[loops]",
         "data_sets=[fake]",
@@ -149,8 +150,8 @@ def test_ctrl_c_is_said_in_one_line_and_leaves_nothing(tmp_path: Path, command_e
     ) as process:
         assert process.stderr is not None
         assert process.stderr.readline().startswith("1 of 1: lenet5")
-        time.sleep(8)  # the workers have started, or are about to: neither may say a word
-        os.killpg(process.pid, signal.SIGINT)  # as a terminal does, to all of them
+        time.sleep(8)  # the workers have started, or are about to; neither may print anything
+        os.killpg(process.pid, signal.SIGINT)  # a terminal sends it to all processes
         rest = process.stderr.read()
         assert process.wait(timeout=60) == 130
     assert rest == "error: interrupted; benchmark is not finished\n"
@@ -160,4 +161,4 @@ def test_ctrl_c_is_said_in_one_line_and_leaves_nothing(tmp_path: Path, command_e
 
 def test_sets_without_files_are_composed_too(tmp_path: Path) -> None:
     settings = composition.compose("benchmark", BenchmarkSettings, ["output_dir=unused", f"data_root={tmp_path}"])
-    assert first_there(settings, ["mnist", "digits"]) == "digits"
+    assert first_available_dataset(settings, ["mnist", "digits"]) == "digits"

@@ -11,11 +11,13 @@ from torch import nn
 
 from lenet_pl.benchmark import benchmark, gpu
 from lenet_pl.benchmark.gpu import choices
+from lenet_pl.benchmark.gpu.amount import FULL, SMALL
 from lenet_pl.benchmark.gpu.loops import draw_maps, graph_loop
 from lenet_pl.benchmark.gpu.stacked import StackedNetworks
-from lenet_pl.benchmark.gpu.steps import FULL, SMALL, Bench, OutOfTime, attempt, time_limit
+from lenet_pl.benchmark.gpu.steps import Bench, OutOfTime, attempt, time_limit
 from lenet_pl.benchmark.gpu.tables import gpu_tables
 from lenet_pl.benchmark.gpu.training import WholeTraining
+from lenet_pl.benchmark.loops import Workload
 from lenet_pl.data.augment import Augment, warp
 from lenet_pl.data.image_set import ImageDataset
 from lenet_pl.data.transform import Preprocess
@@ -48,7 +50,7 @@ def settings_of(tmp_path: Path, *words: str) -> BenchmarkSettings:
 def test_the_whole_part_runs_on_a_cpu(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(choices, "COMMANDS", {})  # each is a process of its own
+    monkeypatch.setattr(choices, "COMMANDS", {})  # each starts a process
     benchmark(settings_of(tmp_path, "gpu_device=cpu"), tmp_path)
     found = json.loads((tmp_path / "benchmark.json").read_text())["gpu"]
     assert list(gpu.STEPS) == [name for name in found if name in gpu.STEPS]
@@ -69,13 +71,13 @@ def test_the_whole_part_runs_on_a_cpu(
     assert found["ddp"]["loss_after_20_steps"]["ddp"] == found["ddp"]["loss_after_20_steps"]["without"]
     assert [row["networks"] for row in found["seeds"]["rows"]] == [1, 2]
     text = (tmp_path / "benchmark.md").read_text()
-    assert "resumed: the same bits." in text
-    assert "only a part" not in text
+    assert "resumed: bit-identical." in text
+    assert "incomplete" not in text
     assert (tmp_path / "benchmark.png").exists()
     assert "gpu: seeds took" in capsys.readouterr().err
 
 
-def test_without_a_gpu_the_part_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_gpu_the_part_reports_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     found = gpu.measure_gpu(settings_of(tmp_path), tmp_path, "digits", lambda record: None)
     assert found == {"not_measured": "no GPU here"}
@@ -84,7 +86,7 @@ def test_without_a_gpu_the_part_says_so(tmp_path: Path, monkeypatch: pytest.Monk
         gpu.measure_gpu(settings_of(tmp_path, "gpu_device=cuda"), tmp_path, "digits", lambda record: None)
 
 
-def test_what_fails_is_recorded_and_the_rest_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failure_is_recorded_and_the_rest_continues(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fails(bench: Bench, record: dict[str, Any]) -> None:
         record["before"] = 1
         raise ValueError("no\nsuch luck")
@@ -98,7 +100,7 @@ def test_what_fails_is_recorded_and_the_rest_goes_on(tmp_path: Path, monkeypatch
     record = gpu.take_step("fails", bench, 60)
     assert (record["before"], record["failed"]) == (1, "ValueError: no")
     assert "in fails" in record["traceback"]
-    record = gpu.take_step("lasts", bench, 3)  # longer than a busy machine takes to begin
+    record = gpu.take_step("lasts", bench, 3)  # longer than a busy machine takes to start
     assert record["failed"].startswith("OutOfTime: stopped after")
     assert record["round"] is None
     with pytest.raises(OutOfTime), time_limit(0.01):
@@ -106,7 +108,7 @@ def test_what_fails_is_recorded_and_the_rest_goes_on(tmp_path: Path, monkeypatch
 
 
 @pytest.mark.slow
-def test_a_step_is_taken_by_a_process_of_its_own(tmp_path: Path) -> None:
+def test_a_step_runs_in_a_separate_process(tmp_path: Path) -> None:
     bench = Bench(settings_of(tmp_path), tmp_path, "digits", CPU, SMALL)
     record = gpu.take_step_alone("ddp", bench, 60)
     assert record["backend"] == "gloo"
@@ -116,7 +118,7 @@ def test_a_step_is_taken_by_a_process_of_its_own(tmp_path: Path) -> None:
     assert record["failed"].startswith("OutOfTime")
 
 
-def test_the_shares_of_the_steps_are_the_whole() -> None:
+def test_the_fractions_of_the_steps_add_up_to_one() -> None:
     assert sum(share for share, _ in gpu.STEPS.values()) == pytest.approx(1)
     assert list(gpu.STEPS) == list(get_args(GpuStep))
     assert FULL.graph_seeds == 20
@@ -131,7 +133,7 @@ def test_whole_steps_learn(moving: bool, channels_last: bool) -> None:
     model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Linear(72, 2))
     augment = Augment(STILL.model_copy(update={"degrees": 5.0}) if moving else STILL)
     preprocess = Preprocess(8, "resize", [0.5], [0.5])
-    run = graph_loop(model, images, preprocess, augment, 16, CPU, steps=3, channels_last=channels_last)
+    run = graph_loop(model, Workload(images, preprocess, augment, 16, CPU), steps=3, channels_last=channels_last)
     assert run(16 * 60) > 0
     with torch.no_grad():
         assert (model(preprocess(images.images)).argmax(1) == labels).all()
@@ -150,7 +152,7 @@ def test_maps_drawn_once_an_epoch_move_as_augmentation_does() -> None:
 
 
 @pytest.mark.slow
-def test_a_whole_training_begins_anew_with_every_seed(tmp_path: Path) -> None:
+def test_a_whole_training_restarts_with_every_seed(tmp_path: Path) -> None:
     bench = Bench(settings_of(tmp_path), tmp_path, "digits", CPU, SMALL)
     given = bench.given("experiment=mnist_99_fast", "data=digits", "logger=none")
     data = build_datamodule(given)

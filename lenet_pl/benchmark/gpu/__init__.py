@@ -1,6 +1,6 @@
-"""What a GPU gives: equality with the CPU, rates, seconds to 99% on MNIST, memory, processes, networks at once.
+"""Measurements on a GPU: equality with the CPU, rates, time to 99% on MNIST, memory, DDP, stacked networks.
 
-Every step has a time limit, and a failed step is recorded without stopping the others.
+Every step of the measurement has a time limit. A failed step is recorded and does not stop the others.
 """
 
 import multiprocessing
@@ -12,18 +12,19 @@ from typing import Any
 
 import torch
 
-from lenet_pl.benchmark.compare_loops import say
+from lenet_pl.benchmark.compare_loops import log_progress
 from lenet_pl.benchmark.gpu import equality, mnist, rates
+from lenet_pl.benchmark.gpu.amount import FULL, SMALL
 from lenet_pl.benchmark.gpu.ddp import measure_ddp
 from lenet_pl.benchmark.gpu.memory import measure_memory
 from lenet_pl.benchmark.gpu.seeds import measure_seeds
-from lenet_pl.benchmark.gpu.steps import FULL, SMALL, Bench, OutOfTime, failure, time_limit
+from lenet_pl.benchmark.gpu.steps import Bench, OutOfTime, failure, time_limit
 from lenet_pl.engine.trainer import silence_lightning_logs
 from lenet_pl.errors import SettingError
 from lenet_pl.runtime.environment import describe_environment
 from lenet_pl.settings.benchmark import BenchmarkSettings
 
-# The most valuable first, each with the share of the whole time that it may use
+# The most important steps first, each with its fraction of the total time limit
 STEPS: dict[str, tuple[float, Callable[[Bench, dict[str, Any]], None]]] = {
     "equality": (0.24, equality.measure),
     "rates": (0.36, rates.measure),
@@ -32,25 +33,26 @@ STEPS: dict[str, tuple[float, Callable[[Bench, dict[str, Any]], None]]] = {
     "ddp": (0.03, measure_ddp),
     "seeds": (0.06, measure_seeds),
 }
-GRACE = 15  # s that a step's process has to begin and to end, beyond the step's time
+GRACE = 15  # seconds for the process of a step to start and exit, in addition to its time limit
 
 
 def measure_gpu(
     settings: BenchmarkSettings, folder: Path, data: str, save: Callable[[dict[str, Any]], None]
 ) -> dict[str, Any]:
-    """Take all steps.
+    """Take all steps of `settings.gpu_steps`.
 
     Args:
-        settings: of the benchmark.
-        folder: for what is only needed on the way.
-        data: choice of the group `data`.
-        save: is given what has been measured so far, after each step.
+        settings: The settings of the benchmark.
+        folder: An existing folder for temporary files.
+        data: The choice of the config group `data`.
+        save: A function that receives the results so far after each step.
 
     Returns:
-        For each step what it measured, its seconds, and `failed` with `traceback` where something stopped it.
+        The results of each step, with its time in `seconds`, and `failed` and `traceback` if it did not complete; or
+        the reason why nothing was measured.
 
     Raises:
-        SettingError: a GPU was asked for, and there is none.
+        SettingError: If `gpu_device` is cuda and torch finds no GPU.
     """
     there = torch.cuda.is_available()
     if settings.gpu_device == "cuda" and not there:
@@ -62,7 +64,7 @@ def measure_gpu(
     found: dict[str, Any] = {"amount": settings.gpu_amount, "data": data, "cuda": torch.version.cuda}
     begin = time.perf_counter()
     for name in settings.gpu_steps:
-        # After some errors a process can do nothing more on a GPU
+        # Some errors make the GPU unusable for the rest of a process
         take = take_step_alone if device.type == "cuda" else take_step
         found[name] = take(name, bench, STEPS[name][0] * settings.gpu_limit)
         found.setdefault("device", found[name].get("device"))
@@ -72,20 +74,20 @@ def measure_gpu(
 
 
 def take_step_alone(name: str, bench: Bench, limit: float) -> dict[str, Any]:
-    """Take one step in a process of its own, whose end is that of all it did to the GPU."""
+    """Take one step in a separate process, so that its errors and GPU memory end with it."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__name__])
     here, there = context.Pipe(duplex=False)
     process = context.Process(target=_answer, args=(name, bench, limit, there))
     process.start()
     there.close()
-    record: dict[str, Any] = {"failed": "it took no notice of its time limit"}
+    record: dict[str, Any] = {"failed": "did not stop at its time limit"}
     try:
         if here.poll(limit + GRACE):
             record = here.recv()
     except EOFError:
         process.join()
-        record = {"failed": f"its process ended with {process.exitcode}"}
+        record = {"failed": f"its process exited with code {process.exitcode}"}
     process.join(GRACE)
     process.kill()
     return record
@@ -97,17 +99,17 @@ def _answer(name: str, bench: Bench, limit: float, answer: Connection) -> None:
 
 
 def take_step(name: str, bench: Bench, limit: float) -> dict[str, Any]:
-    """Take one step; what it had measured when it failed or its time was over stays."""
-    say(f"gpu: {name}, at most {limit:.0f} s")
+    """Take one step in this process, and keep its partial results if it fails or exceeds its time limit."""
+    log_progress(f"gpu: {name}, at most {limit:.0f} s")
     record: dict[str, Any] = {}
     begin = time.perf_counter()
     try:
         with time_limit(limit):
             record["device"] = describe_environment(bench.device)["device"]
             STEPS[name][1](bench, record)
-            bench.synchronise()
+            bench.synchronize()
     except (Exception, OutOfTime) as error:
         record |= failure(error)
     record["seconds"] = round(time.perf_counter() - begin, 1)
-    say(f"gpu: {name} took {record['seconds']} s")
+    log_progress(f"gpu: {name} took {record['seconds']} s")
     return record

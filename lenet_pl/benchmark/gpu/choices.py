@@ -1,4 +1,4 @@
-"""Whether all that can be chosen works on the device, where lenet_pl waits for it, and commands after a training."""
+"""Checks on the device: choices of the config groups, lines that wait for it, and commands on a trained run."""
 
 import subprocess
 import sys
@@ -10,13 +10,13 @@ from typing import Any
 
 import torch
 
-from lenet_pl.benchmark.compare_loops import say
+from lenet_pl.benchmark.compare_loops import log_progress
 from lenet_pl.benchmark.gpu.steps import NO_GRAPH, Bench, attempt, fit
 from lenet_pl.data.datamodule import ImageDataModule
 from lenet_pl.engine.build import build_datamodule
 from lenet_pl.settings.compose import conf_dir
 
-# Choices and settings that are tried for a few steps each, in addition to all optimizers and schedulers
+# Settings that are tried for a few steps each, in addition to all optimizers and schedulers
 SETTINGS = {
     "no determinism": ["trainer.deterministic=false"],
     "ema": ["callbacks.ema.decay=0.9"],
@@ -41,10 +41,15 @@ COMMANDS: dict[str, list[str]] = {"evaluate": [], "explain": ["count=2"], "expor
 
 
 def try_choices(bench: Bench, found: dict[str, Any]) -> None:
-    """Train some steps with every optimizer, scheduler and special setting; what fails is listed."""
+    """Train a few steps with every optimizer, scheduler and special setting, and record the failures.
+
+    Args:
+        bench: The parameters of the step.
+        found: The record, to which the names `tried` and the `failures` by name are added.
+    """
     names = [f"{group}={path.stem}" for group in GROUPS for path in sorted((conf_dir() / group).glob("*.yaml"))]
     tried = {name: [name] for name in names} | SETTINGS | (COMPILE if bench.amount.compiled else {})
-    if bench.device.type == "cpu":  # which has no 16-mixed, and where tests try all of this
+    if bench.device.type == "cpu":  # has no 16-mixed, and the tests cover all of this there
         tried = {name: tried[name] for name in names[:2]}
     few = ["trainer.max_epochs=2", "trainer.limit_train_batches=3", "trainer.limit_val_batches=1"]
     data = build_datamodule(bench.given())
@@ -58,14 +63,14 @@ def try_choices(bench: Bench, found: dict[str, Any]) -> None:
 
 
 def _train_few(bench: Bench, words: list[str], data: ImageDataModule) -> None:
-    """Train on the data that is there already, if its images are those that the settings ask for."""
+    """Train on the given data if its image size and augmentation fit the settings, else on newly loaded data."""
     given = bench.given(*words)
     same = given.model.image_size == data.preprocess.image_size and not any("augment" in word for word in words)
     fit(given, bench.folder / "tried", data if same else None)
 
 
-def count_synchronisations(bench: Bench) -> dict[str, Any]:
-    """Count in which lines lenet_pl waits for the device, in an epoch of so many steps, its validation included."""
+def count_synchronizations(bench: Bench) -> dict[str, Any]:
+    """Count the synchronizations with the device per source line, in one epoch with validation."""
     if bench.device.type != "cuda":
         return {"not_measured": NO_GRAPH}
     steps = bench.amount.epoch_steps
@@ -84,10 +89,18 @@ def count_synchronisations(bench: Bench) -> dict[str, Any]:
 
 
 def try_commands(bench: Bench, run: Path) -> dict[str, Any]:
-    """Ask a run of the device what commands ask; exit codes and the last line of those that failed."""
+    """Run commands on a run trained on the device.
+
+    Args:
+        bench: The parameters of the step.
+        run: The run folder.
+
+    Returns:
+        By command, 0 or the exit code and the last line of stderr.
+    """
     found: dict[str, Any] = {}
     for name, words in COMMANDS.items():
-        say(f"    {name}")
+        log_progress(f"    {name}")
         command = [sys.executable, "-m", f"lenet_pl.{name}", f"run={run}", *words]
         done = subprocess.run(command, capture_output=True, text=True)
         said = (done.stderr.strip().splitlines() or [""])[-1]

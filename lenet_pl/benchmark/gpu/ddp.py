@@ -1,4 +1,4 @@
-"""DistributedDataParallel in a group of one process, and training without it."""
+"""Rate of DistributedDataParallel with world size 1, compared to training without it."""
 
 import datetime
 from collections.abc import Callable
@@ -16,7 +16,7 @@ from lenet_pl.engine.build import build_datamodule, build_task
 
 
 def measure_ddp(bench: Bench, record: dict[str, Any]) -> None:
-    """Train with torch's DistributedDataParallel in a group of one process, and without."""
+    """Compare rate and loss of a training with and without DistributedDataParallel, at world size 1."""
     backend = "nccl" if bench.device.type == "cuda" else "gloo"
     store = FileStore(str(bench.folder / "meeting"), 1)
     torch.distributed.init_process_group(

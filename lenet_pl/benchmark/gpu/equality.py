@@ -1,4 +1,4 @@
-"""Whether a training on the GPU is the one on the CPU, the same one twice, and whether everything works there."""
+"""Equality of trainings on the GPU: with the CPU, between repetitions, and after a resume."""
 
 import contextlib
 import io
@@ -11,33 +11,33 @@ import lightning
 import torch
 from torch import Tensor
 
-from lenet_pl.benchmark.gpu.choices import count_synchronisations, try_choices, try_commands
+from lenet_pl.benchmark.gpu.choices import count_synchronizations, try_choices, try_commands
 from lenet_pl.benchmark.gpu.steps import Bench, attempt, fit, switches
 from lenet_pl.data.datamodule import ImageDataModule
 from lenet_pl.engine.build import build_datamodule
 from lenet_pl.runtime.signals import Interruption
 from lenet_pl.train import train
 
-COMPARED = 50  # first steps whose losses are compared
+COMPARED = 50  # number of first steps whose largest difference is reported separately
 
 
 def measure(bench: Bench, record: dict[str, Any]) -> None:
-    """Compare losses and accuracy with the CPU, runs with one another, and try what can be chosen."""
+    """Compare losses and accuracy with the CPU and runs with each other, and try the choices of the config groups."""
     torch.use_deterministic_algorithms(False)
-    small = replace(bench, data="digits")  # which is read at once
+    small = replace(bench, data="digits")  # loads fast
     data = build_datamodule(bench.given("augment=affine"))
     attempt(record, "losses, tf32 off", lambda: compare_losses(bench, data, "lenet5", tf32=False))
     attempt(record, "losses, torch's defaults", lambda: compare_losses(bench, data, "lenet5", tf32=None))
     attempt(record, "accuracy with dropout", lambda: compare_losses(bench, data, "lenet_bn", tf32=False))
     attempt(record, "runs", lambda: compare_runs(small))
-    attempt(record, "synchronisations", lambda: count_synchronisations(bench))
+    attempt(record, "synchronisations", lambda: count_synchronizations(bench))
     attempt(record, "commands", lambda: try_commands(small, bench.folder / "straight"))
     record["choices"] = {}
     try_choices(small, record["choices"])
 
 
 class Losses(lightning.Callback):
-    """Keep the loss of every step and the accuracy of every epoch."""
+    """Callback that keeps the training loss of every step and the latest validation accuracy."""
 
     def __init__(self) -> None:
         self.losses: list[float] = []
@@ -50,7 +50,20 @@ class Losses(lightning.Callback):
 
 
 def compare_losses(bench: Bench, data: ImageDataModule, model: str, tf32: bool | None) -> dict[str, Any]:
-    """Train with the same settings on the CPU and on the device; with dropout the two draw different numbers."""
+    """Compare the losses of the same training on the CPU and on the device.
+
+    With dropout, they differ, because the random numbers of the two devices do.
+
+    Args:
+        bench: The parameters of the step.
+        data: The data of both trainings.
+        model: The choice of the config group `model`.
+        tf32: Whether products and convolutions use TF32; None for torch's defaults.
+
+    Returns:
+        The relative differences of the losses in the first step, the largest of the first steps and of all steps, and
+        both validation accuracies.
+    """
     found: dict[str, Losses] = {}
     for kind in ("cpu", bench.accelerator):
         given = bench.given(*_short(bench), "augment=affine", f"model={model}", f"trainer.accelerator={kind}")
@@ -70,7 +83,17 @@ def compare_losses(bench: Bench, data: ImageDataModule, model: str, tf32: bool |
 
 
 def compare_runs(bench: Bench) -> dict[str, Any]:
-    """Say whether runs have the same bits: twice deterministic, twice not, and interrupted and continued."""
+    """Check runs for bitwise equality: two deterministic ones, two others, and an interrupted and resumed one.
+
+    Args:
+        bench: The parameters of the step.
+
+    Returns:
+        For each pair, the places in the checkpoints that differ, and the step of the interruption.
+
+    Raises:
+        RuntimeError: If the training is not interrupted.
+    """
     words = (*_short(bench), "loader.batch_size=10", "model=lenet_bn", "augment=affine")
     given, free = bench.given(*words), bench.given(*words, "trainer.deterministic=false")
     with switches(), contextlib.redirect_stdout(io.StringIO()):
@@ -96,21 +119,21 @@ def compare_runs(bench: Bench) -> dict[str, Any]:
 
 
 class _StopAfter(lightning.Callback):
-    """Let a run be interrupted after some optimizer steps, as by a signal."""
+    """Callback that interrupts a run with SIGTERM after a number of optimizer steps."""
 
     def __init__(self, step: int) -> None:
         self.step = step
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: Any) -> None:
         def after(*_: Any) -> None:
-            if trainer.global_step + 1 == self.step:  # it is counted after this hook
+            if trainer.global_step + 1 == self.step:  # global_step is incremented after this hook
                 signal.raise_signal(signal.SIGTERM)
 
         trainer.optimizers[0].register_step_post_hook(after)
 
 
 def differences(a: Any, b: Any, place: str = "") -> list[str]:
-    """Name up to ten places where weights or the optimizer's state are not the same bits."""
+    """List up to ten places at which two nested states of tensors and values differ in their bits."""
     if isinstance(a, dict) and isinstance(b, dict) and a.keys() == b.keys():
         return [found for key in a for found in differences(a[key], b[key], f"{place}/{key}")][:10]
     if isinstance(a, list | tuple) and isinstance(b, list | tuple) and len(a) == len(b):

@@ -1,4 +1,4 @@
-"""What a training step costs a GPU, kernel by kernel."""
+"""Time of each GPU kernel in a training step."""
 
 from typing import Any
 
@@ -6,15 +6,25 @@ import torch
 
 from lenet_pl.benchmark.gpu.loops import graph_loop
 from lenet_pl.benchmark.gpu.steps import Bench, switches
+from lenet_pl.benchmark.loops import Workload
 from lenet_pl.data.datamodule import ImageDataModule
 from lenet_pl.engine.build import build_task
 from lenet_pl.settings import TrainSettings
 
-KERNELS = 16  # that are listed
+KERNELS = 16  # maximum number of listed kernels
 
 
 def look_into_step(bench: Bench, given: TrainSettings, data: ImageDataModule) -> list[dict[str, Any]]:
-    """Say what a step of LeNet-5 in a CUDA graph takes and consists of, in both orders of channels."""
+    """Profile a step of LeNet-5 in a CUDA graph, for two batch sizes and both memory formats.
+
+    Args:
+        bench: The parameters of the step.
+        given: The settings of the training.
+        data: The data of the training.
+
+    Returns:
+        One record per case with the time of a step and of its kernels in µs, and the slowest kernels.
+    """
     return [
         _look(bench, given, data, size, channels_last)
         for size in (given.loader.batch_size, 4 * given.loader.batch_size)
@@ -26,8 +36,8 @@ def _look(bench: Bench, given: TrainSettings, data: ImageDataModule, size: int, 
     many = bench.amount.many
     with switches(fast=True):
         model = build_task(given, data).model.train()
-        parts = (data.train_set, data.preprocess, data.augment, size, bench.device)
-        run = graph_loop(model, *parts, steps=many, channels_last=channels_last)
+        workload = Workload.from_data(data, size, bench.device)
+        run = graph_loop(model, workload, steps=many, channels_last=channels_last)
         wall = min(run(many * size) for _ in range(5)) / many
         with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profile:
             run(many * size)

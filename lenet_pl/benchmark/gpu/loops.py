@@ -1,68 +1,31 @@
-"""Training loops whose whole steps are CUDA graphs: the host launches a graph and computes nothing."""
+"""Training loops whose steps are CUDA graphs. The host only launches the graphs."""
 
 import time
-from collections.abc import Callable
 from contextlib import nullcontext
 
 import torch
 from torch import Tensor, nn, optim
 from torch.nn import functional
 
-from lenet_pl.benchmark.loops import CPU, Run
+from lenet_pl.benchmark.gpu.capture import capture
+from lenet_pl.benchmark.loops import TimedRun, Workload
 from lenet_pl.data.augment import Augment
-from lenet_pl.data.image_set import ImageDataset
 from lenet_pl.data.transform import Preprocess
-
-WARM_UP = 3  # steps that libraries need before they can be captured
-
-
-def capture(work: Callable[[], None], warm_up: Callable[[], None], device: torch.device) -> Callable[[], None]:
-    """Record what some work launches on the GPU, so that one launch does it again; on the CPU it is simply done again.
-
-    Args:
-        work: of fixed shapes and addresses, that never waits for the device.
-        warm_up: is done before, some times; the same work, or a part of it that has all its kinds of operations.
-        device: on which it works.
-    """
-    if device.type != "cuda":
-        return work
-    side_stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
-    side_stream.wait_stream(torch.cuda.current_stream(device))
-    try:
-        with torch.cuda.stream(side_stream):
-            for _ in range(WARM_UP):
-                warm_up()
-    finally:  # or memory that it reads would be used for something else
-        torch.cuda.current_stream(device).wait_stream(side_stream)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        work()
-    return Captured(graph, work, warm_up)
-
-
-class Captured:
-    """A captured graph; keeps what was captured, as the graph itself keeps no tensor that it reads or writes."""
-
-    def __init__(self, graph: torch.cuda.CUDAGraph, *work: Callable[[], None]) -> None:
-        self.graph, self.work = graph, work
-
-    def __call__(self) -> None:
-        self.graph.replay()
 
 
 class WholeSteps:
-    """Steps from the index of the images to the changed weights.
+    """Whole training steps, from the indices of the images to the updated weights.
 
     Args:
-        model: on the device.
-        images: uint8 (N, C, h, w), on the device.
-        labels: int64 (N,), on the device.
-        preprocess: on the device.
-        optimizer: of the model's parameters.
-        label_smoothing: share of the target that is spread over all classes.
-        dtype: of autocast; None: everything in fp32.
-        compiled: by torch.compile; the optimizer is not.
-        channels_last: in memory, as lenet_pl has images and weights; false: channel after channel.
+        model: The network, on the device.
+        images: The pixels of all images, uint8 (N, C, h, w), on the device.
+        labels: The labels of all images, int64 (N,), on the device.
+        preprocess: The resizing and normalization, on the device.
+        optimizer: The optimizer of the model's parameters.
+        label_smoothing: The fraction of the target that is distributed evenly over all classes.
+        dtype: The dtype of autocast; None for fp32 without autocast.
+        compiled: Whether torch.compile compiles the computation of the loss. The optimizer is never compiled.
+        channels_last: Whether images and weights are in channels-last format, as in lenet_pl.
     """
 
     def __init__(
@@ -88,14 +51,15 @@ class WholeSteps:
             group["capturable"] = images.device.type == "cuda"
 
     def step(self, chosen: Tensor, maps: Tensor | None = None) -> Tensor:
-        """Take a step on some images.
+        """Take a training step on one batch.
 
         Args:
-            chosen: int64 (B,).
-            maps: (N, 2, 3), of all images, from output to input in sides; None: no augmentation.
+            chosen: The indices of the images, int64 (B,).
+            maps: The affine maps of all images from output to input coordinates in the units of `affine_grid`, float
+                (N, 2, 3); None for no augmentation.
 
         Returns:
-            The loss, (), on the device.
+            The loss, a scalar tensor on the device.
         """
         raw, labels = self.images.index_select(0, chosen), self.labels.index_select(0, chosen)
         loss = self._loss(raw, labels, None if maps is None else maps.index_select(0, chosen))
@@ -109,10 +73,10 @@ class WholeSteps:
         if maps is not None:
             grid = functional.affine_grid(maps, list(pixels.shape), align_corners=False)
             pixels = functional.grid_sample(pixels, grid, align_corners=False)
-        # A weight that is cast once for several steps would keep its old value in a graph
+        # Without the cache, as a graph would reuse the cached cast of a weight after the weight has changed
         half = torch.autocast(raw.device.type, self.dtype, cache_enabled=False) if self.dtype else nullcontext()
         pixels = self.preprocess.normalize(pixels)
-        if not self.channels_last and pixels.shape[1] == 1:  # or torch would see channels last in them still
+        if not self.channels_last and pixels.shape[1] == 1:  # with one channel, torch could still detect channels last
             pixels = pixels.flatten().view(pixels.shape)
         with half:
             logits = self.model(pixels if self.channels_last else pixels.contiguous())
@@ -121,34 +85,31 @@ class WholeSteps:
 
 def graph_loop(
     model: nn.Module,
-    images: ImageDataset,
-    preprocess: Preprocess,
-    augment: Augment,
-    batch_size: int,
-    device: torch.device = CPU,
+    workload: Workload,
     *,
     steps: int = 1,
     dtype: torch.dtype | None = None,
     compiled: bool = False,
     channels_last: bool = True,
-) -> Run:
-    """Train with whole steps in a CUDA graph; order and augmentation are drawn on the device once an epoch.
+) -> TimedRun:
+    """Prepare a loop whose steps are CUDA graphs. Order and augmentation are drawn on the device once per epoch.
 
     Args:
-        model: and those up to `device` as of the other loops.
-        images: see there.
-        preprocess: see there.
-        augment: see there; moves only.
-        batch_size: see there.
-        device: see there.
-        steps: in one graph, which divides the steps that are run. Where it does not divide those of an epoch, the last
-            ones of one are of the order before.
-        dtype: of autocast; None: everything in fp32.
-        compiled: by torch.compile.
-        channels_last: in memory; false: channel after channel.
+        model: The network to train.
+        workload: The data, batch size and device. Of its augmentation, only affine transforms are applied.
+        steps: The number of steps per graph, which must divide the number of steps of each run. If it does not divide
+            the steps of an epoch, a graph that crosses the end of an epoch uses the previous order.
+        dtype: The dtype of autocast; None for fp32 without autocast.
+        compiled: Whether torch.compile compiles the computation of the loss.
+        channels_last: Whether images and weights are in channels-last format.
+
+    Returns:
+        The loop, which raises ValueError if `steps` does not divide its number of steps.
     """
+    preprocess, augment, batch_size = workload.preprocess, workload.augment, workload.batch_size
+    device = workload.device
     model = model.to(device)
-    pixels, labels = images.images.to(device), images.labels.to(device)
+    pixels, labels = workload.images.images.to(device), workload.images.labels.to(device)
     optimizer = optim.Adam(model.parameters(), 1e-3, fused=True)
     preprocess.to(device)
     whole = WholeSteps(
@@ -179,7 +140,7 @@ def graph_loop(
 
     def run(count: int) -> float:
         if count // batch_size % steps:
-            raise ValueError(f"{count // batch_size} steps are not a multiple of the {steps} in a graph")
+            raise ValueError(f"got {count // batch_size} steps; must be a multiple of the {steps} steps of a graph")
         start = time.perf_counter()
         for done in range(0, count // batch_size, steps):
             if done % epoch < steps:
@@ -193,6 +154,16 @@ def graph_loop(
 
 
 def draw_maps(augment: Augment, count: int, side: int, device: torch.device) -> Tensor:
-    """Draw how each image is moved, (N, 2, 3), as `affine_grid` takes it; all on the device."""
+    """Draw random affine maps in the format of `affine_grid`.
+
+    Args:
+        augment: The random transforms, of which only the affine ones are used.
+        count: The number of images N.
+        side: The side of the images in pixels.
+        device: The device on which the maps are drawn.
+
+    Returns:
+        The maps, float (N, 2, 3).
+    """
     matrices = augment.affine_matrices(torch.rand(count, 9, device=device), side, side)
     return torch.cat([matrices[:, :, :2], matrices[:, :, 2:] * (2 / side)], 2)

@@ -1,6 +1,6 @@
-"""Seconds to 99% on MNIST on a GPU: the recipe `mnist_99_fast` through lenet_pl, and as one CUDA graph.
+"""Time to 99% on MNIST on a GPU: the recipe `mnist_99_fast` with lenet_pl, and as one CUDA graph.
 
-As tuomaso/train_mnist_fast counts: the data is on the device, and what is compiled or captured is so before.
+As in tuomaso/train_mnist_fast, loading the data to the device, compiling and capturing do not count.
 """
 
 import time
@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from lenet_pl.benchmark.compare_loops import first_there, say
+from lenet_pl.benchmark.compare_loops import first_available_dataset, log_progress
 from lenet_pl.benchmark.gpu.kernels import look_into_step
 from lenet_pl.benchmark.gpu.rates import timed
 from lenet_pl.benchmark.gpu.steps import NO_GRAPH, Bench, attempt, fit, switches
@@ -25,7 +25,17 @@ GOAL = 0.99
 
 @dataclass(frozen=True)
 class Candidate:
-    """A setting of the recipe that is tried: images per step, epochs, peak lr, and what products are computed in."""
+    """A variant of the recipe.
+
+    Attributes:
+        batch_size: The number of images per step.
+        epochs: The number of epochs.
+        lr: The peak learning rate.
+        dtype: The dtype of autocast; None for fp32 without autocast.
+        compiled: Whether torch.compile compiles the computation of the loss.
+        channels_last: Whether images and weights are in channels-last format.
+        drop_last: Whether the smaller last batch of an epoch is dropped.
+    """
 
     batch_size: int = 128
     epochs: int = 3
@@ -37,13 +47,13 @@ class Candidate:
 
     @property
     def name(self) -> str:
-        """What the table calls it."""
+        """The name of the variant in the table."""
         more = (", bf16" if self.dtype else "") + (", torch.compile" if self.compiled else "")
         more += ("" if self.channels_last else ", channels first") + (", drop_last" if self.drop_last else "")
         return f"batch {self.batch_size}, {self.epochs} epochs, lr {self.lr:g}{more}"
 
 
-# The recipe first. The others have fewer steps or cheaper ones
+# The recipe comes first. The others have fewer or cheaper steps
 CANDIDATES = (
     Candidate(),
     Candidate(512, 3, 0.02),
@@ -56,12 +66,12 @@ CANDIDATES = (
 
 
 def measure(bench: Bench, record: dict[str, Any]) -> None:
-    """Train the recipe and its candidates with several seeds, and look into one step."""
+    """Train the recipe and its variants with several seeds, and profile one step."""
     recipe = ["experiment=mnist_99_fast", "logger=none"]
-    if first_there(bench.settings, ["mnist"]) is not None:
+    if first_available_dataset(bench.settings, ["mnist"]) is not None:
         recipe += ["data=mnist", "data.download=false"]
     elif bench.settings.gpu_amount == "full":
-        record["not_measured"] = f"no MNIST in {bench.settings.data_root} (data_root=, LENET_PL_DATA)"
+        record["not_measured"] = f"no MNIST in {bench.settings.data_root}; set data_root= or LENET_PL_DATA"
         return
     given = bench.given(*recipe, "trainer.deterministic=false")
     data = build_datamodule(given)
@@ -96,7 +106,7 @@ def _train_graph(bench: Bench, given: TrainSettings, data: ImageDataModule, cand
             tested.append(training.accuracy(training.test))
             validated.append(training.accuracy(validation))
         scoring = timed(lambda: training.accuracy(training.test), bench)
-    say(f"    {median(seconds):.4f} s, test accuracy {mean(tested):.4f}")
+    log_progress(f"    {median(seconds):.4f} s, test accuracy {mean(tested):.4f}")
     return {
         "steps": len(training.losses),
         "seeds": len(tested),
@@ -113,7 +123,7 @@ def _train_graph(bench: Bench, given: TrainSettings, data: ImageDataModule, cand
 
 
 def _train_own(bench: Bench, given: TrainSettings, data: ImageDataModule) -> dict[str, Any]:
-    """Train through lenet_pl, a throw-away run first; the weights after the last step are tested, as of the graphs."""
+    """Train with lenet_pl, after a discarded first run. As with the graphs, the weights of the last step are tested."""
     runs = []
     for seed in range(-1, bench.amount.own_seeds):
         setting = given.model_copy(update={"seed": max(0, seed)})

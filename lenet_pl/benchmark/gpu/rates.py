@@ -1,4 +1,4 @@
-"""Images per second of the loops on a GPU, from the tutorial's to whole steps in one CUDA graph, and of lenet_pl."""
+"""Training rates on a GPU: the hand-written loops, steps in CUDA graphs, and lenet_pl."""
 
 import csv
 import gc
@@ -11,10 +11,20 @@ from typing import Any
 import torch
 from torch import nn
 
-from lenet_pl.benchmark.compare_loops import say, spread
+from lenet_pl.benchmark.compare_loops import log_progress, summarize_rates
 from lenet_pl.benchmark.gpu.loops import graph_loop
 from lenet_pl.benchmark.gpu.steps import NO_GRAPH, Bench, failure, fit, switches
-from lenet_pl.benchmark.loops import OWN, PLAIN, TUNED, TUTORIAL, Run, plain_loop, tuned_loop, tutorial_loop
+from lenet_pl.benchmark.loops import (
+    LENET_PL,
+    PLAIN,
+    TUNED,
+    TUTORIAL,
+    TimedRun,
+    Workload,
+    plain_loop,
+    tuned_loop,
+    tutorial_loop,
+)
 from lenet_pl.data.datamodule import ImageDataModule
 from lenet_pl.engine.build import build_datamodule, build_task
 from lenet_pl.settings import TrainSettings
@@ -23,19 +33,19 @@ GRAPH, MANY = "one CUDA graph a step", "CUDA graph of many steps"
 FIRST = "many steps, channels first"
 TF32, BF16 = "many steps, TF32", "many steps, bf16"
 COMPILED, COMPILED_GRAPH = "tuned, torch.compile", "many steps, torch.compile"
-ORDINARY = (TUTORIAL, PLAIN)  # as torch is without any switch
-SLOW = 2  # steps of the tutorial's loop in a round, at least
-MOST_EPOCHS = 12  # of lenet_pl in a round; short ones are of little meaning alone
+ORDINARY = (TUTORIAL, PLAIN)  # run with torch's default switches
+SLOW = 2  # minimum number of steps of the tutorial loop per round
+MOST_EPOCHS = 12  # maximum number of measured epochs of lenet_pl per round; a single short epoch is too noisy
 
 
 def measure(bench: Bench, record: dict[str, Any]) -> None:
-    """Measure all loops for every model and batch size, and one case with augmentation."""
+    """Measure all loops for every model and batch size, and for one case with augmentation."""
     rows: list[dict[str, Any]] = []
     record["rows"] = rows
     cases = [(model, "none", size) for model in bench.amount.models for size in bench.amount.batches]
     cases.insert(len(bench.amount.batches), (bench.amount.models[0], "affine", bench.amount.batches[0]))
     for number, (model, augment, size) in enumerate(cases):
-        say(f"  {number + 1} of {len(cases)}: {model}, augment={augment}, batch {size}")
+        log_progress(f"  {number + 1} of {len(cases)}: {model}, augment={augment}, batch {size}")
         words = (f"model={model}", f"augment={augment}", f"loader.batch_size={size}", "trainer.deterministic=false")
         rows += _measure_case(bench, bench.given(*words), compiled=bench.amount.compiled and number == 0)
         gc.collect()
@@ -45,22 +55,22 @@ def _measure_case(bench: Bench, given: TrainSettings, *, compiled: bool) -> list
     data = build_datamodule(given)
     size = given.loader.batch_size
     case = {"model": given.model.name, "augment": "affine" if data.augment.active else "none", "batch_size": size}
-    runs: dict[str, Run] = {}
+    runs: dict[str, TimedRun] = {}
     rows: list[dict[str, Any]] = []
     for name, make in loops(bench, given, data, compiled=compiled).items():
-        if bench.device.type == "cpu" and name not in (TUTORIAL, PLAIN, TUNED, OWN):
+        if bench.device.type == "cpu" and name not in (TUTORIAL, PLAIN, TUNED, LENET_PL):
             rows.append({**case, "loop": name, "not_measured": NO_GRAPH})
             continue
         try:
             with _switches(name):
                 run = make()
-                if name != OWN:  # which warms up itself
+                if name != LENET_PL:  # has its own warm-up epoch
                     run(_least(bench, name) * size)
                 runs[name] = run
         except Exception as error:
             rows.append({**case, "loop": name, **failure(error)})
-    counts = {name: _count(bench, run, name, size) for name, run in runs.items() if name != OWN}
-    counts[OWN] = counts.get(TUNED, size)
+    counts = {name: _count(bench, run, name, size) for name, run in runs.items() if name != LENET_PL}
+    counts[LENET_PL] = counts.get(TUNED, size)
     rates: dict[str, list[float]] = {name: [] for name in runs}
     for _ in range(bench.amount.rounds):
         for name, run in runs.items():
@@ -70,7 +80,7 @@ def _measure_case(bench: Bench, given: TrainSettings, *, compiled: bool) -> list
         {
             **case,
             "loop": name,
-            **spread(found),
+            **summarize_rates(found),
             "step_us": round(1e6 * size / median(found), 1),
             "to_tutorial": _ratio(found, rates.get(TUTORIAL)),
             "to_tuned": _ratio(found, rates.get(TUNED)),
@@ -80,16 +90,30 @@ def _measure_case(bench: Bench, given: TrainSettings, *, compiled: bool) -> list
     return measured + rows
 
 
-def loops(bench: Bench, given: TrainSettings, data: ImageDataModule, *, compiled: bool) -> dict[str, Callable[[], Run]]:
-    """List what makes each loop, ready to run, with a network of its own."""
-    size, device, many = given.loader.batch_size, bench.device, bench.amount.many
+def loops(
+    bench: Bench, given: TrainSettings, data: ImageDataModule, *, compiled: bool
+) -> dict[str, Callable[[], TimedRun]]:
+    """Return a factory per loop.
 
-    def of(loop: Callable[..., Run], change: Callable[[nn.Module], Any] = lambda model: model, **more: Any) -> Run:
+    Args:
+        bench: The parameters of the step.
+        given: The settings of the training.
+        data: The data of the training.
+        compiled: Whether the loops with torch.compile are included.
+
+    Returns:
+        By name, a function that prepares the loop with a new network.
+    """
+    workload, many = Workload.from_data(data, given.loader.batch_size, bench.device), bench.amount.many
+
+    def of(
+        loop: Callable[..., TimedRun], change: Callable[[nn.Module], Any] = lambda model: model, **more: Any
+    ) -> TimedRun:
         torch.manual_seed(given.seed)
         model = change(build_task(given, data).model.train())
-        return loop(model, data.train_set, data.preprocess, data.augment, size, device, **more)
+        return loop(model, workload, **more)
 
-    found: dict[str, Callable[[], Run]] = {
+    found: dict[str, Callable[[], TimedRun]] = {
         TUTORIAL: partial(of, tutorial_loop),
         PLAIN: partial(of, plain_loop),
         TUNED: partial(of, tuned_loop),
@@ -104,12 +128,12 @@ def loops(bench: Bench, given: TrainSettings, data: ImageDataModule, *, compiled
         found[COMPILED_GRAPH] = partial(of, graph_loop, steps=many, compiled=True)
     if not bench.settings.tutorial:
         del found[TUTORIAL]
-    found[OWN] = lambda: own_loop(bench, given, data)
+    found[LENET_PL] = lambda: own_loop(bench, given, data)
     return found
 
 
-def own_loop(bench: Bench, given: TrainSettings, data: ImageDataModule) -> Run:
-    """Train lenet_pl itself; the first epoch warms up, and validation is not in its time, as in `own_rate`."""
+def own_loop(bench: Bench, given: TrainSettings, data: ImageDataModule) -> TimedRun:
+    """Prepare a training with lenet_pl. Its time excludes the first epoch and validation, as in `own_rate`."""
     folder = bench.folder / "own"
     epoch = len(data.train_set) // given.loader.batch_size
 
@@ -117,7 +141,7 @@ def own_loop(bench: Bench, given: TrainSettings, data: ImageDataModule) -> Run:
         steps = max(1, count // given.loader.batch_size)
         epochs = 1 + min(MOST_EPOCHS, -(-steps // epoch))
         few = {"max_epochs": epochs, "limit_train_batches": min(steps, epoch), "limit_val_batches": 1}
-        # Through a copy of what was composed, as composing takes a while; a whole epoch has its smaller last batch
+        # Copied, as composing the settings again is slow. A whole epoch includes its smaller last batch
         fit(given.model_copy(update={"trainer": given.trainer.model_copy(update=few)}), folder, data)
         with (folder / "metrics.csv").open() as stream:
             return count / median(float(row["images/s"]) for row in list(csv.DictReader(stream))[1:])
@@ -126,12 +150,12 @@ def own_loop(bench: Bench, given: TrainSettings, data: ImageDataModule) -> Run:
 
 
 def _least(bench: Bench, name: str) -> int:
-    """Say how many steps a loop takes at least, of which it can take any multiple."""
+    """Return the minimum number of steps of a loop. Every run takes a multiple of it."""
     return SLOW if name == TUTORIAL else bench.amount.many
 
 
-def _count(bench: Bench, run: Run, name: str, size: int) -> int:
-    """Find how many images take about as many seconds as each loop has in a round."""
+def _count(bench: Bench, run: TimedRun, name: str, size: int) -> int:
+    """Find the number of images that a loop trains in about the time of a round."""
     least = _least(bench, name)
     with _switches(name):
         trial = run(least * size)
@@ -143,13 +167,13 @@ def _ratio(found: list[float], others: list[float] | None) -> float | None:
 
 
 def _switches(name: str) -> Any:
-    return switches(tf32=True if name == TF32 else None, fast=name not in (*ORDINARY, OWN))
+    return switches(tf32=True if name == TF32 else None, fast=name not in (*ORDINARY, LENET_PL))
 
 
 def timed(work: Callable[[], object], bench: Bench) -> float:
-    """Time some work to its end on the device; s."""
-    bench.synchronise()
+    """Return the time in seconds until some work is complete on the device."""
+    bench.synchronize()
     start = time.perf_counter()
     work()
-    bench.synchronise()
+    bench.synchronize()
     return time.perf_counter() - start

@@ -1,4 +1,4 @@
-"""Several networks that differ in the seed, trained at once by one stacked step, and one alone."""
+"""Rate of several networks with different seeds, trained by one stacked step, compared to a single network."""
 
 import copy
 from collections.abc import Callable
@@ -9,7 +9,7 @@ import torch
 from torch import optim
 from torch.nn import functional
 
-from lenet_pl.benchmark.gpu.loops import capture
+from lenet_pl.benchmark.gpu.capture import capture
 from lenet_pl.benchmark.gpu.rates import timed
 from lenet_pl.benchmark.gpu.stacked import StackedNetworks
 from lenet_pl.benchmark.gpu.steps import NO_GRAPH, Bench, attempt, switches
@@ -18,11 +18,11 @@ from lenet_pl.engine.build import build_datamodule, build_task
 from lenet_pl.optim.optimizers import build_optimizer
 from lenet_pl.settings import TrainSettings
 
-LEAST, MOST = 3, 400  # steps that are timed
+LEAST, MOST = 3, 400  # limits of the number of timed steps
 
 
 def measure_seeds(bench: Bench, record: dict[str, Any]) -> None:
-    """Train LeNet-5s that differ in the seed, one and several at once, step by step and in a CUDA graph."""
+    """Measure the rates of a single LeNet-5 and of several stacked ones, step by step and in a CUDA graph."""
     record["rows"] = rows = []
     given = bench.given("model=lenet5", f"loader.batch_size={bench.amount.batches[0]}")
     data = build_datamodule(given)
@@ -42,7 +42,7 @@ def measure_seeds(bench: Bench, record: dict[str, Any]) -> None:
 
 
 def _stacked_graph(bench: Bench, networks: int, size: int) -> Callable[[], None]:
-    """Capture one step of all networks, their common optimizer included."""
+    """Capture one step of all networks, with a common optimizer."""
     given = bench.given("model=lenet5", f"loader.batch_size={size}")
     data = build_datamodule(given)
     models = [build_task(given, data).model.to(bench.device).train() for _ in range(networks)]
@@ -65,7 +65,7 @@ def _rate_of(make: Callable[[], Callable[[], None]], images: int, bench: Bench) 
 
 
 def _rate(step: Callable[[], object], images: int, bench: Bench) -> float:
-    """Measure images per second, of about as many steps as the amount says."""
+    """Measure images per second over about `bench.amount.seconds`."""
     trial = timed(lambda: [step() for _ in range(LEAST)], bench) / LEAST
     trial = timed(lambda: [step() for _ in range(LEAST)], bench) / LEAST
     steps = min(MOST, max(LEAST, round(bench.amount.seconds / trial)))
@@ -75,7 +75,7 @@ def _rate(step: Callable[[], object], images: int, bench: Bench) -> float:
 def _steps(
     settings: TrainSettings, data: ImageDataModule, networks: int, device: torch.device
 ) -> tuple[Callable[[], None], Callable[[], None]]:
-    """Make two functions: one takes a step of one network, the other a step of all networks at once."""
+    """Return two functions: a step of a single network, and a step of all networks."""
     task = build_task(settings, data).to(device).train()
     size = (min(settings.loader.batch_size, len(data.train_set)), *data.example_input().shape[1:])
     images = [torch.rand(size, device=device).contiguous(memory_format=torch.channels_last) for _ in range(networks)]

@@ -1,6 +1,6 @@
 """Several networks of one shape with stacked weights, so that one step computes all of them.
 
-S stands for the number of networks. The other letters are those of `lenet_pl.batch`.
+S is the number of networks. The other letters are defined in `lenet_pl.batch`.
 """
 
 import copy

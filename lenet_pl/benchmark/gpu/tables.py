@@ -1,4 +1,4 @@
-"""The tables of the part `gpu`."""
+"""Tables of the part `gpu`."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -7,10 +7,10 @@ Row = Sequence[str]
 
 
 def gpu_tables(found: dict[str, Any]) -> str:
-    """Write what was measured, and in a line each what was not."""
+    """Format the results of the part `gpu` as Markdown, with one line for each measurement that is missing."""
     if "not_measured" in found:
         return f"GPU: not measured, {found['not_measured']}."
-    parts = [f"{found['device']}, CUDA {found['cuda']}, data {found['data']}; the part took {found['seconds']} s."]
+    parts = [f"{found['device']}, CUDA {found['cuda']}, data {found['data']}; measured in {found['seconds']} s."]
     for name, table in TABLES.items():
         if (step := found.get(name)) is None:
             continue
@@ -18,18 +18,18 @@ def gpu_tables(found: dict[str, Any]) -> str:
             parts.append(f"{name}: {reason}.")
         try:
             parts += table(step)
-        except (KeyError, TypeError, ValueError) as error:  # a step that was stopped has not all of it
-            parts.append(f"{name}: only a part is in benchmark.json ({type(error).__name__}: {error}).")
+        except (KeyError, TypeError, ValueError) as error:  # the results of a stopped step are incomplete
+            parts.append(f"{name}: the results in benchmark.json are incomplete ({type(error).__name__}: {error}).")
     return "\n\n".join(parts)
 
 
 def measured_rates(found: dict[str, Any]) -> list[dict[str, Any]]:
-    """List the rows that have a rate, for the picture."""
+    """List the rows with a measured rate, for the plot."""
     return [row for row in found.get("rates", {}).get("rows", []) if "images_per_second" in row]
 
 
 def _equality(found: dict[str, Any]) -> list[str]:
-    head = ("losses, GPU to CPU", "steps", "difference in step 1", "first 50", "all", "accuracy there", "on the CPU")
+    head = ("losses, GPU to CPU", "steps", "difference in step 1", "first 50", "all", "accuracy on GPU", "on CPU")
     lines: list[Row] = [head]
     lost = []
     for name in ("losses, tf32 off", "losses, torch's defaults", "accuracy with dropout"):
@@ -42,7 +42,7 @@ def _equality(found: dict[str, Any]) -> list[str]:
     texts = [_table(lines), *lost]
     runs = found.get("runs", {})
     texts += [
-        f"{key.replace('_', ' ')}: {'different: ' + runs[key][0] if runs[key] else 'the same bits'}."
+        f"{key.replace('_', ' ')}: {'different: ' + runs[key][0] if runs[key] else 'bit-identical'}."
         for key in ("deterministic_twice", "not_deterministic_twice", "resumed")
         if key in runs
     ]
@@ -55,14 +55,14 @@ def _equality(found: dict[str, Any]) -> list[str]:
         codes = (f"{name} {code}" for name, code in commands.items() if name != "traceback")
         texts.append(f"commands: {', '.join(codes)}")
     if "lines" in (waits := found.get("synchronisations", {})):
-        lines = [("line that waits for the device", f"times in {waits['steps']} steps and a validation")]
+        lines = [("line that waits for the device", f"waits in {waits['steps']} steps and a validation")]
         texts.append(_table([*lines, *((line, str(count)) for line, count in waits["lines"].items())]))
     return texts
 
 
 def _rates(found: dict[str, Any]) -> list[str]:
     lines: list[Row] = [
-        ("model", "augment", "batch", "loop", "images/s", "spread", "µs a step", "of tutorial", "of tuned")
+        ("model", "augment", "batch", "loop", "images/s", "spread", "µs per step", "of tutorial", "of tuned")
     ]
     for row in found["rows"]:
         case = (row["model"], row["augment"], str(row["batch_size"]), row["loop"])
@@ -108,7 +108,7 @@ def _mnist(found: dict[str, Any]) -> list[str]:
     steps = found.get("step", [])
     for step in steps if isinstance(steps, list) else []:
         order = "last" if step["channels_last"] else "first"
-        kernels: list[Row] = [(f"kernel, batch {step['batch_size']}, channels {order}", "a step", "µs a step")]
+        kernels: list[Row] = [(f"kernel, batch {step['batch_size']}, channels {order}", "per step", "µs per step")]
         kernels += [(r["kernel"].replace("|", "¦"), f"{r['per_step']:g}", f"{r['us']:.2f}") for r in step["rows"]]
         kernels.append(("all", f"{step['kernels']:g}", f"{step['kernel_us']} of {step['wall_us']}"))
         texts.append(_table(kernels))
@@ -116,7 +116,7 @@ def _mnist(found: dict[str, Any]) -> list[str]:
 
 
 def _memory(found: dict[str, Any]) -> list[str]:
-    head = ("loop", "batch", "allocated before, MB", "at the peak", "reserved", "of it the set")
+    head = ("loop", "batch", "allocated before, MB", "peak, MB", "reserved, MB", "data set, MB")
     keys = ("before_mb", "peak_mb", "reserved_mb", "set_mb")
     rows = [(r["loop"], str(r["batch_size"]), *(f"{r[key]:,.0f}" for key in keys)) for r in found.get("rows", [])]
     return [_table([head, *rows])] if rows else []
@@ -125,7 +125,7 @@ def _memory(found: dict[str, Any]) -> list[str]:
 def _ddp(found: dict[str, Any]) -> list[str]:
     rates = (f"{found[f'images_per_second_{name}']:,.0f}" for name in ("ddp", "without"))
     return [
-        "DistributedDataParallel in one process, {}: {} images/s, {} without, ratio {}.".format(
+        "DistributedDataParallel in one process, {}: {} images/s; without it: {} images/s; ratio {}.".format(
             found["backend"], *rates, found["ratio"]
         )
     ]
@@ -134,11 +134,11 @@ def _ddp(found: dict[str, Any]) -> list[str]:
 def _seeds(found: dict[str, Any]) -> list[str]:
     head = (
         "networks",
-        "batch of each",
-        "images/s of one alone",
-        "at once",
+        "batch size of each",
+        "images/s of a single one",
+        "images/s stacked",
         "ratio",
-        "at once in a CUDA graph",
+        "images/s stacked in a CUDA graph",
         "ratio",
     )
     lines: list[Row] = [head]

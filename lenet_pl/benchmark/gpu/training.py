@@ -5,7 +5,8 @@ import time
 import torch
 from torch import Tensor
 
-from lenet_pl.benchmark.gpu.loops import WholeSteps, capture
+from lenet_pl.benchmark.gpu.capture import capture
+from lenet_pl.benchmark.gpu.loops import WholeSteps
 from lenet_pl.data.datamodule import ImageDataModule
 from lenet_pl.data.image_set import ImageDataset
 from lenet_pl.engine.build import build_task
@@ -15,15 +16,15 @@ from lenet_pl.settings import TrainSettings
 
 
 class WholeTraining:
-    """All steps of a training as one CUDA graph, in which every step has the lr and momentum that it would have.
+    """All steps of a training as one CUDA graph, which contains the learning rate and momentum of every step.
 
     Args:
-        given: settings of the training.
-        data: its data.
-        device: where all of it happens.
-        dtype: of autocast; None: fp32.
-        compiled: by torch.compile.
-        channels_last: in memory; false: channel after channel.
+        given: The settings of the training.
+        data: The data of the training.
+        device: The device of model, data and graph. On the CPU, the steps run without a graph.
+        dtype: The dtype of autocast; None for fp32 without autocast.
+        compiled: Whether torch.compile compiles the computation of the loss.
+        channels_last: Whether images and weights are in channels-last format.
     """
 
     def __init__(
@@ -36,7 +37,7 @@ class WholeTraining:
         channels_last: bool = True,
     ) -> None:
         self.given, self.data, self.device = given, data, device
-        self.model = build_task(given, data).model.to(device).train()  # channels last already
+        self.model = build_task(given, data).model.to(device).train()
         self.optimizer = build_optimizer(given.optimizer, self.model.parameters())
         self.test = data.test_set.to(device) if device.type == "cuda" else data.test_set
         images, labels = data.train_set.images.to(device), data.train_set.labels.to(device)
@@ -57,7 +58,7 @@ class WholeTraining:
         batches: list[Tensor] = [batch for epoch in self.order for batch in epoch.split(size)]
         self._batches = [batch for batch in batches if len(batch) == size or not given.loader.drop_last]
         self.losses = torch.zeros(len(self._batches), device=device)
-        # The smaller last batch of an epoch is warmed up too
+        # The warm-up includes the smaller last batch of an epoch
         self._replay = capture(self._all_steps, lambda: self._steps(len(labels) // size + 1, 1), device)
 
     def _steps(self, *places: int) -> None:
@@ -75,7 +76,7 @@ class WholeTraining:
                 schedule["scheduler"].step()
 
     def run(self, seed: int) -> float:
-        """Train from the initial weights that lenet_pl has with this seed; s."""
+        """Train from the initial weights of lenet_pl with this seed, and return the time in seconds."""
         torch.manual_seed(seed)
         initial = [weight.to(self.device) for weight in build_task(self.given, self.data).model.state_dict().values()]
         weights = list(self.model.state_dict().values())
@@ -94,7 +95,7 @@ class WholeTraining:
         return time.perf_counter() - start
 
     def accuracy(self, images: ImageDataset) -> float:
-        """Score the network on images of the device."""
+        """Return the accuracy of the network on images that are on its device."""
         self.model.eval()
         with torch.inference_mode():
             parts = [images[slice(at, at + 1000)] for at in range(0, len(images), 1000)]

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning
+import torch
 from lightning.pytorch.callbacks import Callback
 
 from lenet_pl.engine.task import ImageClassifier
@@ -76,7 +77,7 @@ class MetricsHistory(Callback):
         now = time.perf_counter()
         seconds = now - self._mark - self._validation
         self._mark, self._validation = now, 0.0
-        losses = [float(loss) for loss in pl_module.step_losses]
+        losses: list[float] = torch.stack(pl_module.step_losses).tolist()  # one synchronization with the device
         scores = {name: round(float(v), 6) for name, v in trainer.callback_metrics.items() if name in SCORES}
         speed = pl_module.images_trained * trainer.world_size / seconds
         lr = pl_module.step_lrs[0]

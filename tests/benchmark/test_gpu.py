@@ -23,9 +23,12 @@ from lenet_pl.data.image_set import ImageDataset
 from lenet_pl.data.transform import Preprocess
 from lenet_pl.engine.build import build_datamodule
 from lenet_pl.errors import SettingError
-from lenet_pl.settings import AugmentSettings
+from lenet_pl.settings import AugmentSettings, Settings
 from lenet_pl.settings import compose as composition
 from lenet_pl.settings.benchmark import BenchmarkSettings, GpuStep
+from lenet_pl.settings.evaluate import EvaluateSettings
+from lenet_pl.settings.explain import ExplainSettings
+from lenet_pl.settings.export import ExportSettings
 
 CPU = torch.device("cpu")
 STILL = AugmentSettings(
@@ -116,6 +119,13 @@ def test_a_step_runs_in_a_separate_process(tmp_path: Path) -> None:
     assert "Could not find 'data/nowhere'" in record["failed"]
     record = gpu.take_step_alone("rates", bench, 0.01)
     assert record["failed"].startswith("OutOfTime")
+
+
+@pytest.mark.parametrize(
+    ("command", "kind"), [("evaluate", EvaluateSettings), ("explain", ExplainSettings), ("export", ExportSettings)]
+)
+def test_the_commands_have_the_settings_that_they_are_given(command: str, kind: type[Settings]) -> None:
+    composition.compose(command, kind, ["run=some", *choices.COMMANDS[command]])
 
 
 def test_the_fractions_of_the_steps_add_up_to_one() -> None:

@@ -37,7 +37,11 @@ SETTINGS = {
 }
 GROUPS = ("optimizer", "scheduler")
 COMPILE = {"compile": ["trainer.compile=default"]}
-COMMANDS: dict[str, list[str]] = {"evaluate": [], "explain": ["count=2"], "export": ["rounds=1", "images=200"]}
+COMMANDS: dict[str, list[str]] = {
+    "evaluate": [],
+    "explain": ["num_images=2"],
+    "export": ["repeats=1", "num_images=200"],
+}
 
 
 def try_choices(bench: Bench, found: dict[str, Any]) -> None:

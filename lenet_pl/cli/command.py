@@ -116,7 +116,7 @@ def run_command(
             nonlocal rank
             settings = to_settings(settings_cls, config)
             if isinstance(settings, TrainSettings):
-                rank = this_process(settings.trainer.devices).rank
+                rank = this_process(settings.trainer.num_devices).rank
             if prepare:
                 return prepare(settings, folder, overrides, sweep)
             if not issubclass(settings_cls, TrainedSettings):  # those commands create their folder themselves

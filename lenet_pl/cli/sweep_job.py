@@ -116,7 +116,7 @@ def refuse_devices(settings: TrainerSettings, launcher: str) -> None:
         SettingError: If the number of processes differs from `trainer.devices`.
     """
     if launcher in HERE:
-        if settings.devices > 1:
+        if settings.num_devices > 1:
             raise SettingError(
                 f"trainer.devices: got {settings.devices}, which would repeat the whole --multirun in each process; "
                 "use one command per run, trainer.devices=1, or hydra/launcher=slurm"
@@ -124,8 +124,8 @@ def refuse_devices(settings: TrainerSettings, launcher: str) -> None:
         return
     task = started_as("srun")  # other variables may come from where the job was submitted
     tasks = task.size if task else 1
-    if tasks != settings.devices:
+    if tasks != settings.num_devices:
         raise SettingError(
             f"trainer.devices: got {settings.devices} in a job of {tasks} tasks; must be equal, "
-            f"use hydra.launcher.tasks_per_node={settings.devices}"
+            f"use hydra.launcher.tasks_per_node={settings.num_devices}"
         )

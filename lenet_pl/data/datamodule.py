@@ -4,7 +4,6 @@ import copy
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import lightning
 import torch
@@ -13,7 +12,7 @@ from torch import Tensor
 from lenet_pl.data.augment import Augment
 from lenet_pl.data.identity import SPLITS, Identity
 from lenet_pl.data.image_set import ImageDataset
-from lenet_pl.data.loader import BatchLoader, ChunkedLoader
+from lenet_pl.data.loader import BatchLoader
 from lenet_pl.data.record_identity import identify
 from lenet_pl.data.run_images import UNRECORDED, RunImages
 from lenet_pl.data.sources import load_dataset
@@ -22,8 +21,6 @@ from lenet_pl.data.split_digests import digest_source
 from lenet_pl.data.transform import Preprocess, pixel_statistics
 from lenet_pl.errors import DataError, SettingError, printable
 from lenet_pl.settings import AugmentSettings, DataSettings, LoaderSettings, SplitSettings
-
-STEPS_PER_CHUNK = 20  # batches per Lightning step
 
 
 class ImageDataModule(lightning.LightningDataModule):
@@ -37,7 +34,6 @@ class ImageDataModule(lightning.LightningDataModule):
         augment: The random transforms of the training images.
         image_size: The height and width of the model's input in px.
         seed: The seed of order and augmentation. The split does not depend on it.
-        limit_train_batches: The number of training batches per epoch, or their fraction; None for all.
         input_range: The model inputs for gray levels 0 and 255, or None to normalize to mean 0 and standard
             deviation 1.
         statistics: The mean and standard deviation per channel of pixels scaled to [0, 1], or None for those of the
@@ -61,13 +57,12 @@ class ImageDataModule(lightning.LightningDataModule):
         *,
         image_size: int,
         seed: int,
-        limit_train_batches: int | float | None = None,
         input_range: Sequence[float] | None = None,
         statistics: tuple[Sequence[float], Sequence[float]] | None = None,
         own: RunImages | None = None,
     ) -> None:
         super().__init__()
-        self.loader, self.seed, self.limit_train_batches = loader, seed, limit_train_batches
+        self.loader, self.seed = loader, seed
         self.source = load_dataset(own.read_as_before(data) if own else data, image_size)
         self.identity: Identity | None = None
         if own and (splits := own.find(self.source)):
@@ -162,9 +157,9 @@ class ImageDataModule(lightning.LightningDataModule):
         total, num_classes = len(self.train_set), len(self.classes)
         return torch.tensor([total / (num_classes * counts[k]) if counts[k] else 0.0 for k in range(num_classes)])
 
-    def train_dataloader(self) -> ChunkedLoader:
+    def train_dataloader(self) -> BatchLoader:
         trainer = self._trainer()
-        batches = BatchLoader(
+        return BatchLoader(
             self.train_set.to(trainer.strategy.root_device),
             self.loader.batch_size,
             self.preprocess.to(trainer.strategy.root_device),
@@ -174,14 +169,11 @@ class ImageDataModule(lightning.LightningDataModule):
             seed=self.seed,
             # Unlike `trainer.current_epoch`, `processed` is the same before and after a resume
             epoch=lambda: trainer.fit_loop.epoch_progress.current.processed,  # type: ignore[attr-defined]
+            first=lambda: _finished_batches(trainer),
             rank=trainer.global_rank,
             world_size=trainer.world_size,
             device=trainer.strategy.root_device,
         )
-        # Several processes synchronize their gradients once per Lightning step
-        length = STEPS_PER_CHUNK if trainer.world_size == 1 else 1
-        task: Any = trainer.lightning_module
-        return ChunkedLoader(batches, length, self.limit_train_batches, resume_from=lambda: task.step_in_epoch)
 
     def val_dataloader(self) -> BatchLoader:
         return self._evaluation_loader(self.validation_set)
@@ -212,3 +204,10 @@ class ImageDataModule(lightning.LightningDataModule):
     def _trainer(self) -> lightning.Trainer:
         assert self.trainer is not None
         return self.trainer
+
+
+def _finished_batches(trainer: lightning.Trainer) -> int:
+    """Count the finished batches of the current epoch, of which there are some when the run is resumed within it."""
+    # `ImageClassifier` counts itself, since Lightning counts chunks on the fast path
+    counted: int = trainer.fit_loop.epoch_loop.batch_progress.current.ready
+    return getattr(trainer.lightning_module, "step_in_epoch", counted)

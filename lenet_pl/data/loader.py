@@ -1,7 +1,7 @@
 """Loaders whose batches depend only on seed, epoch and step. Every transform processes the whole batch at once."""
 
-import itertools
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -29,6 +29,8 @@ class BatchLoader:
         drop_last: Whether to drop the last batch if it is smaller than the others.
         seed: The seed of order and augmentation, which depend on seed, epoch and step only.
         epoch: A function that returns the current epoch, from 0.
+        first: A function that returns the number of batches of the epoch that are finished already, when the run is
+            resumed within the epoch. They are not made again.
         rank: The rank of this process, which gets every `world_size`-th image of each batch.
         world_size: The number of processes.
         device: The device on which batches are made. The images are on this device or on disk.
@@ -45,6 +47,7 @@ class BatchLoader:
         drop_last: bool = False,
         seed: int = 0,
         epoch: Callable[[], int] = lambda: 0,
+        first: Callable[[], int] = lambda: 0,
         rank: int = 0,
         world_size: int = 1,
         device: torch.device = CPU,
@@ -54,7 +57,7 @@ class BatchLoader:
         self.preprocess = preprocess
         self.augment = augment if augment and augment.active else None
         self.shuffle, self.drop_last = shuffle, drop_last
-        self.seed, self.epoch = seed, epoch
+        self.seed, self.epoch, self.first = seed, epoch, first
         self.rank, self.world_size = rank, world_size
         self.device = device
 
@@ -64,7 +67,14 @@ class BatchLoader:
         return full + bool(rest >= self.world_size and not self.drop_last)
 
     def __iter__(self) -> Iterator[Batch]:
-        return self.batches()
+        yield from self.batches(self.first())  # asked for with the first batch, when Lightning's loops are restored
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return no state, which marks the loader as resumable for Lightning; the position is that of its loops."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Do nothing, since there is no state."""
 
     def sample(self, count: int) -> Tensor:
         """Draw random images without augmentation, reproducibly for the same seed and epoch.
@@ -124,39 +134,3 @@ def limited(batches: int, limit: int | float | None, key: str = "trainer.limit_t
     if count == 0:
         raise SettingError(f"{key}: got {limit} of {batches} batches, less than one; must be at least 1 / {batches}")
     return count
-
-
-class ChunkedLoader:
-    """Loader of chunks of batches, which are made lazily.
-
-    The overhead of a Lightning step is as large as training a small network on several batches, so one Lightning step
-    processes a whole chunk.
-
-    Args:
-        loader: The loader of the batches.
-        length: The number of batches per chunk.
-        limit: The number of batches per epoch, or their fraction; None for all.
-        resume_from: A function that returns how many batches of the coming epoch were processed before an interrupt.
-            Their chunks are empty, so that Lightning's step count is the same as without the interrupt.
-    """
-
-    def __init__(
-        self,
-        loader: BatchLoader,
-        length: int,
-        limit: int | float | None = None,
-        resume_from: Callable[[], int] = lambda: 0,
-    ) -> None:
-        self.loader, self.length, self.resume_from = loader, length, resume_from
-        self.steps = limited(len(loader), limit)
-
-    def __len__(self) -> int:
-        """Return the number of chunks per epoch."""
-        return -(-self.steps // self.length)
-
-    def __iter__(self) -> Iterator[Iterator[Batch]]:
-        first = self.resume_from()
-        batches = self.loader.batches(first)
-        for start in range(0, self.steps, self.length):
-            end = min(start + self.length, self.steps)
-            yield itertools.islice(batches, max(0, end - max(start, first)))

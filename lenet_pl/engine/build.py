@@ -1,20 +1,27 @@
 """Build the data module, the model and the task of a run from its settings."""
 
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
+from lightning.pytorch.callbacks import Callback
 from torch import nn
 
 from lenet_pl.data.datamodule import ImageDataModule
 from lenet_pl.data.loader import limited
 from lenet_pl.data.run_images import RunImages
 from lenet_pl.engine.checkpoint import CheckpointMetadata
+from lenet_pl.engine.chunked import ChunkedClassifier
+from lenet_pl.engine.steps_per_hook import choose_steps_per_hook
 from lenet_pl.engine.task import ImageClassifier
 from lenet_pl.errors import SettingError
 from lenet_pl.model.convnet import ConvNet
 from lenet_pl.model.lenet1 import LeNet1
 from lenet_pl.model.lenet5_1998 import LeNet5Original
 from lenet_pl.optim.losses import Loss
+from lenet_pl.optim.optimizers import build_optimizer
+from lenet_pl.optim.schedulers import build_scheduler
 from lenet_pl.runtime.signals import SignalHandler
 from lenet_pl.settings import AnyModelSettings, LoaderSettings, TrainSettings
 
@@ -45,7 +52,6 @@ def build_datamodule(settings: TrainSettings, own: RunImages | None = None) -> I
         settings.augment,
         image_size=settings.model.image_size,
         seed=settings.seed,
-        limit_train_batches=settings.trainer.limit_train_batches,
         input_range=settings.input_range,
         own=own,
     )
@@ -66,19 +72,29 @@ def build_model(settings: AnyModelSettings, channels: int, classes: int) -> AnyM
 
 
 def build_data_and_task(
-    settings: TrainSettings, signals: SignalHandler | None = None, own: RunImages | None = None
+    settings: TrainSettings,
+    signals: SignalHandler | None = None,
+    own: RunImages | None = None,
+    callbacks: Sequence[Callback] = (),
 ) -> tuple[ImageDataModule, ImageClassifier]:
     """Build the data module and its task; arguments and errors as for `build_datamodule` and `build_task`."""
     data = build_datamodule(settings, own)
-    return data, build_task(settings, data, signals)
+    return data, build_task(settings, data, signals, callbacks)
 
 
 def build_task(
     settings: TrainSettings,
     data: ImageDataModule,
     signals: SignalHandler | None = None,
+    callbacks: Sequence[Callback] = (),
 ) -> ImageClassifier:
     """Build the model for the channels and classes of the data, and the task that trains it.
+
+    Args:
+        settings: The training settings.
+        data: The data module.
+        signals: The signal handler of the process, which the fast path checks after each step.
+        callbacks: The callbacks of the caller, which may need the hooks of each step.
 
     Raises:
         SettingError: The network does not fit the images, or the number of class weights is not the number of classes.
@@ -92,19 +108,32 @@ def build_task(
     check_limits(settings, data)
     model = build_model(settings.model, data.channels, len(data.classes))
     check_batch_norm_batch_size(model, settings.loader, len(data.train_set))
-    return ImageClassifier(
+    steps = choose_steps_per_hook(settings, callbacks)
+    kind: Callable[..., ImageClassifier] = ImageClassifier
+    if steps > 1:
+        kind = partial(
+            ChunkedClassifier,
+            steps_per_hook=steps,
+            gradient_clip_val=settings.trainer.gradient_clip_val,
+            gradient_clip_algorithm=settings.trainer.gradient_clip_algorithm,
+            signals=signals,
+        )
+    # Fused optimizers unscale the gradient themselves, after clipping
+    fused = not (settings.trainer.gradient_clip_val and settings.trainer.precision == "16-mixed")
+    return kind(
         model,
-        classes=len(data.classes),
-        optimizer=settings.optimizer,
-        scheduler=settings.scheduler,
-        loss=Loss(settings.loss.name, settings.loss.rubbish_penalty),
-        label_smoothing=settings.loss.label_smoothing,
-        class_weights=data.class_weights() if weights == "balanced" else torch.tensor(weights) if weights else None,
-        gradient_clip_norm=settings.trainer.gradient_clip_val,
+        num_classes=len(data.classes),
+        optimizer=partial(build_optimizer, settings.optimizer, fused=fused),
+        scheduler=partial(build_scheduler, settings.scheduler),
+        loss=Loss(
+            settings.loss.name,
+            settings.loss.rubbish_penalty,
+            data.class_weights() if weights == "balanced" else torch.tensor(weights) if weights else None,
+            settings.loss.label_smoothing,
+        ),
         ema_decay=settings.callbacks.ema.decay,
         compile_mode=settings.trainer.compile_mode,
         seed=settings.seed,
-        signals=signals,
         description=CheckpointMetadata(
             settings=without_resume(settings),
             classes=list(data.classes),

@@ -1,6 +1,5 @@
 """Checkpoints of the best and the last epoch."""
 
-import copy
 import signal
 from pathlib import Path
 from typing import Any
@@ -28,8 +27,7 @@ class BestCheckpoint(ModelCheckpoint):
 class LastCheckpoint(Checkpoint):
     """Checkpoint of the last epoch, or of the step at which a signal interrupted the training, in last.ckpt.
 
-    Lightning's `save_last` would keep the last best epoch. A checkpoint in mid-epoch stores the state of Lightning's
-    loops at the start of that epoch. The task stores the outputs of the steps since then, and the loader skips them.
+    Lightning's `save_last` would keep the last best epoch.
 
     Args:
         path: The path of last.ckpt.
@@ -38,22 +36,24 @@ class LastCheckpoint(Checkpoint):
 
     def __init__(self, path: Path, signals: SignalHandler) -> None:
         self.path, self.signals = path, signals
-        self._epoch_start: dict[str, Any] = {}  # state of Lightning's fit loop
-        self._inside = False
-
-    def on_load_checkpoint(
-        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, checkpoint: dict[str, Any]
-    ) -> None:
-        self._epoch_start = checkpoint["loops"]["fit_loop"]
+        self._saved = -1  # number of optimizer steps at the end of the last epoch
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        self._epoch_start = self._epoch_start or copy.deepcopy(trainer.fit_loop.state_dict())
         self.signals.install()
         self.signals.defer_to_step_end = trainer.world_size == 1  # several processes would not end at the same step
 
+    def on_train_batch_end(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        accumulated = (batch_idx + 1) % trainer.accumulate_grad_batches == 0
+        # After its last batch, an epoch can only be resumed at its end. The fast path checks after each step itself
+        if pl_module.automatic_optimization and accumulated and batch_idx + 1 < trainer.num_training_batches:
+            self.signals.check()
+
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         trainer.save_checkpoint(self.path, weights_only=False)
-        self._epoch_start = copy.deepcopy(trainer.fit_loop.state_dict())
+        self._saved = trainer.global_step
+        self.signals.check()
 
     def on_train_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         self.signals.defer_to_step_end = False
@@ -66,16 +66,11 @@ class LastCheckpoint(Checkpoint):
         if trainer.world_size > 1 and hasattr(launcher, "kill"):
             launcher.kill(signal.SIGKILL)  # they would wait for this process forever
         waited, self.signals.defer_to_step_end = self.signals.defer_to_step_end, False
-        if waited and isinstance(exception, Interruption) and exception.resumable:
-            self._inside = True
+        within = trainer.global_step != self._saved
+        if waited and within and isinstance(exception, Interruption) and exception.resumable:
             trainer.save_checkpoint(self.path, weights_only=False)
 
     def on_save_checkpoint(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         checkpoint["threads"] = torch.get_num_threads()  # rounding depends on it
-        if self._inside:
-            loop = copy.deepcopy(self._epoch_start)
-            steps = "epoch_loop.manual_optimization.optim_step_progress"
-            loop[steps] = checkpoint["loops"]["fit_loop"][steps]
-            checkpoint["loops"]["fit_loop"] = loop

@@ -38,7 +38,9 @@ def check_device(settings: TrainerSettings) -> None:
             f"trainer.accelerator: got {kind}, not available here; must be one of auto, {', '.join(there)}"
         )
     limit = {"gpu": gpus, "mps": 1}.get(kind)
-    if limit and settings.devices > limit:
+    if isinstance(settings.devices, list) and limit and (absent := [n for n in settings.devices if n >= limit]):
+        raise SettingError(f"trainer.devices: got {absent[0]}; must be 0 to {limit - 1}, the GPUs of this machine")
+    if limit and settings.num_devices > limit:
         raise SettingError(
             f"trainer.devices: got {settings.devices}; must be at most {limit} on this machine ({', '.join(there)})"
         )

@@ -3,7 +3,7 @@
 from typing import Any
 
 import lightning
-from lightning.pytorch.callbacks import EarlyStopping
+from lightning.pytorch.callbacks import Callback, EarlyStopping
 
 
 class ResumableEarlyStopping(EarlyStopping):
@@ -24,3 +24,13 @@ class ResumableEarlyStopping(EarlyStopping):
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         trainer.should_stop = self.stopped
+
+
+class StopAtMaxSteps(Callback):
+    """Callback that validates after the last of `max_steps` steps, also within an epoch, where Lightning would not."""
+
+    def on_train_batch_end(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        if trainer.global_step == trainer.max_steps:
+            trainer.should_stop = True

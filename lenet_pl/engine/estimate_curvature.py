@@ -7,6 +7,7 @@ from lightning.pytorch.callbacks import Callback
 
 from lenet_pl.engine.task import ImageClassifier
 from lenet_pl.optim.curvature import diagonal_curvature
+from lenet_pl.optim.losses import Loss
 
 
 class EstimateCurvature(Callback):
@@ -23,8 +24,9 @@ class EstimateCurvature(Callback):
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, batch: Any, batch_idx: int
     ) -> None:
         assert isinstance(pl_module, ImageClassifier)
+        assert isinstance(pl_module.loss, Loss)
         optimizer: Any = trainer.optimizers[0]
         if pl_module.step_in_epoch == 0:
-            images = trainer.train_dataloader.loader.sample(self.samples)  # type: ignore[union-attr]
+            images = trainer.train_dataloader.sample(self.samples)  # type: ignore[union-attr]
             found = diagonal_curvature(pl_module.model, images.to(pl_module.dtype), pl_module.loss)
             optimizer.set_curvature(found)

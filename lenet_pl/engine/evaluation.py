@@ -1,13 +1,14 @@
 """Validation and test of a classifier."""
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import lightning
 import torch
 from torch import Tensor
 from torch.nn import functional
-from torchmetrics import MeanMetric
+from torchmetrics import MeanMetric, Metric, MetricCollection
 from torchmetrics.classification import MulticlassAccuracy
 
 from lenet_pl.batch import Batch
@@ -21,7 +22,8 @@ class ClassifierEvaluation(lightning.LightningModule):
     Outputs of steps stay on the device until the epoch ends. Metrics are computed and logged once per epoch.
 
     Args:
-        classes: The number of classes, K.
+        num_classes: The number of classes, K.
+        metrics: Additional metrics by name, which receive logits and labels in validation and test.
 
     Attributes:
         test_logits: Logits of the test images, float (N, K), on the CPU, in the order of the test split; None before
@@ -29,27 +31,31 @@ class ClassifierEvaluation(lightning.LightningModule):
         test_labels: Their true classes, int64 (N,).
     """
 
-    def __init__(self, classes: int) -> None:
+    def __init__(self, num_classes: int, metrics: Mapping[str, Metric] | None = None) -> None:
         super().__init__()
         # Both hold one split and epoch at a time. By default MeanMetric would ignore NaN.
         self.mean_loss = MeanMetric(nan_strategy=math.nan)
-        self.accuracy = MulticlassAccuracy(classes, average="micro")
+        self.accuracy = MulticlassAccuracy(num_classes, average="micro")
+        own: dict[str, Metric | MetricCollection] = dict(metrics or {})
+        self.val_metrics = MetricCollection(own, prefix="val/")
+        self.test_metrics = self.val_metrics.clone(prefix="test/")
         self._evaluated: list[Step] = []
         self._logits: list[Tensor] = []
         self.test_logits: Tensor | None = None
         self.test_labels: Tensor | None = None
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        self._evaluation_step(batch)
+        self._evaluation_step(batch, self.val_metrics)
 
     def on_validation_epoch_start(self) -> None:
         self._evaluated.clear()
 
     def on_validation_epoch_end(self) -> None:
         self._score("val", self._evaluated)
+        self._log_metrics(self.val_metrics)
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
-        self._logits.append(self._evaluation_step(batch).float())
+        self._logits.append(self._evaluation_step(batch, self.test_metrics).float())
 
     def on_test_epoch_start(self) -> None:
         self._evaluated.clear()
@@ -59,12 +65,20 @@ class ClassifierEvaluation(lightning.LightningModule):
         labels = torch.cat([labels for _, _, labels in self._evaluated])
         self.test_logits, self.test_labels = self._gather(torch.cat(self._logits)), self._gather(labels)
         self._score("test", self._evaluated)
+        self._log_metrics(self.test_metrics)
 
-    def _evaluation_step(self, batch: Batch) -> Tensor:
+    def _evaluation_step(self, batch: Batch, metrics: MetricCollection) -> Tensor:
+        images, labels = batch[0], batch[1]
         with torch.autocast(self.device.type, enabled=False):  # full precision, as in evaluate and predict
-            logits: Tensor = self(batch.images)
-        self._evaluated.append((functional.cross_entropy(logits, batch.labels), logits.argmax(1), batch.labels))
+            logits: Tensor = self(images)
+        metrics.update(logits, labels)
+        self._evaluated.append((functional.cross_entropy(logits, labels), logits.argmax(1), labels))
         return logits
+
+    def _log_metrics(self, metrics: MetricCollection) -> None:
+        if len(metrics):
+            self.log_dict(metrics.compute(), sync_dist=self.trainer.world_size > 1)
+            metrics.reset()
 
     def _score(self, split: str, outputs: list[Step]) -> None:
         """Log `split`/loss and `split`/accuracy over the images of all steps and ranks, and clear the step outputs.
@@ -83,8 +97,11 @@ class ClassifierEvaluation(lightning.LightningModule):
         scores = {f"{split}/loss": self.mean_loss.compute(), f"{split}/accuracy": self.accuracy.compute()}
         if not torch.isfinite(mean := scores[f"{split}/loss"]):
             raise DivergenceError(f"{split}/loss: {float(mean)} in epoch {self.current_epoch + 1}, {DIVERGED}")
-        self.log_dict(scores, prog_bar=True, sync_dist=self.trainer.world_size > 1)
-        self.log("step", float(self.trainer.global_step))  # x axis of loggers; default: calls of training_step
+        # On the fast path Lightning does not know the batch size, which has no effect on these
+        self.log_dict(scores, prog_bar=True, sync_dist=self.trainer.world_size > 1, batch_size=1)
+        self.log(
+            "step", float(self.trainer.global_step), batch_size=1
+        )  # x axis of loggers; default: calls of training_step
         self.mean_loss.reset()
         self.accuracy.reset()
         outputs.clear()

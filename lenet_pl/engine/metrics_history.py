@@ -18,7 +18,9 @@ SCORES = COLUMNS[3:7]
 
 
 class MetricsHistory(Callback):
-    """Metrics of every epoch, in memory and in metrics.csv; it also passes the loss per step to the loggers.
+    """Metrics of every epoch, in memory and in metrics.csv.
+
+    On the fast path, where Lightning logs nothing in a step, it also passes the loss of each step to the loggers.
 
     Later callbacks find the training metrics of the epoch in `trainer.callback_metrics`. A row of `epochs`:
 
@@ -83,14 +85,21 @@ class MetricsHistory(Callback):
         lr = pl_module.step_lrs[0]
         row = {"epoch": trainer.current_epoch, "step": trainer.global_step, "lr": lr, **scores}
         self.epochs.append(row | {"seconds": round(seconds, 3), "images/s": round(speed, 1)})
+        if not pl_module.automatic_optimization:
+            self._log_steps(trainer, losses, pl_module.step_lrs)
         for logger in trainer.loggers:
-            for offset in range(0, len(losses), self.log_every_n_steps):
-                point = {"train/loss_step": losses[offset], "lr": pl_module.step_lrs[offset]}
-                logger.log_metrics(point, trainer.global_step - len(losses) + offset)
             logger.log_metrics({"images_per_second": speed}, trainer.global_step)
         self.step_losses += losses
         if trainer.is_global_zero:
             self._write()
+
+    def _log_steps(self, trainer: lightning.Trainer, losses: list[float], lrs: list[float]) -> None:
+        """Log the steps that Lightning logs with automatic optimization."""
+        first = trainer.global_step - len(losses)
+        for offset, (loss, lr) in enumerate(zip(losses, lrs, strict=True)):
+            if (first + offset + 1) % self.log_every_n_steps == 0:
+                for logger in trainer.loggers:
+                    logger.log_metrics({"train/loss_step": loss, "lr": lr}, first + offset)
 
     def _write(self) -> None:
         text = io.StringIO()

@@ -11,21 +11,17 @@ REFRESH_RATE = 4  # per second; each refresh costs a few milliseconds
 
 
 class ProgressBar(RichProgressBar):
-    """Progress bar in optimizer steps, with the metrics of the previous epoch and without the logger version."""
+    """Progress bar in training batches, with the metrics of the previous epoch and without the logger version."""
 
     def __init__(self) -> None:
         super().__init__(refresh_rate=REFRESH_RATE)
 
-    @property
-    def total_train_batches(self) -> int:
-        """The number of optimizer steps per epoch."""
-        return int(self.trainer.train_dataloader.steps)  # type: ignore[union-attr]
-
     def on_train_batch_end(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        assert isinstance(pl_module, ImageClassifier)
-        self._update(self.train_progress_bar_id, pl_module.step_in_epoch)
+        if isinstance(pl_module, ImageClassifier):  # on the fast path `batch_idx` starts at 0 again after a resume
+            batch_idx = pl_module.step_in_epoch - 1
+        super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
 
     def _get_train_description(self, current_epoch: int) -> str:
         """Return the label of the bar, with epochs counted from 1."""

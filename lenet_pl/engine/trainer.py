@@ -18,11 +18,13 @@ from lightning.pytorch.loggers import Logger
 from lenet_pl.engine.checkpoint import AtomicCheckpointIO
 from lenet_pl.engine.checkpoint_callbacks import BestCheckpoint, LastCheckpoint
 from lenet_pl.engine.device import check_device, choose_precision
-from lenet_pl.engine.early_stopping import ResumableEarlyStopping
+from lenet_pl.engine.divergence import DivergenceCheck
+from lenet_pl.engine.early_stopping import ResumableEarlyStopping, StopAtMaxSteps
 from lenet_pl.engine.estimate_curvature import EstimateCurvature
 from lenet_pl.engine.loggers import RunBoard, RunTable
 from lenet_pl.engine.metrics_history import MetricsHistory
 from lenet_pl.engine.progress_bar import ProgressBar
+from lenet_pl.engine.steps_per_hook import choose_steps_per_hook
 from lenet_pl.errors import UserError
 from lenet_pl.runtime.signals import SignalHandler
 from lenet_pl.settings import SdlmSettings, TrainSettings
@@ -52,17 +54,34 @@ def build_trainer(
     """
     given = settings.trainer
     check_device(given)
+    automatic = choose_steps_per_hook(settings, callbacks) == 1
     recorder, *others = build_callbacks(settings, folder, signals or SignalHandler())
+    if automatic:  # the fast path has its own check and gradient clipping
+        others.insert(0, DivergenceCheck())
     return lightning.Trainer(
         accelerator=given.accelerator,
         devices=given.devices,
-        strategy=given.strategy if given.devices > 1 else "auto",  # one process needs no DDP
+        strategy=given.strategy if given.num_devices > 1 else "auto",  # one process needs no DDP
         precision=choose_precision(given),
         deterministic=given.deterministic,
+        benchmark=given.benchmark,
+        detect_anomaly=given.detect_anomaly,
         max_epochs=given.max_epochs,
+        min_epochs=given.min_epochs,
+        max_steps=given.max_steps,
+        min_steps=given.min_steps,
+        max_time=given.max_time,
+        accumulate_grad_batches=given.accumulate_grad_batches,
+        gradient_clip_val=given.gradient_clip_val if automatic else None,
+        gradient_clip_algorithm=given.gradient_clip_algorithm if automatic else None,
         log_every_n_steps=given.log_every_n_steps,
+        limit_train_batches=given.limit_train_batches,
         limit_val_batches=given.limit_val_batches,
         limit_test_batches=given.limit_test_batches,
+        overfit_batches=given.overfit_batches,
+        check_val_every_n_epoch=given.check_val_every_n_epoch,
+        val_check_interval=given.val_check_interval,
+        fast_dev_run=given.fast_dev_run,
         profiler=given.profiler,
         callbacks=[recorder, *callbacks, *others],
         logger=build_loggers(settings, folder),
@@ -82,6 +101,8 @@ def build_callbacks(settings: TrainSettings, folder: Path, signals: SignalHandle
     callbacks: list[Callback] = [MetricsHistory(folder, settings.trainer.log_every_n_steps)]
     if isinstance(settings.optimizer, SdlmSettings):
         callbacks.append(EstimateCurvature(settings.optimizer.curvature_samples))
+    # A validation metric is only new after a validation
+    checked = settings.trainer.check_val_every_n_epoch == 1 and settings.trainer.val_check_interval == 1.0
     if given.early_stopping:
         stopping = given.early_stopping
         callbacks.append(
@@ -90,9 +111,11 @@ def build_callbacks(settings: TrainSettings, folder: Path, signals: SignalHandle
                 min_delta=stopping.min_delta,
                 patience=stopping.patience,
                 mode=metric_mode(stopping.monitor),
-                check_on_train_epoch_end=True,
+                check_on_train_epoch_end=checked or stopping.monitor.startswith("train"),
             )
         )
+    if settings.trainer.max_steps > 0:
+        callbacks.append(StopAtMaxSteps())
     monitor = given.checkpoint.monitor
     callbacks += [
         BestCheckpoint(
@@ -100,7 +123,7 @@ def build_callbacks(settings: TrainSettings, folder: Path, signals: SignalHandle
             filename="best",
             monitor=monitor,
             mode=metric_mode(monitor),
-            save_on_train_epoch_end=True,
+            save_on_train_epoch_end=checked or monitor.startswith("train"),
             enable_version_counter=False,
         ),
         LastCheckpoint(folder / "checkpoints" / "last.ckpt", signals),
@@ -168,4 +191,7 @@ def silence_lightning_logs() -> None:
     warnings.filterwarnings("ignore", r"Detected call of `lr_scheduler\.step\(\)` before `optimizer\.step\(\)`")
     # ckpt_path="best" uses the first ModelCheckpoint, which is BestCheckpoint
     warnings.filterwarnings("ignore", r".*is called with Trainer configured with multiple `ModelCheckpoint` callbacks")
+    # Of the fast path, which `engine/chunked.py` describes
+    warnings.filterwarnings("ignore", r"Found `dataloader_iter` argument in the `training_step`")
+    warnings.filterwarnings("ignore", r"You are using the `dataloader_iter` step flavor")
     warnings.filterwarnings("ignore", r"Checkpoint directory .* exists and is not empty")

@@ -1,20 +1,43 @@
 """Gradient clipping, and the check that loss and gradient are finite."""
 
 from collections.abc import Iterable
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
+ClipAlgorithm = Literal["norm", "value"]
+
+
+def clip_gradients(parameters: Iterable[nn.Parameter], limit: float | None, algorithm: str | None = "norm") -> None:
+    """Clip the gradient in place.
+
+    Args:
+        parameters: The parameters whose `grad` is clipped; those without a gradient are skipped.
+        limit: The largest allowed L2 norm of all gradients together, or the largest absolute value; None for no limit.
+        algorithm: Whether the limit applies to the norm or to each value.
+    """
+    if limit and algorithm == "value":
+        nn.utils.clip_grad_value_(parameters, limit)
+    elif limit:
+        nn.utils.clip_grad_norm_(parameters, limit)
+
 
 def clip_and_check_gradients(
-    parameters: Iterable[nn.Parameter], loss: Tensor, max_norm: float | None, *, allow_overflow: bool
+    parameters: Iterable[nn.Parameter],
+    loss: Tensor,
+    limit: float | None,
+    algorithm: ClipAlgorithm = "norm",
+    *,
+    allow_overflow: bool = False,
 ) -> str | None:
-    """Clip the gradient to `max_norm`, and report a non-finite loss or gradient before the optimizer step.
+    """Clip the gradient, and report a non-finite loss or gradient before the optimizer step.
 
     Args:
         parameters: The parameters whose `grad` is clipped in place; those without a gradient are skipped.
         loss: The loss that was differentiated, a scalar tensor ().
-        max_norm: The largest allowed L2 norm of all gradients together; None for no limit.
+        limit: The largest allowed L2 norm of all gradients together, or the largest absolute value; None for no limit.
+        algorithm: Whether the limit applies to the norm or to each value.
         allow_overflow: Whether infinite and NaN gradients are tolerated. Needed with a gradient scaler, which skips
             steps whose gradients overflow, and lowers its scale.
 
@@ -22,10 +45,11 @@ def clip_and_check_gradients(
         The name and the value of what is not finite, or None if loss and gradient are finite.
     """
     with_gradient = [parameter for parameter in parameters if parameter.grad is not None]
-    if max_norm:
-        norm = nn.utils.clip_grad_norm_(with_gradient, max_norm)
+    if limit and algorithm == "norm":
+        norm = nn.utils.clip_grad_norm_(with_gradient, limit)
     else:
         norm = nn.utils.get_total_norm(parameter.grad for parameter in with_gradient if parameter.grad is not None)
+        clip_gradients(with_gradient, limit, algorithm)
     if allow_overflow:
         norm = norm.nan_to_num(0, 0)
     if torch.isfinite(loss + norm):

@@ -3,39 +3,44 @@
 Networks that compute the distances y of LeCun et al. 1998 return the logits -y.
 """
 
-from dataclasses import dataclass
-
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 
-@dataclass(frozen=True)
-class Loss:
+class Loss(nn.Module):
     """Cross entropy, or one of the two criteria of LeCun et al. 1998.
 
-    Attributes:
+    Args:
         name: The criterion. `cross_entropy`; `mle`, the mean of y_D, where D is the true class; or `map`, the mean
             of y_D + log(e^-j + Σ_i e^-y_i), which also pushes the other classes away.
-        rubbish: The penalty j of the paper's "rubbish class", for `map` only. Classes whose penalty exceeds it are
-            hardly pushed any further.
+        rubbish_penalty: The penalty j of the paper's "rubbish class", for `map` only. Classes whose penalty exceeds it
+            are hardly pushed any further.
+        class_weights: The weight of each class, float (K,); None for equal weights. Ignored by `mle`.
+        label_smoothing: The fraction of the target that is spread over all classes. Ignored by `mle`.
 
     Source: LeCun et al. 1998, section II.C, equations 8 and 9.
     """
 
-    name: str = "cross_entropy"
-    rubbish: float = 0.0
+    class_weights: Tensor | None
 
-    def __call__(
-        self, logits: Tensor, labels: Tensor, weight: Tensor | None = None, label_smoothing: float = 0.0
-    ) -> Tensor:
+    def __init__(
+        self,
+        name: str = "cross_entropy",
+        rubbish_penalty: float = 0.0,
+        class_weights: Tensor | None = None,
+        label_smoothing: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.name, self.rubbish_penalty, self.label_smoothing = name, rubbish_penalty, label_smoothing
+        self.register_buffer("class_weights", class_weights, persistent=False)
+
+    def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Compute the mean loss of a batch.
 
         Args:
             logits: Network outputs, float (B, K).
             labels: True classes, int64 (B,).
-            weight: Class weights, float (K,); None for equal weights. Ignored by `penalty`.
-            label_smoothing: The fraction of the target that is spread over all classes. Ignored by `penalty`.
 
         Returns:
             A scalar tensor (), in nats for cross entropy.
@@ -43,7 +48,7 @@ class Loss:
         if self.name == "mle":
             return -logits.gather(1, labels[:, None]).mean()
         return functional.cross_entropy(
-            self._append_rubbish_logit(logits), labels, weight, label_smoothing=label_smoothing
+            self._append_rubbish_logit(logits), labels, self.class_weights, label_smoothing=self.label_smoothing
         )
 
     def class_probabilities(self, logits: Tensor) -> Tensor:
@@ -58,7 +63,4 @@ class Loss:
 
     def _append_rubbish_logit(self, logits: Tensor) -> Tensor:
         """Append the logit -j of the rubbish class, for `map`."""
-        return functional.pad(logits, (0, 1), value=-self.rubbish) if self.name == "map" else logits
-
-
-CROSS_ENTROPY = Loss()
+        return functional.pad(logits, (0, 1), value=-self.rubbish_penalty) if self.name == "map" else logits

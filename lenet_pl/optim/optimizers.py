@@ -1,8 +1,9 @@
 """Optimizers, built from their settings."""
 
 from collections.abc import Iterable
+from typing import Any
 
-from torch import nn, optim
+from torch import optim
 
 from lenet_pl.optim.sdlm import SDLM
 from lenet_pl.settings import (
@@ -14,12 +15,12 @@ from lenet_pl.settings import (
 )
 
 
-def build_optimizer(settings: Settings, parameters: Iterable[nn.Parameter], *, fused: bool = True) -> optim.Optimizer:
+def build_optimizer(settings: Settings, parameters: Iterable[Any], *, fused: bool = True) -> optim.Optimizer:
     """Build an optimizer from its settings.
 
     Args:
         settings: `AdamSettings` (for Adam and AdamW), `SgdSettings`, `RmspropSettings` or `SdlmSettings`.
-        parameters: The parameters to optimize.
+        parameters: The parameters to optimize, or groups of them as dictionaries.
         fused: Whether to use torch's fused kernels, on CPU and GPU. RMSprop and SDLM have none.
 
     Returns:

@@ -35,8 +35,6 @@ def build_scheduler(settings: Settings, optimizer: optim.Optimizer, steps: int) 
         - `interval`: "step" or "epoch", how often `scheduler.step()` is due;
         - `monitor`: the metric that `scheduler.step(metric)` takes, such as "val/loss"; only for `PlateauSettings`.
 
-        Lightning does not step the scheduler, since `ImageClassifier` uses manual optimization. The classifier does:
-        after every optimizer step, or at the end of every training epoch, before its checkpoints are written.
     """
     scheduler: Any
     if isinstance(settings, PlateauSettings):

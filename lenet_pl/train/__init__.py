@@ -62,7 +62,7 @@ def train(settings: TrainSettings, folder: Path, callbacks: Callbacks = ()) -> d
     from lenet_pl.runtime.signals import SignalHandler
     from lenet_pl.runtime.slurm import note_job, requeue_on_preemption
 
-    process = this_process(settings.trainer.devices)
+    process = this_process(settings.trainer.num_devices)
     first = process.rank == 0
     with requeue_on_preemption(first=first), SignalHandler() as signals, lock_run_folder(folder, process):
         if not settings.resume:
@@ -87,7 +87,7 @@ def train_one(
     folder: Path,
     signals: Any,
     callbacks: Callbacks = (),
-    build: Callable[[TrainSettings, Any, Any], tuple[Any, Any]] | None = None,
+    build: Callable[[TrainSettings, Any, Any, Sequence[Any]], tuple[Any, Any]] | None = None,
 ) -> dict[str, Any]:
     """Train with one seed, under a signal handler and a lock of the caller.
 
@@ -96,8 +96,8 @@ def train_one(
         folder: The run folder.
         signals: The `SignalHandler` of the process.
         callbacks: Additional callbacks, as for `train`.
-        build: A function of settings, signal handler and recorded images that builds the data module and the task, one
-            of several trainings; the closing table is then omitted. None for `build_data_and_task`.
+        build: A function of settings, signal handler, recorded images and callbacks that builds the data module and
+            the task, one of several trainings; the closing table is then omitted. None for `build_data_and_task`.
 
     Returns:
         The content of results.json, as for `train`.
@@ -111,15 +111,16 @@ def train_one(
     from lenet_pl.engine.build import build_data_and_task
     from lenet_pl.engine.trainer import MeetingError, build_trainer, meeting_others
 
+    watching = callbacks(settings) if callable(callbacks) else callbacks
     lightning.seed_everything(settings.seed, verbose=False)
-    datamodule, task = (build or build_data_and_task)(settings, signals, images_of_run(settings, folder))
+    recorded = images_of_run(settings, folder)
+    datamodule, task = (build or build_data_and_task)(settings, signals, recorded, watching)
     threads = settings.trainer.num_threads or choose_threads(
         task.model, datamodule.example_input(), settings.loader.batch_size
     )
     torch.set_num_threads(threads)
     if build is None and (busy := load.describe(threads)):
         print(f"note: {busy}, which slows down this training")
-    watching = callbacks(settings) if callable(callbacks) else callbacks
     trainer = build_trainer(settings, folder, watching, signals)
     run = RunFolder(folder, settings, datamodule, task, trainer)
     last = run.resume_checkpoint()  # before writing: a corrupt checkpoint leaves the folder unchanged

@@ -34,7 +34,7 @@ def begin_or_resume(
         SettingError: The folder is in use, there is nothing to resume, or a setting differs from that of the run.
         DataError: config.yaml or results.json in the folder is corrupt, or was written by another program.
     """
-    process = this_process(settings.trainer.devices)
+    process = this_process(settings.trainer.num_devices)
     if not sweep:
         refuse_folders_of_their_own(process, overrides)
     check_seed_or_seeds(settings, overrides)

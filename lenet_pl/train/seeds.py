@@ -58,7 +58,7 @@ def train_seeds(
         Interruption: A signal arrived; the command can be resumed.
     """
     start = time.perf_counter()
-    if settings.trainer.devices > 1:
+    if settings.trainer.num_devices > 1:
         raise SettingError(
             f"trainer.devices: got {settings.trainer.devices} with seeds; must be 1, or use seed= instead of seeds="
         )
@@ -132,6 +132,7 @@ class MultiSeedRun:
         settings: TrainSettings,
         signals: SignalHandler,
         own: RunImages | None = None,
+        callbacks: Sequence[Any] = (),
     ) -> tuple[ImageDataModule, ImageClassifier]:
         """Build a data module with the shared images, and a task.
 
@@ -141,7 +142,7 @@ class MultiSeedRun:
         if own and self.data.identity:
             own.refuse_others(self.data.identity)
         data = self.data.with_seed(settings.seed)
-        return data, build_task(settings, data, signals)
+        return data, build_task(settings, data, signals, callbacks)
 
     def train(self, seeds: Sequence[int]) -> list[Exception]:
         """Train with the seeds in order, and return the errors of those that diverged."""

@@ -38,7 +38,10 @@ def counted(*sets: ImageDataset) -> Counter[tuple[int, bytes]]:
 
 def attach(data: ImageDataModule, rank: int = 0, ranks: int = 1, epoch: int = 0) -> ImageDataModule:
     """Give the data module what it asks a trainer for."""
-    progress = SimpleNamespace(epoch_progress=SimpleNamespace(current=SimpleNamespace(processed=epoch)))
+    progress = SimpleNamespace(
+        epoch_progress=SimpleNamespace(current=SimpleNamespace(processed=epoch)),
+        epoch_loop=SimpleNamespace(batch_progress=SimpleNamespace(current=SimpleNamespace(ready=0))),
+    )
     data.trainer = SimpleNamespace(  # type: ignore[assignment]
         strategy=SimpleNamespace(root_device=torch.device("cpu")),
         global_rank=rank,
@@ -123,7 +126,7 @@ def test_batch_larger_than_the_training_part_is_refused(compose: Compose) -> Non
 
 def test_loaders_give_each_image_of_their_part_once_at_the_size_of_the_model(digits: ImageDataModule) -> None:
     attach(digits)
-    loaders = digits.train_dataloader().loader, digits.val_dataloader(), digits.test_dataloader()
+    loaders = digits.train_dataloader(), digits.val_dataloader(), digits.test_dataloader()
     size = digits.preprocess.image_size
     for loader, part in zip(loaders, parts(digits), strict=True):
         batches = list(loader)
@@ -140,7 +143,7 @@ def test_validation_and_test_are_neither_shuffled_nor_augmented(compose: Compose
 
 def test_training_is_augmented_and_changes_with_the_epoch(compose: Compose) -> None:
     data = build_datamodule(compose("data=digits", "augment=affine", "loader.shuffle=false"))
-    first, second = (next(iter(attach(data, epoch=epoch).train_dataloader().loader)) for epoch in (0, 1))
+    first, second = (next(iter(attach(data, epoch=epoch).train_dataloader())) for epoch in (0, 1))
     assert torch.equal(first.labels, second.labels)
     assert not torch.equal(first.images, second.images)
     assert not torch.allclose(first.images, data.preprocess(data.train_set.images[: len(first.labels)]))
@@ -153,7 +156,7 @@ def test_ranks_together_score_each_image_once_in_order(ranks: int, digits: Image
 
 
 def test_ranks_together_train_on_each_image_once(digits: ImageDataModule) -> None:
-    batches = [b for rank in range(2) for b in itertools.chain(*attach(digits, rank, 2).train_dataloader())]
+    batches = [b for rank in range(2) for b in attach(digits, rank, 2).train_dataloader()]
     assert torch.cat([b.labels for b in batches]).bincount().tolist() == digits.train_set.labels.bincount().tolist()
 
 

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from lenet_pl.data.augment import Augment
 from lenet_pl.data.image_set import ImageDataset
-from lenet_pl.data.loader import BatchLoader, ChunkedLoader
+from lenet_pl.data.loader import BatchLoader
 from lenet_pl.data.transform import Preprocess
 from lenet_pl.runtime.seeding import keyed_generator
 from lenet_pl.settings import AugmentSettings
@@ -148,24 +148,20 @@ def test_generators_differ_with_every_part_of_their_key() -> None:
     assert torch.equal(numbers(*keys[0]), numbers(*keys[0]))
 
 
-@pytest.mark.parametrize("length", [1, 3, 20])
-@pytest.mark.parametrize("limit", [None, 1, 5, 100])
-def test_stretches_are_the_batches_in_their_order(length: int, limit: int | None) -> None:
-    whole = loader(batch_size=4, **SHUFFLED)
-    stretches = ChunkedLoader(loader(batch_size=4, **SHUFFLED), length, limit)
-    lists = [[batch.labels.tolist() for batch in stretch] for stretch in stretches]
-    steps = min(len(whole), limit or len(whole))
-    assert [batch for stretch in lists for batch in stretch] == labels(whole)[:steps]
-    assert len(lists) == len(stretches)
-    assert stretches.steps == steps
-    assert {len(stretch) for stretch in lists[:-1]} <= {length}
+@pytest.mark.parametrize("done", [0, 1, 3, 100])
+def test_finished_batches_are_not_made_again(done: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole, made = labels(loader(batch_size=4, **SHUFFLED)), []
+    resize = Preprocess.resize
+    monkeypatch.setattr(Preprocess, "resize", lambda self, images: made.append(len(images)) or resize(self, images))
+    assert labels(loader(batch_size=4, **SHUFFLED, first=lambda: done)) == whole[done:]
+    assert len(made) == len(whole[done:])
 
 
-def test_a_stretch_makes_its_batches_when_they_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_batch_is_made_when_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[int] = []
     resize = Preprocess.resize
     monkeypatch.setattr(Preprocess, "resize", lambda self, images: made.append(len(images)) or resize(self, images))
-    stretch = next(iter(ChunkedLoader(loader(), 5)))
+    batches = iter(loader())
     assert made == []
-    next(stretch)
+    next(batches)
     assert made == [8]

@@ -27,7 +27,7 @@ def test_a_limit_is_a_number_of_batches_or_a_fraction(limit: Any, batches: int) 
     ("limits", "wanted"),
     [(("1", "1", "1"), (1, 1, 1)), (("1.0", "1.0", "1.0"), (12, 4, 4)), (("0.5", "0.5", "0.25"), (6, 2, 1))],
 )
-def test_lightning_and_the_loader_take_limits_alike(
+def test_lightning_takes_as_many_batches(
     limits: tuple[str, ...], wanted: tuple[int, ...], compose: Any, tmp_path: Path
 ) -> None:
     names = [f"trainer.limit_{name}_batches" for name in ("train", "val", "test")]

@@ -7,6 +7,7 @@ from typing import Any
 import lightning
 import pytest
 import torch
+from checkpoint_diff import difference
 from conftest import Compose
 from promise import case
 from torch import Tensor
@@ -90,7 +91,7 @@ def test_balanced_weights_are_one_over_the_frequency(compose: Compose) -> None:
     counts = torch.bincount(data.train_set.labels)
     expected = counts.sum() / (4 * counts)
     assert len(set(counts.tolist())) > 1
-    torch.testing.assert_close(build_task(settings, data).class_weights, expected)
+    torch.testing.assert_close(build_task(settings, data).loss.class_weights, expected)
 
 
 def test_plateau_lowers_the_lr_when_the_loss_does_not_improve(compose: Compose, tmp_path: Path) -> None:
@@ -261,12 +262,19 @@ def stops(what: str) -> pytest.MarkDecorator:
         pytest.param("gradient", "gradient norm: (nan|inf)", marks=stops("a gradient of inf with a finite loss")),
     ],
 )
-@pytest.mark.parametrize("way", ["_optimizer_step", "_optimizer_step_with_hooks"])
+@pytest.mark.parametrize("steps_per_hook", [1, 20])
 @pytest.mark.parametrize("clip", ["null", "0.5"])
 def test_what_is_no_number_stops_before_it_changes_a_weight(
-    poison: str, what: str, way: str, clip: str, compose: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    poison: str,
+    what: str,
+    steps_per_hook: int,
+    clip: str,
+    compose: Compose,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    settings = compose(*FAKE, "loader.batch_size=8", "trainer.max_epochs=3", f"trainer.gradient_clip_val={clip}")
+    overrides = (f"trainer.gradient_clip_val={clip}", f"trainer.steps_per_hook={steps_per_hook}")
+    settings = compose(*FAKE, "loader.batch_size=8", "trainer.max_epochs=3", *overrides)
     before: dict[str, Tensor] = {}
     forward = ImageClassifier.forward
 
@@ -282,7 +290,6 @@ def test_what_is_no_number_stops_before_it_changes_a_weight(
                 logits = logits + 3e38 * torch.linspace(-1, 1, logits.shape[1])
         return logits
 
-    monkeypatch.setattr(ImageClassifier, "_optimizer_step", getattr(ImageClassifier, way))
     monkeypatch.setattr(ImageClassifier, "forward", poisoned)
     silence_lightning_logs()
     data = build_datamodule(settings)
@@ -350,15 +357,31 @@ def test_training_is_bit_for_bit_the_loop_that_one_would_write_by_hand(compose: 
     assert [found[step] for step in range(steps)] == pytest.approx(losses, abs=1e-6)
 
 
-@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
-def test_the_way_through_lightning_is_the_same(
-    precision: str, compose: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("precision", "clip", "scheduler"),
+    [
+        ("32-true", "norm", "onecycle"),
+        ("bf16-mixed", "value", "step"),
+        ("bf16-mixed", "norm", "plateau"),
+        ("32-true", "value", "plateau"),
+    ],
+)
+def test_the_fast_path_has_the_bits_of_the_hooks(
+    precision: str, clip: str, scheduler: str, compose: Compose, tmp_path: Path
 ) -> None:
-    found = []
-    for name in ("direct", "through"):
-        (tmp_path / name).mkdir()
-        task, _, trainer = fit(compose(*FAKE, *LEARNING, f"trainer.precision={precision}"), tmp_path / name)
-        found.append((trainer.global_step, *task.model.parameters()))
-        monkeypatch.setattr(ImageClassifier, "_optimizer_step", ImageClassifier._optimizer_step_with_hooks)
-    assert found[0][0] == found[1][0] == 48
-    assert all(torch.equal(a, b) for a, b in zip(found[0][1:], found[1][1:], strict=True))
+    overrides = (f"trainer.precision={precision}", f"trainer.gradient_clip_algorithm={clip}", "model=lenet_bn")
+    overrides += (f"scheduler={scheduler}", "callbacks.ema.decay=0.9", "augment=affine", "trainer.max_epochs=3")
+    overrides += {"step": ("scheduler.step_size=1",), "plateau": ("scheduler.patience=0",)}.get(scheduler, ())
+    found, history = [], []
+    for steps in (1, 7, 20):
+        folder = tmp_path / str(steps)
+        folder.mkdir()
+        task, _, trainer = fit(compose(*FAKE, *LEARNING, *overrides, f"trainer.steps_per_hook={steps}"), folder)
+        assert task.automatic_optimization == (steps == 1)
+        found.append((trainer.global_step, task.state_dict(), trainer.optimizers[0].state_dict()))
+        history.append([{k: v for k, v in row.items() if k not in ("seconds", "images/s")} for row in rows(folder)])
+    assert found[0][0] == 3 * 24
+    assert len({row["lr"] for row in history[0]}) == 3 or scheduler == "plateau"
+    for other, its_history in zip(found[1:], history[1:], strict=True):
+        assert difference(found[0], other) == []
+        assert its_history == history[0]

@@ -7,7 +7,7 @@ from promise import case
 from torch.nn import functional
 
 from lenet_pl.errors import SettingError
-from lenet_pl.optim.losses import CROSS_ENTROPY, Loss
+from lenet_pl.optim.losses import Loss
 from lenet_pl.settings import TrainSettings
 
 DISTANCES = torch.tensor([[1.0, 4.0, 2.5], [3.0, 0.5, 9.0]])
@@ -29,7 +29,7 @@ def test_map_adds_the_logarithm_of_all_classes_and_of_rubbish() -> None:
 def test_cross_entropy_is_torchs() -> None:
     weight = torch.tensor([1.0, 2.0, 3.0])
     expected = functional.cross_entropy(-DISTANCES, LABELS, weight, label_smoothing=0.1)
-    assert torch.equal(CROSS_ENTROPY(-DISTANCES, LABELS, weight, 0.1), expected)
+    assert torch.equal(Loss(class_weights=weight, label_smoothing=0.1)(-DISTANCES, LABELS), expected)
 
 
 @pytest.mark.parametrize("loss", [Loss(), Loss("map", 0.7), Loss("mle")], ids=lambda loss: loss.name)

@@ -14,7 +14,7 @@ from checkpoint_diff import checkpoint, difference
 from conftest import Compose
 from promise import case
 
-from lenet_pl.data import datamodule
+from lenet_pl.engine.chunked import STEPS_PER_CHUNK
 from lenet_pl.train import train
 
 SAME = "identical last.ckpt, at tolerance 0"
@@ -90,21 +90,19 @@ def test_threads_are_part_of_what_is_recorded(trained: Trained, threads: None) -
             id=str(length),
             marks=case(
                 "reproducibility",
-                f"{length} batches prefetched at a time: {SAME}",
+                f"{length} optimizer steps per Lightning step: {SAME}",
                 instead_of=NO_WORKERS.format(workers),
             ),
         )
         for length, workers in ((1, 0), (2, 1), (7, 2), (1000, 4))
     ],
 )
-def test_how_many_batches_are_made_at_a_time(
-    length: int, workers: int, plain: Path, trained: Trained, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    assert datamodule.STEPS_PER_CHUNK not in (length, 22)
-    monkeypatch.setattr(datamodule, "STEPS_PER_CHUNK", length)
-    one, other = checkpoint(plain), checkpoint(trained())
+def test_how_many_batches_are_made_at_a_time(length: int, workers: int, plain: Path, trained: Trained) -> None:
+    assert STEPS_PER_CHUNK not in (length, 22)
+    one, other = checkpoint(plain), checkpoint(trained(f"trainer.steps_per_hook={length}"))
     # Lightning counts chunks of batches
-    assert difference(without(one, "loops"), without(other, "loops")) == []
+    own = ("loops", "hyper_parameters")
+    assert difference(without(one, *own), without(other, *own)) == []
 
 
 @pytest.mark.slow

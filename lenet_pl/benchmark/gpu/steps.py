@@ -91,7 +91,6 @@ def fit(
     folder.mkdir(parents=True, exist_ok=True)
     lightning.seed_everything(given.seed, verbose=False)
     data = copy.copy(data) if data else build_datamodule(given)
-    data.limit_train_batches = given.trainer.limit_train_batches  # may have been built with another limit
     task = build_task(given, data)
     trainer = build_trainer(given, folder, callbacks)
     trainer.fit(task, data)

@@ -1,0 +1,101 @@
+"""The fast path of a training: several optimizer steps in one Lightning step.
+
+The overhead of a Lightning step is as large as training a small network on several batches. This is the only module
+that knows of chunks. The steps are those of `ImageClassifier`, and so are the resulting bits.
+"""
+
+import collections
+import itertools
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lenet_pl.batch import Batch
+from lenet_pl.engine.divergence import check_divergence
+from lenet_pl.engine.loop_state import LoopState
+from lenet_pl.engine.task import ImageClassifier
+from lenet_pl.optim.clipping import ClipAlgorithm
+from lenet_pl.runtime.seeding import keep_global
+from lenet_pl.runtime.signals import SignalHandler
+
+STEPS_PER_CHUNK = 20
+
+
+class ChunkedClassifier(ImageClassifier):
+    """`ImageClassifier` with up to `steps_per_hook` optimizer steps per Lightning step, for one process.
+
+    Optimization is manual. The hooks of a training batch run once per chunk, and those of an optimizer step do not run.
+    `trainer.global_step` counts optimizer steps. Lightning logs nothing in a step; `MetricsHistory` logs the loss of
+    each step at the end of the epoch.
+
+    Args:
+        args: The arguments of `ImageClassifier`.
+        steps_per_hook: The largest number of optimizer steps per Lightning step.
+        gradient_clip_val: The largest norm or absolute value of the gradient; None for no gradient clipping.
+        gradient_clip_algorithm: Whether the limit applies to the norm or to each value.
+        signals: The signal handler, checked after each optimizer step.
+        kwargs: The keyword arguments of `ImageClassifier`.
+
+    Raises:
+        DivergenceError: In a training step, if a loss or gradient is not finite.
+        Interruption: In a training step, if a signal has arrived; raised after an optimizer step.
+    """
+
+    def __init__(
+        self,
+        *args: Any,
+        steps_per_hook: int = STEPS_PER_CHUNK,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: ClipAlgorithm = "norm",
+        signals: SignalHandler | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        self.automatic_optimization = False
+        self.steps_per_hook = steps_per_hook
+        self.gradient_clip_val, self.gradient_clip_algorithm = gradient_clip_val, gradient_clip_algorithm
+        self.signals = signals or SignalHandler()
+
+    def configure_optimizers(self) -> Any:
+        found = super().configure_optimizers()
+        # Lightning would warn that it ignores when to step the scheduler
+        return found | {"lr_scheduler": self._schedule["scheduler"]} if self._schedule else found
+
+    def training_step(self, dataloader_iter: Iterator[tuple[Batch, int, int]]) -> None:  # type: ignore[override]
+        by_step = self._schedule["scheduler"] if self._schedule.get("interval") == "step" else None
+        if self.step_in_epoch == self.trainer.num_training_batches:  # a run that was interrupted after the last step
+            collections.deque(dataloader_iter, maxlen=0)  # Lightning ends the epoch when the iterator ends
+        # Lightning's context of mixed precision covers the whole training step, but batches are made in full precision
+        with keep_global(self.device), torch.autocast(self.device.type, enabled=False):
+            for batch, _, _ in itertools.islice(dataloader_iter, self.steps_per_hook):
+                with self.trainer.precision_plugin.forward_context():
+                    loss = self.training_loss(batch)
+                self._optimizer_step(loss)
+                self.update_ema()
+                if by_step:
+                    by_step.step()
+                if self.step_in_epoch < self.trainer.num_training_batches:  # else at the end of the epoch
+                    self.signals.check()
+
+    def _optimizer_step(self, loss: Tensor) -> None:
+        optimizer = self.trainer.optimizers[0]
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        check_divergence(self, self.gradient_clip_val, self.gradient_clip_algorithm)
+        optimizer.step()
+        progress = self.trainer.fit_loop.epoch_loop.manual_optimization.optim_step_progress  # global_step
+        progress.increment_ready()
+        progress.increment_completed()
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Count batches instead of chunks, so that checkpoints do not depend on the size of chunks."""
+        super().on_save_checkpoint(checkpoint)
+        LoopState(checkpoint).count_batches(self.step_in_epoch)
+
+    def on_train_epoch_end(self) -> None:
+        super().on_train_epoch_end()
+        by_epoch = self._schedule.get("interval", "epoch") == "epoch" and not self._steps_plateau_itself
+        if self._schedule and by_epoch:  # Lightning steps no scheduler with manual optimization
+            self._schedule["scheduler"].step()

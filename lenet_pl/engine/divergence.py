@@ -1,0 +1,39 @@
+"""The check that a training has not diverged, before each optimizer step."""
+
+from typing import Any
+
+import lightning
+import torch
+from lightning.pytorch.callbacks import Callback
+
+from lenet_pl.errors import DIVERGED, DivergenceError
+from lenet_pl.optim.clipping import ClipAlgorithm, clip_and_check_gradients
+
+
+class DivergenceCheck(Callback):
+    """Callback that ends a training before the optimizer step if the gradient, or the loss, is not finite.
+
+    It works with every LightningModule. The loss is checked if the module has it as `last_loss`, as `ImageClassifier`
+    does.
+
+    Raises:
+        DivergenceError: The loss or the gradient is not finite.
+    """
+
+    def on_before_optimizer_step(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, optimizer: Any
+    ) -> None:
+        check_divergence(pl_module)
+
+
+def check_divergence(
+    module: lightning.LightningModule, limit: float | None = None, algorithm: ClipAlgorithm = "norm"
+) -> None:
+    """Clip the gradient of a module if there is a limit, and raise DivergenceError if it or the loss is not finite."""
+    scaled = module.trainer.precision == "16-mixed"
+    loss = getattr(module, "last_loss", None)
+    loss = torch.zeros((), device=module.device) if loss is None else loss
+    if odd := clip_and_check_gradients(module.parameters(), loss, limit, algorithm, allow_overflow=scaled):
+        batches = module.trainer.fit_loop.epoch_loop.batch_progress.current.ready
+        step = getattr(module, "step_in_epoch", batches)
+        raise DivergenceError(f"{odd} in step {step} of epoch {module.current_epoch + 1}, {DIVERGED}")

@@ -1,0 +1,58 @@
+"""The choice between the fast path and the hooks of each step."""
+
+from collections.abc import Sequence
+
+from lightning.pytorch.callbacks import Callback
+
+from lenet_pl.engine.chunked import STEPS_PER_CHUNK
+from lenet_pl.errors import SettingError
+from lenet_pl.settings import TrainSettings
+
+STEP_HOOKS = (
+    "on_train_batch_start",
+    "on_train_batch_end",
+    "on_before_zero_grad",
+    "on_before_backward",
+    "on_after_backward",
+    "on_before_optimizer_step",
+)
+
+
+def choose_steps_per_hook(settings: TrainSettings, callbacks: Sequence[Callback] = ()) -> int:
+    """Resolve `trainer.steps_per_hook`: the number of optimizer steps per Lightning step, 1 for all hooks.
+
+    Args:
+        settings: The training settings.
+        callbacks: The callbacks of the caller.
+
+    Raises:
+        SettingError: More than one step was requested, but something needs the hooks of each step.
+    """
+    requested = settings.trainer.steps_per_hook
+    why = why_step_hooks(settings, callbacks)
+    if requested == "auto":
+        return 1 if why else STEPS_PER_CHUNK
+    if requested > 1 and why:
+        raise SettingError(f"trainer.steps_per_hook: got {requested} with {why}, which needs 1; must be 1 or auto")
+    return requested
+
+
+def why_step_hooks(settings: TrainSettings, callbacks: Sequence[Callback] = ()) -> str:
+    """Name what needs the hooks of each step; empty if nothing does."""
+    given = settings.trainer
+    needs = {
+        f"trainer.devices={given.devices}": given.num_devices > 1,
+        f"trainer.precision={given.precision}": given.precision in ("16-mixed", "64-true"),
+        f"trainer.accumulate_grad_batches={given.accumulate_grad_batches}": given.accumulate_grad_batches > 1,
+        f"trainer.max_steps={given.max_steps}": given.max_steps > 0,
+        f"trainer.min_steps={given.min_steps}": given.min_steps is not None,
+        f"trainer.max_time={given.max_time}": given.max_time is not None,
+        f"trainer.val_check_interval={given.val_check_interval}": given.val_check_interval != 1.0,
+        f"trainer.fast_dev_run={given.fast_dev_run}": bool(given.fast_dev_run),
+    }
+    needs |= {f"the callback {type(callback).__name__}": _has_step_hooks(callback) for callback in callbacks}
+    return next((name for name, needed in needs.items() if needed), "")
+
+
+def _has_step_hooks(callback: Callback) -> bool:
+    return any(getattr(type(callback), name) is not getattr(Callback, name) for name in STEP_HOOKS)

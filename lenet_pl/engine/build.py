@@ -11,9 +11,9 @@ from lenet_pl.data.run_images import RunImages
 from lenet_pl.engine.checkpoint import CheckpointMetadata
 from lenet_pl.engine.task import ImageClassifier
 from lenet_pl.errors import SettingError
-from lenet_pl.model.convnet import ConvNet
-from lenet_pl.model.lenet1 import LeNet1
-from lenet_pl.model.lenet5_1998 import LeNet5Original
+from lenet_pl.models.convnet import ConvNet
+from lenet_pl.models.lenet1 import LeNet1
+from lenet_pl.models.lenet5_1998 import LeNet5Original
 from lenet_pl.optim.losses import Loss
 from lenet_pl.runtime.signals import SignalHandler
 from lenet_pl.settings import AnyModelSettings, LoaderSettings, TrainSettings

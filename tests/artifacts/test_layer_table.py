@@ -4,7 +4,7 @@ from conftest import Compose
 from torch import nn
 
 from lenet_pl.artifacts.layer_table import print_summary, summarize
-from lenet_pl.model.convnet import ConvNet
+from lenet_pl.models.convnet import ConvNet
 
 
 def test_rows_say_what_each_layer_makes_and_has() -> None:

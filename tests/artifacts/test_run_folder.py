@@ -19,7 +19,7 @@ from torch.nn import functional
 from lenet_pl.artifacts.report import write_report
 from lenet_pl.data.datamodule import ImageDataModule
 from lenet_pl.engine.build import build_datamodule
-from lenet_pl.model.convnet import ConvNet
+from lenet_pl.models.convnet import ConvNet
 from lenet_pl.runtime.environment import describe_environment
 from lenet_pl.settings import TrainSettings, validate
 from lenet_pl.settings.compose import to_settings

@@ -6,7 +6,7 @@ from lenet_pl.artifacts.report import PICTURES
 from lenet_pl.attribution.feature_maps import draw_layers
 from lenet_pl.data.transform import Preprocess
 from lenet_pl.engine.build import build_model
-from lenet_pl.model.convnet import ConvNet
+from lenet_pl.models.convnet import ConvNet
 from lenet_pl.settings.compose import conf_dir
 
 MODELS = sorted(file.stem for file in (conf_dir() / "model").glob("*.yaml"))

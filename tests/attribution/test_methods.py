@@ -12,7 +12,7 @@ from lenet_pl.attribution import methods
 from lenet_pl.data.transform import Preprocess
 from lenet_pl.errors import SettingError
 from lenet_pl.inference.trained_run import TrainedRun, load_run
-from lenet_pl.model.convnet import ConvNet
+from lenet_pl.models.convnet import ConvNet
 
 pytest.importorskip("captum")
 

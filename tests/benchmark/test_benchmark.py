@@ -23,7 +23,7 @@ from lenet_pl.data.image_set import ImageDataset
 from lenet_pl.data.transform import Preprocess
 from lenet_pl.engine.build import build_datamodule
 from lenet_pl.errors import DataError
-from lenet_pl.model.convnet import ConvNet
+from lenet_pl.models.convnet import ConvNet
 from lenet_pl.settings import AugmentSettings, TrainSettings
 from lenet_pl.settings import compose as composition
 from lenet_pl.settings.benchmark import BenchmarkSettings

@@ -5,7 +5,7 @@ from collections import OrderedDict
 from torch import Tensor, nn
 
 from lenet_pl.errors import SettingError
-from lenet_pl.model.layers import (
+from lenet_pl.models.layers import (
     RBFOutput,
     ScaledTanh,
     build_lenet_features,

@@ -8,8 +8,8 @@ from torch import nn
 from torch.nn import functional
 
 from lenet_pl.errors import SettingError
-from lenet_pl.model import convnet
-from lenet_pl.model.convnet import ConvNet
+from lenet_pl.models import convnet
+from lenet_pl.models.convnet import ConvNet
 from lenet_pl.settings.compose import conf_dir
 
 MODELS = sorted(

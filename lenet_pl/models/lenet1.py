@@ -4,7 +4,7 @@ from collections import OrderedDict
 
 from torch import Tensor, nn
 
-from lenet_pl.model.layers import build_lenet_features, init_weights_, parse_connection_table
+from lenet_pl.models.layers import build_lenet_features, init_weights_, parse_connection_table
 from lenet_pl.settings import LeNet1Settings
 
 # Connections of the maps of H2 (rows) to those of H3 (columns)

@@ -11,15 +11,10 @@ from lenet_pl.data.run_images import RunImages
 from lenet_pl.engine.checkpoint import CheckpointMetadata
 from lenet_pl.engine.task import ImageClassifier
 from lenet_pl.errors import SettingError
-from lenet_pl.models.convnet import ConvNet
-from lenet_pl.models.lenet1 import LeNet1
-from lenet_pl.models.lenet5_1998 import LeNet5Original
+from lenet_pl.models.by_name import AnyModel, build_network
 from lenet_pl.optim.losses import Loss
 from lenet_pl.runtime.signals import SignalHandler
 from lenet_pl.settings import AnyModelSettings, LoaderSettings, TrainSettings
-
-AnyModel = ConvNet | LeNet1 | LeNet5Original
-ARCHITECTURES: dict[str, type[AnyModel]] = {"convnet": ConvNet, "lenet1": LeNet1, "lenet5_1998": LeNet5Original}
 
 
 def without_resume(settings: TrainSettings) -> dict[str, Any]:
@@ -62,7 +57,7 @@ def build_model(settings: AnyModelSettings, channels: int, classes: int) -> AnyM
     Raises:
         SettingError: The layers do not fit the image size.
     """
-    return ARCHITECTURES[settings.architecture](settings, channels, classes)  # type: ignore[arg-type]
+    return build_network(settings, channels, classes)
 
 
 def build_data_and_task(

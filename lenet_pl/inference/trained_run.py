@@ -14,8 +14,9 @@ from lenet_pl.data.identity import Identity, SplitName
 from lenet_pl.data.image_set import ImageDataset
 from lenet_pl.data.run_images import RunImages, recorded_identity
 from lenet_pl.data.transform import Preprocess
-from lenet_pl.engine.build import AnyModel, build_model
+from lenet_pl.engine.build import build_model
 from lenet_pl.errors import DataError, SettingError, display_path
+from lenet_pl.models import AnyModel
 from lenet_pl.runtime.checkpoint_file import load_checkpoint
 from lenet_pl.settings import AugmentSettings, DataSettings, FolderDataSettings, validate
 from lenet_pl.settings.config_file import completed

@@ -28,22 +28,29 @@ def without_resume(settings: TrainSettings) -> dict[str, Any]:
 
 
 def build_datamodule(settings: TrainSettings, own: RunImages | None = None) -> ImageDataModule:
-    """Build the data module for the input size of the model.
+    """Build the data module for the input size of the model, and load its data: the model depends on them.
 
     Args:
         settings: The training settings.
         own: The images that an earlier run recorded, to which the data are restricted; None for all images.
     """
-    return ImageDataModule(
+    loader = settings.loader
+    data = ImageDataModule(
         settings.data,
-        settings.loader,
-        settings.augment,
         image_size=settings.model.image_size,
+        batch_size=loader.batch_size,
+        eval_batch_size=loader.eval_batch_size,
+        shuffle=loader.shuffle,
+        drop_last=loader.drop_last,
+        augment=settings.augment,
         seed=settings.seed,
-        limit_train_batches=settings.trainer.limit_train_batches,
         input_range=settings.input_range,
+        limit_train_batches=settings.trainer.limit_train_batches,
         own=own,
     )
+    data.prepare_data()
+    data.setup()
+    return data
 
 
 def build_model(settings: AnyModelSettings, channels: int, classes: int) -> AnyModel:

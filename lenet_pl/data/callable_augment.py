@@ -53,20 +53,19 @@ class CallableAugment:
         Raises:
             SettingError: If the transform returns anything but float images of the same shape.
         """
-        if not self._is_checked:
-            self._is_checked = True
-            if draws_once_per_batch(self.transform, pixels):
-                warnings.warn(
-                    "augment: the transform draws the same parameters for all images of a batch; "
-                    "use CallableAugment(transform, per_image=True) for independent ones",
-                    stacklevel=2,
-                )
         seed = int(torch.randint(2**63 - 1, (), generator=generator))
         with _seeded(seed, pixels.device):
             if self.per_image:
                 changed = torch.stack([self._checked(self.transform(image), image) for image in pixels])
             else:
                 changed = self._checked(self.transform(pixels), pixels)
+        if not self._is_checked and draws_once_per_batch(self.transform, pixels):
+            warnings.warn(
+                "augment: the transform draws the same parameters for all images of a batch; use "
+                "CallableAugment(transform, per_image=True) for independent ones",
+                stacklevel=2,
+            )
+        self._is_checked = True
         return changed
 
     def _checked(self, changed: Any, pixels: Tensor) -> Tensor:

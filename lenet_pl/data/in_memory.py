@@ -62,7 +62,7 @@ def _read(part: Any, word: str) -> ImageDataset:
     if isinstance(part, ImageDataset):
         return part
     if isinstance(part, tuple | list) and len(part) == 2 and isinstance(part[0], Tensor | np.ndarray):
-        return dataset_from_arrays(*part, name=word)
+        return dataset_from_arrays(part[0], part[1], word)
     return dataset_from_torch(part, word)
 
 

@@ -73,12 +73,13 @@ def split_source(source: DatasetSplits, settings: SplitSettings, own: RunImages 
         SettingError: If the split does not fit the dataset.
     """
     if own and (splits := own.find(source)):
-        return LoadedData(replace(source, classes=own.classes), *(splits[name] for name in SPLITS), own.recorded())
-    whole, validation_set = source.train, source.validation
-    train = torch.arange(len(whole))
-    if validation_set is None:
+        train_set, validation_set, test_set = (splits[name] for name in SPLITS)
+        return LoadedData(replace(source, classes=own.classes), train_set, validation_set, test_set, own.recorded())
+    whole, train = source.train, torch.arange(len(source.train))
+    validation_images = source.validation
+    if validation_images is None:
         train, validation = split(whole.labels, settings)
-        validation_set = whole.subset(validation)
+        validation_images = whole.subset(validation)
     missing = set(range(len(source.classes))) - set(whole.labels[train].tolist())
     if missing:
         names = ", ".join(source.classes[k] for k in sorted(missing)[:5])
@@ -86,7 +87,7 @@ def split_source(source: DatasetSplits, settings: SplitSettings, own: RunImages 
             f"data.split: leaves no training image of {len(missing)} classes ({names}); "
             "must leave at least one per class: use another split or more images"
         )
-    loaded = LoadedData(source, whole.subset(train), validation_set, source.test)
+    loaded = LoadedData(source, whole.subset(train), validation_images, source.test)
     if whole.origin is None:
         return loaded
     if own and own.identity is None:  # the images at the start of the run are unknown, so record none

@@ -1,5 +1,6 @@
 """Map-style torch datasets, arrays and tensors as image datasets in memory."""
 
+import sys
 from typing import Any
 
 import numpy as np
@@ -43,7 +44,10 @@ def dataset_from_torch(dataset: Any, name: str = "data") -> ImageDataset:
     if not len(dataset):
         raise DataError(f"{name}: got no images; must be one or more")
     images, labels, count = torch.empty(0), torch.empty(0, dtype=torch.int64), len(dataset)
-    for k in track(range(count), f"reading {count:,} {name} images", transient=True, disable=count < LONG):
+    description, has_bar = f"reading {count:,} {name} images", count >= LONG and sys.stdout.isatty()
+    if count >= LONG and not has_bar:
+        print(description)
+    for k in track(range(count), description, transient=True, disable=not has_bar):
         item = dataset[k]
         if not isinstance(item, tuple | list) or len(item) != 2:
             raise DataError(f"{name}: item {k} is of type {type(item).__name__}; must be a pair (image, label)")
@@ -84,7 +88,10 @@ def dataset_from_arrays(images: Any, labels: Any, name: str = "data") -> ImageDa
 
 
 def _as_tensor(values: Any) -> Tensor:
-    return values.cpu() if isinstance(values, Tensor) else torch.from_numpy(np.ascontiguousarray(values))
+    if isinstance(values, Tensor):
+        return values.cpu()
+    array = np.ascontiguousarray(values)
+    return torch.from_numpy(array if array.flags.writeable else array.copy())
 
 
 def _levels(image: Any, name: str) -> Tensor:
@@ -92,8 +99,8 @@ def _levels(image: Any, name: str) -> Tensor:
     if isinstance(image, Image.Image):
         if image.mode not in PIL_MODES:
             raise DataError(f"{name} has the PIL mode {image.mode}; must be L or RGB: use image.convert(...)")
-        array = np.asarray(image.convert(PIL_MODES[image.mode]))
-        return torch.from_numpy(array[None] if array.ndim == 2 else array.transpose(2, 0, 1).copy())
+        array = np.array(image.convert(PIL_MODES[image.mode]))
+        return torch.from_numpy(array[None] if array.ndim == 2 else array.transpose(2, 0, 1))
     if not isinstance(image, Tensor | np.ndarray):
         raise DataError(f"{name} is of type {type(image).__name__}; must be a PIL image, a tensor or an array")
     pixels = _as_tensor(image)
@@ -123,7 +130,8 @@ def _to_uint8(pixels: Tensor, name: str) -> Tensor:
 
 
 def _label(label: Any, name: str) -> int:
-    value = label.item() if isinstance(label, Tensor | np.ndarray | np.generic) and np.size(label) == 1 else label
+    is_scalar = isinstance(label, Tensor | np.ndarray | np.generic) and np.asarray(label).size == 1
+    value = label.item() if is_scalar else label
     if isinstance(value, bool) or not isinstance(value, int):
         raise DataError(f"{name} is {value!r} of type {type(value).__name__}; must be an integer class from 0")
     return value

@@ -119,8 +119,8 @@ class ConvNet(nn.Module):
         for number, stage in enumerate(stages, 1):
             for after in stage.channels:
                 conv += 1
-                padding = stage.kernel_size // 2 if same else 0
-                layers[f"conv{conv}"] = nn.Conv2d(before, after, stage.kernel_size, padding=padding)
+                margin = stage.kernel_size // 2 if same else 0
+                layers[f"conv{conv}"] = nn.Conv2d(before, after, stage.kernel_size, padding=margin)
                 if settings.norm == "batch_norm":
                     layers[f"norm{conv}"] = nn.BatchNorm2d(after)
                 layers[f"activation{conv}"] = ACTIVATIONS[settings.activation]()

@@ -33,9 +33,10 @@ def read_choice(group: str, name: str, changes: Mapping[str, Any] | None = None)
     config = OmegaConf.merge(_read(conf_dir() / group, name), OmegaConf.create(dict(changes or {})))
     values = OmegaConf.to_container(config)
     assert isinstance(values, dict)
-    for key in (key for key, value in values.items() if value == "???"):
+    plain = {str(key): value for key, value in values.items()}
+    for key in (key for key, value in plain.items() if value == "???"):
         raise SettingError(f"{key}: no value given; a value is required")
-    return {str(key): value for key, value in values.items()}
+    return plain
 
 
 def _read(folder: Path, name: str) -> DictConfig:

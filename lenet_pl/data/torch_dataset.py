@@ -15,7 +15,7 @@ from lenet_pl.data.image_set import ImageDataset, Origin
 from lenet_pl.errors import DataError
 
 LONG = 10_000  # images from which on a progress bar is shown
-PIL_MODES = {"L": "L", "1": "L", "RGB": "RGB"}
+PIL_MODES = ("L", "RGB", "1")  # gray, color, black and white
 
 
 def dataset_from_torch(dataset: Any, name: str = "data") -> ImageDataset:
@@ -99,7 +99,7 @@ def _levels(image: Any, name: str) -> Tensor:
     if isinstance(image, Image.Image):
         if image.mode not in PIL_MODES:
             raise DataError(f"{name} has the PIL mode {image.mode}; must be L or RGB: use image.convert(...)")
-        array = np.array(image.convert(PIL_MODES[image.mode]))
+        array = np.array(image.convert("L") if image.mode == "1" else image)
         return torch.from_numpy(array[None] if array.ndim == 2 else array.transpose(2, 0, 1))
     if not isinstance(image, Tensor | np.ndarray):
         raise DataError(f"{name} is of type {type(image).__name__}; must be a PIL image, a tensor or an array")

@@ -4,13 +4,19 @@ Letters in shapes throughout the package: B images in a batch, N images in a dat
 in px, K classes.
 """
 
-from typing import NamedTuple
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Self
 
+import torch
 from torch import Tensor
 
 
-class Batch(NamedTuple):
-    """Preprocessed images with their labels.
+@dataclass(eq=False)
+class Batch:
+    """Preprocessed images with their labels, which unpack as `images, labels = batch`.
+
+    It is not a tuple, because Lightning and torch rebuild tuples from their entries, which would lose `loss_scale`.
 
     Attributes:
         images: Normalized images, float (B, C, H, W).
@@ -22,3 +28,21 @@ class Batch(NamedTuple):
     images: Tensor
     labels: Tensor
     loss_scale: float = 1.0
+
+    def __iter__(self) -> Iterator[Tensor]:
+        return iter((self.images, self.labels))
+
+    def __len__(self) -> int:
+        """Return the number of tensors, as for a pair of images and labels."""
+        return 2
+
+    def __getitem__(self, index: int) -> Tensor:
+        """Return the images for index 0, the labels for index 1."""
+        return (self.images, self.labels)[index]
+
+    def to(self, device: torch.device | str, *, non_blocking: bool = False) -> Self:
+        """Copy images and labels to a device; return the batch itself if they are there already."""
+        images, labels = (tensor.to(device, non_blocking=non_blocking) for tensor in self)
+        if images is self.images and labels is self.labels:
+            return self
+        return type(self)(images, labels, self.loss_scale)

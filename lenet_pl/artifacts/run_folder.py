@@ -135,7 +135,7 @@ class RunFolder:
             steps = len(self.recorder.step_losses)
             tips = what_to_try(self.settings, guess, len(self.data.classes), steps)
             notes.append(f"{guess.describe(self.data.classes)}; {tips}")
-        notes += self.data.doubts() if self.settings.train else ["the network was not trained (train=false)"]
+        notes += self.data.loaded.doubts() if self.settings.train else ["the network was not trained (train=false)"]
         figures = pictures_of(
             self.data, self.task, self.recorder, scores_of(self.task, self.data.classes), self.settings.model.name
         )

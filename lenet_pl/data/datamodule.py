@@ -1,134 +1,129 @@
 """The LightningDataModule: a dataset, its fixed splits and their loaders."""
 
 import copy
-from collections import Counter
+import itertools
 from collections.abc import Sequence
-from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import lightning
 import torch
 from torch import Tensor
 
-from lenet_pl.data.augment import Augment
-from lenet_pl.data.identity import SPLITS, Identity
+from lenet_pl.data.callable_augment import AnyAugment, choose_augment
+from lenet_pl.data.choose_data import choose_data
+from lenet_pl.data.identity import Identity
 from lenet_pl.data.image_set import ImageDataset
-from lenet_pl.data.loader import BatchLoader
-from lenet_pl.data.record_identity import identify
-from lenet_pl.data.run_images import UNRECORDED, RunImages
-from lenet_pl.data.sources import load_dataset
-from lenet_pl.data.split import split
-from lenet_pl.data.split_digests import digest_source
-from lenet_pl.data.transform import Preprocess, pixel_statistics
-from lenet_pl.errors import DataError, SettingError, printable
-from lenet_pl.settings import AugmentSettings, DataSettings, LoaderSettings, SplitSettings
+from lenet_pl.data.loaded_data import LoadedData, build_preprocess
+from lenet_pl.data.loader import CPU, BatchLoader
+from lenet_pl.data.run_images import RunImages
+from lenet_pl.data.sources import DatasetSplits
+from lenet_pl.errors import SettingError
 
 
 class ImageDataModule(lightning.LightningDataModule):
     """Training, validation and test split of a dataset, resized to the input size of the model.
 
-    The data are loaded and split at construction, because the model depends on the number of channels and classes.
+    It works with any LightningModule in a plain `lightning.Trainer`. Batches are made on the training device, unpack as
+    `images, labels = batch`, and depend on seed, epoch and step only. Without a trainer, the loaders make batches on
+    the CPU, and each pass over `train_dataloader()` is an epoch.
+
+    The data are available after `setup`, which a Trainer calls. Call `prepare_data` and `setup` before it if the model
+    depends on `channels` or `num_classes`.
 
     Args:
-        data: The dataset and how to split it.
-        loader: The batch sizes and the order of the images.
-        augment: The random transforms of the training images.
+        data: The name of a dataset, such as "mnist"; a pair of arrays or tensors (images, labels); a map-style torch
+            `Dataset`; or two of them, training and test images; or three: training, validation and test images. What
+            they may contain: see `dataset_from_arrays` and `dataset_from_torch`. Settings of a dataset are possible.
+        root: The folder of published datasets; None for the environment variable LENET_PL_DATA, or "data".
         image_size: The height and width of the model's input in px.
+        batch_size: The number of images per optimizer step, over all devices.
+        eval_batch_size: The number of images per validation or test step, on each device.
+        shuffle: Whether to draw a new order every epoch.
+        drop_last: Whether to drop the last batch of an epoch if it is smaller than the others.
+        augment: The random transforms of the training images; see `choose_augment`.
+        resize_mode: "pad" adds background around smaller images, "resize" interpolates; None for that of the file in
+            `conf/data/`, or "pad" for images of the caller.
+        val_size: The number of validation images, or their fraction of the training images, if the dataset has no
+            validation images; None for that of the file, or 0.15.
+        split_method: "stratified", "random" or "last"; None for that of the file, or "stratified".
         seed: The seed of order and augmentation. The split does not depend on it.
         input_range: The model inputs for gray levels 0 and 255, or None to normalize to mean 0 and standard
             deviation 1.
-        statistics: The mean and standard deviation per channel of pixels scaled to [0, 1], or None for those of the
-            training images.
+        statistics: The mean and standard deviation per channel of pixels in [0, 1]; None for those of the training
+            images.
         own: The recorded images of an existing run, to use the same ones again, or None for the dataset as it is.
-
-    Attributes:
-        identity: The record of the images in each split. None for a published dataset, and for a run whose version of
-            lenet_pl did not record them.
+        **options: Other settings of the dataset, such as `variant="letters"` of "emnist" or `path="pets"` of "folder";
+            for images of the caller `classes`, `background` and `test_fraction`, see `splits_from_objects`.
 
     Raises:
-        DataError: If files are missing or corrupt, or the images differ from those of the run.
-        SettingError: If the split or the batch size does not fit the dataset.
+        SettingError: If a name, setting or value is unknown or invalid.
+
+    Example:
+        >>> data = ImageDataModule("fashion", batch_size=64, augment={"degrees": 10})
+        >>> lightning.Trainer(max_epochs=3).fit(model, data)
     """
 
     def __init__(
         self,
-        data: DataSettings,
-        loader: LoaderSettings,
-        augment: AugmentSettings,
+        data: Any,
         *,
-        image_size: int,
-        seed: int,
+        root: str | Path | None = None,
+        image_size: int = 32,
+        batch_size: int = 128,
+        eval_batch_size: int = 1000,
+        shuffle: bool = True,
+        drop_last: bool = False,
+        augment: AnyAugment = None,
+        resize_mode: str | None = None,
+        val_size: int | float | None = None,
+        split_method: str | None = None,
+        seed: int = 0,
         input_range: Sequence[float] | None = None,
         statistics: tuple[Sequence[float], Sequence[float]] | None = None,
         own: RunImages | None = None,
+        **options: Any,
     ) -> None:
         super().__init__()
-        self.loader, self.seed = loader, seed
-        self.source = load_dataset(own.read_as_before(data) if own else data, image_size)
-        self.identity: Identity | None = None
-        if own and (splits := own.find(self.source)):
-            self.identity = own.recorded()
-            self.source = replace(self.source, classes=own.classes)
-            self.train_set, self.validation_set, self.test_set = (splits[name] for name in SPLITS)
-        else:
-            self._split(data.split, own)
-        mean, std = statistics or (self.source.mean, self.source.std)
-        if input_range:
-            low, high = input_range
-            mean, std = ((value / (high - low),) * self.source.channels for value in (-low, 1.0))
-        elif mean is None or std is None:
-            mean, std = pixel_statistics(self.train_set)
-            if min(std) == 1:  # the replacement for 0; levels in [0, 1] have a standard deviation of at most 0.5
-                raise DataError(
-                    f"data: all training images are identical, every level is {round(255 * mean[0])}; must differ "
-                    "(dark drawings on a transparent background need data.background=255)"
-                )
-        self.preprocess = Preprocess(image_size, data.resize_mode, mean, std, self.source.background)
-        self.augment = Augment(augment, self.preprocess.background)
+        self.data = choose_data(data, root, resize_mode, val_size, split_method, own, options)
+        self.image_size, self.batch_size, self.eval_batch_size = image_size, batch_size, eval_batch_size
+        self.shuffle, self.drop_last, self.seed = shuffle, drop_last, seed
+        self.input_range, self.statistics = input_range, statistics
+        self.given_augment = augment
+        choose_augment(augment)  # fail before anything is downloaded
+        self._loaded: LoadedData | None = None
 
-    def _split(self, settings: SplitSettings, own: RunImages | None) -> None:
-        """Split the dataset and record the images of each split."""
-        whole, test, validation_set = self.source.train, self.source.test, self.source.validation
-        train = torch.arange(len(whole))
-        if validation_set is None:
-            train, validation = split(whole.labels, settings)
-            validation_set = whole.subset(validation)
-        missing = set(range(len(self.source.classes))) - set(whole.labels[train].tolist())
-        if missing:
-            names = ", ".join(self.source.classes[k] for k in sorted(missing)[:5])
-            raise SettingError(
-                f"data.split: leaves no training image of {len(missing)} classes ({names}); "
-                "must leave at least one per class: use another split or more images"
-            )
-        if self.loader.batch_size > len(train):
-            raise SettingError(
-                f"loader.batch_size: got {self.loader.batch_size} for {len(train)} training images; "
-                f"must be 1 to {len(train)}"
-            )
-        self.train_set, self.validation_set, self.test_set = whole.subset(train), validation_set, test
-        if whole.origin is None:
-            return
-        if own and own.identity is None:  # the images at the start of the run are unknown, so record none
-            print(UNRECORDED)
-            return
-        digest = digest_source(self.classes, *self.source.splits)
-        self.identity = identify(self.train_set, self.validation_set, test, self.classes, digest)
-        if own:
-            own.refuse_others(self.identity)
+    def prepare_data(self) -> None:
+        """Download missing files of a published dataset. A Trainer calls this in one process per machine.
 
-    def doubts(self) -> list[str]:
-        """List what makes the test metrics unreliable: leaked images and classes without test images, one line each."""
-        found, splits = [], (self.train_set, self.validation_set, self.test_set)
-        contents = [split.contents for split in splits]
-        if all(content is not None for content in contents):
-            train, validation = (set(content.tolist()) for content in contents[:2] if content is not None)
-            for name, seen in (("training", train), ("validation", validation - train)):
-                if common := sum(content in seen for content in contents[2].tolist()):  # type: ignore[union-attr]
-                    found.append(f"{common:,} of the {len(self.test_set):,} test images are copies of {name} images")
-        there = set(self.test_set.labels.tolist())
-        if missing := [name for k, name in enumerate(self.classes) if k not in there]:
-            more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
-            found.append(f"no test image of {', '.join(map(printable, missing[:5]))}{more}")
-        return found
+        Raises:
+            DataError: If a file is unavailable.
+        """
+        if self._loaded is None:
+            self.data.download()
+
+    def setup(self, stage: str | None = None) -> None:
+        """Load and split the dataset, once. A Trainer calls this in every process.
+
+        Args:
+            stage: Not used: all splits are loaded.
+
+        Raises:
+            DataError: If files are missing or corrupt, or images or labels are unsuitable.
+            SettingError: If the split or the batch size does not fit the dataset.
+        """
+        if self._loaded is not None:
+            return
+        loaded = self.data.load(self.image_size)
+        if not 1 <= self.batch_size <= len(loaded.train):
+            raise SettingError(
+                f"loader.batch_size: got {self.batch_size} for {len(loaded.train)} training images; "
+                f"must be 1 to {len(loaded.train)}"
+            )
+        fit = self.data.settings.resize_mode
+        self.preprocess = build_preprocess(loaded, self.image_size, fit, self.input_range, self.statistics)
+        self.augment: Any = choose_augment(self.given_augment, self.preprocess.background)
+        self._loaded = loaded
 
     def with_seed(self, seed: int) -> "ImageDataModule":
         """Return a copy with the same images and another seed of order and augmentation."""
@@ -137,42 +132,84 @@ class ImageDataModule(lightning.LightningDataModule):
         return other
 
     @property
+    def loaded(self) -> LoadedData:
+        """The dataset and its splits; RuntimeError before `setup`."""
+        if self._loaded is None:
+            raise RuntimeError("ImageDataModule has no data yet; call prepare_data() and setup() first")
+        return self._loaded
+
+    @property
+    def source(self) -> DatasetSplits:
+        """The dataset with its official splits."""
+        return self.loaded.source
+
+    @property
+    def identity(self) -> Identity | None:
+        """The record of the images in each split; None for a published dataset."""
+        return self.loaded.identity
+
+    @property
+    def train_set(self) -> ImageDataset:
+        """The training images."""
+        return self.loaded.train
+
+    @property
+    def validation_set(self) -> ImageDataset:
+        """The validation images."""
+        return self.loaded.validation
+
+    @property
+    def test_set(self) -> ImageDataset:
+        """The test images."""
+        return self.loaded.test
+
+    @property
     def classes(self) -> tuple[str, ...]:
         """The class names, in the order of the labels."""
         return self.source.classes
+
+    @property
+    def num_classes(self) -> int:
+        """The number of classes, K."""
+        return len(self.classes)
 
     @property
     def channels(self) -> int:
         """The number of channels: 1 for gray, 3 for color."""
         return self.source.channels
 
+    def class_weights(self) -> Tensor:
+        """Compute balanced weights of the classes, float (K,); see `LoadedData.class_weights`."""
+        return self.loaded.class_weights()
+
     def example_input(self) -> Tensor:
         """Return a model input of zeros, float of shape (1, C, H, W)."""
-        size = self.preprocess.image_size
-        return torch.zeros(1, self.channels, size, size)
-
-    def class_weights(self) -> Tensor:
-        """Compute weights proportional to 1 / class frequency, with mean 1 over the training images; float (K,)."""
-        counts = Counter(self.train_set.labels.tolist())
-        total, num_classes = len(self.train_set), len(self.classes)
-        return torch.tensor([total / (num_classes * counts[k]) if counts[k] else 0.0 for k in range(num_classes)])
+        return torch.zeros(1, self.channels, self.image_size, self.image_size)
 
     def train_dataloader(self) -> BatchLoader:
-        trainer = self._trainer()
+        device, rank, world_size = self._place()
+        trainer: Any = self.trainer
+        passes = itertools.count()
+
+        def epoch() -> int:
+            if trainer is None:
+                return next(passes)
+            # Unlike `trainer.current_epoch`, the same before and after a resume
+            return int(trainer.fit_loop.epoch_progress.current.processed)
+
         return BatchLoader(
-            self.train_set.to(trainer.strategy.root_device),
-            self.loader.batch_size,
-            self.preprocess.to(trainer.strategy.root_device),
+            self.train_set.to(device),
+            self.batch_size,
+            self.preprocess.to(device),
             augment=self.augment,
-            shuffle=self.loader.shuffle,
-            drop_last=self.loader.drop_last,
+            shuffle=self.shuffle,
+            drop_last=self.drop_last,
             seed=self.seed,
-            # Unlike `trainer.current_epoch`, `processed` is the same before and after a resume
-            epoch=lambda: trainer.fit_loop.epoch_progress.current.processed,  # type: ignore[attr-defined]
-            first=lambda: _finished_batches(trainer),
-            rank=trainer.global_rank,
-            world_size=trainer.world_size,
-            device=trainer.strategy.root_device,
+            epoch=epoch,
+            first=lambda: _finished_batches(trainer) if trainer else 0,
+            rank=rank,
+            world_size=world_size,
+            device=device,
         )
 
     def val_dataloader(self) -> BatchLoader:
@@ -181,29 +218,29 @@ class ImageDataModule(lightning.LightningDataModule):
     def test_dataloader(self) -> BatchLoader:
         return self._evaluation_loader(self.test_set)
 
-    def transfer_batch_to_device(self, batch: object, device: torch.device, dataloader_idx: int) -> object:
-        return batch  # the loader already made it on the device
+    def predict_dataloader(self) -> BatchLoader:
+        return self._evaluation_loader(self.test_set)
 
     def _evaluation_loader(self, images: ImageDataset) -> BatchLoader:
         """Assign a contiguous share of the images to each rank, so that every image is scored exactly once."""
-        trainer = self._trainer()
-        rank, world_size = trainer.global_rank, trainer.world_size
+        device, rank, world_size = self._place()
         if world_size > len(images):
             raise SettingError(
                 f"trainer.devices: got {world_size} for {len(images)} images; must be at most one device per image"
             )
         share = slice(rank * len(images) // world_size, (rank + 1) * len(images) // world_size)
-        device = trainer.strategy.root_device
         return BatchLoader(
             images.subset(torch.arange(len(images))[share]).to(device),
-            self.loader.eval_batch_size,
+            self.eval_batch_size,
             self.preprocess.to(device),
             device=device,
         )
 
-    def _trainer(self) -> lightning.Trainer:
-        assert self.trainer is not None
-        return self.trainer
+    def _place(self) -> tuple[torch.device, int, int]:
+        """Return the device, the rank and the number of processes; without a trainer, one process on the CPU."""
+        if self.trainer is None:
+            return CPU, 0, 1
+        return self.trainer.strategy.root_device, self.trainer.global_rank, self.trainer.world_size
 
 
 def _finished_batches(trainer: lightning.Trainer) -> int:

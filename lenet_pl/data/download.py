@@ -25,6 +25,30 @@ CORRUPT = (
 TIMEOUT = 20  # seconds without a response of the server
 
 
+def ensure_files(
+    name: str, published: PublishedDataset, files: tuple[DataFile, ...], root: Path, *, download: bool
+) -> None:
+    """Download the files that are neither in the data root nor in a system package.
+
+    Args:
+        name: The name of the dataset, for messages.
+        published: The dataset of the files.
+        files: The files that are required.
+        root: The folder of all datasets.
+        download: Whether to download missing files.
+
+    Raises:
+        DataError: If a file is unavailable. The message names the files, the places searched and what to do.
+    """
+    if root.exists() and not root.is_dir():
+        raise DataError(f"data_root: {root} is a file; must be a folder, which is created if it does not exist")
+    missing = [file for file in files if _find(published, file, root) is None]
+    if missing and not download:
+        raise _missing_files(name, published, missing, root, "data.download=false")
+    if missing:
+        _download(name, published, missing, root)
+
+
 def read_files(
     name: str, published: PublishedDataset, files: tuple[DataFile, ...], root: Path, *, download: bool
 ) -> list[bytes]:
@@ -43,13 +67,7 @@ def read_files(
     Raises:
         DataError: If a file is corrupt or unavailable. The message names the files, the places searched and what to do.
     """
-    if root.exists() and not root.is_dir():
-        raise DataError(f"data_root: {root} is a file; must be a folder, which is created if it does not exist")
-    missing = [file for file in files if _find(published, file, root) is None]
-    if missing and not download:
-        raise _missing_files(name, published, missing, root, "data.download=false")
-    if missing:
-        _download(name, published, missing, root)
+    ensure_files(name, published, files, root, download=download)
     contents = []
     for file in files:
         path = _find(published, file, root)

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from lenet_pl.data.arrays import read_arrays
 from lenet_pl.data.decoders import decode_cifar, decode_idx, decode_libsvm
-from lenet_pl.data.download import read_files
+from lenet_pl.data.download import ensure_files, read_files
 from lenet_pl.data.emnist import emnist
 from lenet_pl.data.fingerprints import digest_images
 from lenet_pl.data.folder import read_folder
@@ -62,6 +62,18 @@ class DatasetSplits:
         return self.train.array.shape[1]
 
 
+def download_dataset(settings: DataSettings) -> None:
+    """Download the missing files of a published dataset, and do nothing for all others.
+
+    Raises:
+        DataError: If a file is unavailable.
+    """
+    if isinstance(settings, NamedDataSettings | EmnistDataSettings):
+        published = _find_published(settings)
+        files = (*published.train, *published.test)
+        ensure_files(settings.name, published, files, Path(settings.root), download=settings.download)
+
+
 def load_dataset(settings: DataSettings, image_size: int) -> DatasetSplits:
     """Load a dataset.
 
@@ -72,10 +84,8 @@ def load_dataset(settings: DataSettings, image_size: int) -> DatasetSplits:
     Raises:
         DataError: If files are missing, corrupt or have unexpected content.
     """
-    if isinstance(settings, NamedDataSettings):
-        return _published(settings.name, PUBLISHED[settings.name], settings)
-    if isinstance(settings, EmnistDataSettings):
-        return _published("emnist", emnist(settings.variant), settings)
+    if isinstance(settings, NamedDataSettings | EmnistDataSettings):
+        return _published(settings.name, _find_published(settings), settings)
     if isinstance(settings, FolderDataSettings):
         train, validation, test, classes = read_folder(settings, image_size)
         return DatasetSplits(
@@ -87,6 +97,10 @@ def load_dataset(settings: DataSettings, image_size: int) -> DatasetSplits:
         return _fake(settings)
     assert isinstance(settings, DigitsDataSettings)
     return _digits()
+
+
+def _find_published(settings: NamedDataSettings | EmnistDataSettings) -> PublishedDataset:
+    return emnist(settings.variant) if isinstance(settings, EmnistDataSettings) else PUBLISHED[settings.name]
 
 
 def _published(

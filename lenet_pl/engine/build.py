@@ -16,17 +16,12 @@ from lenet_pl.engine.chunked import ChunkedClassifier
 from lenet_pl.engine.steps_per_hook import choose_steps_per_hook
 from lenet_pl.engine.task import ImageClassifier
 from lenet_pl.errors import SettingError
-from lenet_pl.model.convnet import ConvNet
-from lenet_pl.model.lenet1 import LeNet1
-from lenet_pl.model.lenet5_1998 import LeNet5Original
+from lenet_pl.models.by_name import AnyModel, build_network
 from lenet_pl.optim.losses import Loss
 from lenet_pl.optim.optimizers import build_optimizer
 from lenet_pl.optim.schedulers import build_scheduler
 from lenet_pl.runtime.signals import SignalHandler
 from lenet_pl.settings import AnyModelSettings, LoaderSettings, TrainSettings
-
-AnyModel = ConvNet | LeNet1 | LeNet5Original
-ARCHITECTURES: dict[str, type[AnyModel]] = {"convnet": ConvNet, "lenet1": LeNet1, "lenet5_1998": LeNet5Original}
 
 
 def without_resume(settings: TrainSettings) -> dict[str, Any]:
@@ -40,21 +35,28 @@ def without_resume(settings: TrainSettings) -> dict[str, Any]:
 
 
 def build_datamodule(settings: TrainSettings, own: RunImages | None = None) -> ImageDataModule:
-    """Build the data module for the input size of the model.
+    """Build the data module for the input size of the model, and load its data: the model depends on them.
 
     Args:
         settings: The training settings.
         own: The images that an earlier run recorded, to which the data are restricted; None for all images.
     """
-    return ImageDataModule(
+    loader = settings.loader
+    data = ImageDataModule(
         settings.data,
-        settings.loader,
-        settings.augment,
         image_size=settings.model.image_size,
+        batch_size=loader.batch_size,
+        eval_batch_size=loader.eval_batch_size,
+        shuffle=loader.shuffle,
+        drop_last=loader.drop_last,
+        augment=settings.augment,
         seed=settings.seed,
         input_range=settings.input_range,
         own=own,
     )
+    data.prepare_data()
+    data.setup()
+    return data
 
 
 def build_model(settings: AnyModelSettings, channels: int, classes: int) -> AnyModel:
@@ -68,7 +70,7 @@ def build_model(settings: AnyModelSettings, channels: int, classes: int) -> AnyM
     Raises:
         SettingError: The layers do not fit the image size.
     """
-    return ARCHITECTURES[settings.architecture](settings, channels, classes)  # type: ignore[arg-type]
+    return build_network(settings, channels, classes)
 
 
 def build_data_and_task(

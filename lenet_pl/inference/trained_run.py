@@ -14,16 +14,16 @@ from lenet_pl.data.identity import Identity, SplitName
 from lenet_pl.data.image_set import ImageDataset
 from lenet_pl.data.run_images import RunImages, recorded_identity
 from lenet_pl.data.transform import Preprocess
-from lenet_pl.engine.build import AnyModel, build_model
+from lenet_pl.engine.build import build_model
 from lenet_pl.errors import DataError, SettingError, display_path
+from lenet_pl.models import AnyModel
 from lenet_pl.runtime.checkpoint_file import load_checkpoint
-from lenet_pl.settings import AugmentSettings, DataSettings, FolderDataSettings, validate
+from lenet_pl.settings import DataSettings, FolderDataSettings, validate
 from lenet_pl.settings.config_file import completed
 from lenet_pl.settings.trained import RecordedSettings, TrainedSettings
 
 BLOCK = 128  # images per forward pass; the activations of more would not fit into the CPU caches
 AVERAGE = "average.module."  # prefix of the EMA weights, preferred to the weights after the last step
-NO_AUGMENT = {name: 0 if name == "crop_padding" else 0.0 for name in AugmentSettings.model_fields}
 
 
 @dataclass(frozen=True)
@@ -112,13 +112,15 @@ class TrainedRun:
             chosen = chosen.model_copy(update={"color_mode": "rgb"})  # gray images are converted for a color network
         module = ImageDataModule(
             chosen,
-            self.settings.loader.model_copy(update={"batch_size": 1}),  # no training; a set of any size must pass
-            validate(AugmentSettings, NO_AUGMENT),
             image_size=self.model.image_size,
+            batch_size=1,  # no training; a set of any size must pass
+            eval_batch_size=self.settings.loader.eval_batch_size,
             seed=self.settings.seed,
             statistics=(self.preprocess.mean, self.preprocess.std),
             own=None if settings else RunImages(self.images, self.folder, (part,), accept_changes),
         )
+        module.prepare_data()
+        module.setup()
         if len(module.classes) != len(self.classes) or module.channels != self.channels:
             raise DataError(
                 f"data: {module.source.name} has {len(module.classes)} classes and {module.channels} channels; "

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from lenet_pl.errors import SettingError
-from lenet_pl.model.convnet import ACTIVATIONS
-from lenet_pl.model.layers import RBFOutput, ScaledTanh, SparseConv2d, TrainableSubsampling
+from lenet_pl.models.convnet import ACTIVATIONS
+from lenet_pl.models.layers import RBFOutput, ScaledTanh, SparseConv2d, TrainableSubsampling
 from lenet_pl.optim.losses import Loss
 
 WEIGHTED = (nn.Conv2d, nn.Linear, SparseConv2d, TrainableSubsampling)  # sums of input × weight, plus a bias

@@ -10,7 +10,7 @@ from torch.func import functional_call, hessian, jacrev, vmap
 
 from lenet_pl.engine.build import build_model
 from lenet_pl.errors import SettingError
-from lenet_pl.model.layers import RBFOutput, ScaledTanh, SparseConv2d, TrainableSubsampling
+from lenet_pl.models.layers import RBFOutput, ScaledTanh, SparseConv2d, TrainableSubsampling
 from lenet_pl.optim.curvature import diagonal_curvature
 from lenet_pl.optim.losses import Loss
 

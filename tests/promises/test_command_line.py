@@ -277,7 +277,7 @@ def test_every_command_is_reached_through_the_package(name: str, command: Comman
         (["lenet_pl", "--foo"], "--foo: no such command; must be one of train, "),
         (["lenet_pl.trian"], "trian: no such command; did you mean train? python -m lenet_pl lists them"),
         (["lenet_pl.trainer"], "trainer: no such command; did you mean train? python -m lenet_pl lists them"),
-        (["lenet_pl.model", "data=digits"], "model: no such command; python -m lenet_pl lists them"),
+        (["lenet_pl.models", "data=digits"], "models: no such command; python -m lenet_pl lists them"),
     ],
     ids=" ".join,
 )

@@ -32,7 +32,7 @@ from lenet_pl.engine.build import build_datamodule, build_task
 from lenet_pl.engine.task import ImageClassifier
 from lenet_pl.engine.trainer import build_trainer, silence_lightning_logs
 from lenet_pl.errors import SettingError
-from lenet_pl.model.convnet import ConvNet
+from lenet_pl.models.convnet import ConvNet
 from lenet_pl.runtime.signals import Interruption
 from lenet_pl.settings import TrainSettings
 from lenet_pl.train import train

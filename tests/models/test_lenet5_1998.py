@@ -9,8 +9,8 @@ from torch.nn import functional
 
 from lenet_pl.engine.build import build_model
 from lenet_pl.errors import SettingError
-from lenet_pl.model.layers import RBFOutput, ScaledTanh, SparseConv2d, TrainableSubsampling, digit_codes
-from lenet_pl.model.lenet5_1998 import LeNet5Original
+from lenet_pl.models.layers import RBFOutput, ScaledTanh, SparseConv2d, TrainableSubsampling, digit_codes
+from lenet_pl.models.lenet5_1998 import LeNet5Original
 
 
 def network(compose: Compose, *overrides: str, channels: int = 1, classes: int = 10) -> LeNet5Original:

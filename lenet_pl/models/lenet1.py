@@ -4,8 +4,7 @@ from collections import OrderedDict
 
 from torch import Tensor, nn
 
-from lenet_pl.model.layers import build_lenet_features, init_weights_, parse_connection_table
-from lenet_pl.settings import LeNet1Settings
+from lenet_pl.models.layers import build_lenet_features, init_weights_, parse_connection_table
 
 # Connections of the maps of H2 (rows) to those of H3 (columns)
 H3_TABLE = """
@@ -23,21 +22,24 @@ class LeNet1(nn.Module):
     16×16 px in the middle of 28×28 px, whereas MNIST's are up to 20×20 px.
 
     Args:
-        settings: The settings of the model. All sizes are those of the paper.
-        channels: The number of image channels, C; 1 in the paper.
-        classes: The number of classes, K; 10 in the paper.
+        num_classes: The number of classes, K; 10 in the paper.
+        in_channels: The number of image channels, C; 1 in the paper.
+        fan_in_exponent: The exponent of the number of inputs F of a unit in the range of the initial weights, which are
+            uniform in ±2.4 / F**exponent: 1, as printed in the paper, to 0.
 
     Source: LeCun et al. 1990, "Handwritten digit recognition with a back-propagation network", section 3. The name is
     from LeCun et al. 1998, section III.C.
     """
 
-    def __init__(self, settings: LeNet1Settings, channels: int, classes: int) -> None:
+    image_size = 28  # px, height and width of the images, as published
+
+    def __init__(self, num_classes: int = 10, in_channels: int = 1, *, fan_in_exponent: float = 1) -> None:
         super().__init__()
-        self.image_size, self.channels, self.classes = settings.image_size, channels, classes
+        self.channels, self.classes = in_channels, num_classes
         # The paper's layers H1 (24 px), H2 (12 px), H3 (8 px) and H4 (4 px)
-        self.features = build_lenet_features(channels, 4, parse_connection_table(H3_TABLE))
-        self.classifier = nn.Sequential(OrderedDict(flatten=nn.Flatten(), output=nn.Linear(12 * 4 * 4, classes)))
-        init_weights_(self, settings.fan_in_exponent)
+        self.features = build_lenet_features(in_channels, 4, parse_connection_table(H3_TABLE))
+        self.classifier = nn.Sequential(OrderedDict(flatten=nn.Flatten(), output=nn.Linear(12 * 4 * 4, num_classes)))
+        init_weights_(self, fan_in_exponent)
 
     def forward(self, images: Tensor) -> Tensor:
         """Map normalized images, float of shape (B, C, 28, 28), to logits of shape (B, K)."""

@@ -2,13 +2,14 @@
 
 import itertools
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from torch import Tensor, nn
 
 from lenet_pl.errors import SettingError
-from lenet_pl.settings import ConvNetSettings
+from lenet_pl.settings import ConvNetSettings, validate
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "relu": nn.ReLU,
@@ -38,20 +39,69 @@ class Stage:
 class ConvNet(nn.Module):
     """Network with stages of convolution, normalization, activation and pooling, followed by fully connected layers.
 
+    The defaults are the sizes of LeNet-5. What holds for each argument also holds for the setting of the same name.
+
     Args:
-        settings: The specification of the network. Images are `image_size` px high and wide.
-        channels: The number of image channels, C.
-        classes: The number of classes, K.
+        channels: The output channels of each convolution, one list per stage.
+        kernel_size: The kernel size of the convolutions in px, one number or one per stage.
+        padding: "valid", or "same" to keep the size of the feature maps.
+        activation: "relu", "sigmoid", "tanh", "leaky_relu", "elu", "gelu" or "silu".
+        pooling: "max" or "avg", at the end of each stage.
+        pool_size: The window of the pooling in px, one number or one per stage; 1 for no pooling.
+        norm: The normalization after each convolution, "none" or "batch_norm".
+        hidden_sizes: The widths of the fully connected layers before the last.
+        hidden_norm: The normalization after each hidden layer, "none" or "batch_norm".
+        dropout: The dropout probability after each hidden layer, one number or one per layer.
+        num_classes: The number of classes, K.
+        in_channels: The number of image channels, C: 1 for gray, 3 for color.
+        image_size: The height and width of the images in px.
 
     Raises:
-        SettingError: If a kernel or pooling window is larger than its input, or the network is too large.
+        SettingError: If an argument is invalid, a kernel or pooling window is larger than its input, or the network is
+            too large.
+
+    Example:
+        >>> network = ConvNet(channels=[[8], [16, 16]], kernel_size=3, padding="same", norm="batch_norm")
+        >>> network(torch.zeros(2, 1, 32, 32)).shape
+        torch.Size([2, 10])
 
     Source: LeCun et al. 1998, "Gradient-based learning applied to document recognition", section II.B, for the shape.
     """
 
-    def __init__(self, settings: ConvNetSettings, channels: int, classes: int) -> None:
+    def __init__(
+        self,
+        *,
+        channels: Sequence[Sequence[int]] = ((6,), (16,)),
+        kernel_size: int | Sequence[int] = 5,
+        padding: str = "valid",
+        activation: str = "relu",
+        pooling: str = "max",
+        pool_size: int | Sequence[int] = 2,
+        norm: str = "none",
+        hidden_sizes: Sequence[int] = (120, 84),
+        hidden_norm: str = "none",
+        dropout: float | Sequence[float] = 0,
+        num_classes: int = 10,
+        in_channels: int = 1,
+        image_size: int = 32,
+    ) -> None:
         super().__init__()
-        self.image_size, self.channels, self.classes = settings.image_size, channels, classes
+        self.image_size, self.channels, self.classes = image_size, in_channels, num_classes
+        values = {
+            "channels": channels,
+            "kernel_size": kernel_size,
+            "padding": padding,
+            "activation": activation,
+            "pooling": pooling,
+            "pool_size": pool_size,
+            "norm": norm,
+            "hidden_sizes": hidden_sizes,
+            "hidden_norm": hidden_norm,
+            "dropout": dropout,
+            "image_size": image_size,
+        }
+        plain = {key: _as_lists(value) for key, value in values.items()}
+        settings = validate(ConvNetSettings, {"architecture": "convnet", "name": "convnet", **plain})
         stages = [Stage(*row) for row in zip(
             settings.channels,
             _per_layer(settings.kernel_size, len(settings.channels)),
@@ -60,17 +110,17 @@ class ConvNet(nn.Module):
         )]  # fmt: skip
         same = settings.padding == "same"
         side = _check_sizes(stages, settings.image_size, same)
-        widths = [stages[-1].channels[-1] * side * side, *settings.hidden_sizes, classes]
-        _check_parameters(stages, channels, widths)
+        widths = [stages[-1].channels[-1] * side * side, *settings.hidden_sizes, num_classes]
+        _check_parameters(stages, in_channels, widths)
 
         layers: OrderedDict[str, nn.Module] = OrderedDict()
-        before = channels
+        before = in_channels
         conv = 0
         for number, stage in enumerate(stages, 1):
             for after in stage.channels:
                 conv += 1
-                padding = stage.kernel_size // 2 if same else 0
-                layers[f"conv{conv}"] = nn.Conv2d(before, after, stage.kernel_size, padding=padding)
+                margin = stage.kernel_size // 2 if same else 0
+                layers[f"conv{conv}"] = nn.Conv2d(before, after, stage.kernel_size, padding=margin)
                 if settings.norm == "batch_norm":
                     layers[f"norm{conv}"] = nn.BatchNorm2d(after)
                 layers[f"activation{conv}"] = ACTIVATIONS[settings.activation]()
@@ -90,12 +140,17 @@ class ConvNet(nn.Module):
             layers[f"activation{number}"] = ACTIVATIONS[settings.activation]()
             if dropout > 0:
                 layers[f"dropout{number}"] = nn.Dropout(dropout)
-        layers["output"] = nn.Linear(widths[-2], classes)
+        layers["output"] = nn.Linear(widths[-2], num_classes)
         self.classifier = nn.Sequential(layers)
 
     def forward(self, images: Tensor) -> Tensor:
         """Map normalized images, float of shape (B, C, H, W), to logits of shape (B, K)."""
         return self.classifier(self.features(images))  # type: ignore[no-any-return]
+
+
+def _as_lists(value: Any) -> Any:
+    """Convert nested sequences to lists, the only sequences in settings."""
+    return [_as_lists(entry) for entry in value] if isinstance(value, tuple | list) else value
 
 
 def _per_layer(value: Number | list[Number], count: int) -> list[Number]:

@@ -3,8 +3,8 @@ import torch
 from conftest import Compose
 
 from lenet_pl.engine.build import build_model
-from lenet_pl.model.layers import SparseConv2d
-from lenet_pl.model.lenet1 import LeNet1
+from lenet_pl.models.layers import SparseConv2d
+from lenet_pl.models.lenet1 import LeNet1
 
 # Halves of H3 see one half of H2: each of its two maps alone, and four times both
 SEEN = ["0", "01", "01", "1", "01", "01", "2", "23", "23", "3", "23", "23"]

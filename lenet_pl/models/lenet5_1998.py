@@ -5,7 +5,7 @@ from collections import OrderedDict
 from torch import Tensor, nn
 
 from lenet_pl.errors import SettingError
-from lenet_pl.model.layers import (
+from lenet_pl.models.layers import (
     RBFOutput,
     ScaledTanh,
     build_lenet_features,
@@ -13,7 +13,6 @@ from lenet_pl.model.layers import (
     init_weights_,
     parse_connection_table,
 )
-from lenet_pl.settings import LeNet1998Settings
 
 # Table I: connections of the maps of S2 (rows) to those of C3 (columns)
 C3_TABLE = """
@@ -33,9 +32,10 @@ class LeNet5Original(nn.Module):
     documented in docs/lenet5_1998.md.
 
     Args:
-        settings: The settings of the model. All sizes are those of the paper.
-        channels: The number of image channels, C; 1 in the paper.
-        classes: The number of classes, K; at most ten, because each needs a bitmap.
+        num_classes: The number of classes, K; at most ten, because each needs a bitmap.
+        in_channels: The number of image channels, C; 1 in the paper.
+        fan_in_exponent: The exponent of the number of inputs F of a unit in the range of the initial weights, which are
+            uniform in ±2.4 / F**exponent: 1, as printed in the paper, to 0.
 
     Raises:
         SettingError: If there are more classes than bitmaps.
@@ -43,27 +43,29 @@ class LeNet5Original(nn.Module):
     Source: LeCun et al. 1998, "Gradient-based learning applied to document recognition", section II.B.
     """
 
-    def __init__(self, settings: LeNet1998Settings, channels: int, classes: int) -> None:
+    image_size = 32  # px, height and width of the images, as published
+
+    def __init__(self, num_classes: int = 10, in_channels: int = 1, *, fan_in_exponent: float = 1) -> None:
         super().__init__()
         codes = digit_codes()
-        if classes > len(codes):
+        if num_classes > len(codes):
             raise SettingError(
                 f"model.architecture: lenet5_1998 has bitmaps for only {len(codes)} classes, but the data has "
-                f"{classes}; must be 2 to {len(codes)} classes, or use another model"
+                f"{num_classes}; must be 2 to {len(codes)} classes, or use another model"
             )
-        self.image_size, self.channels, self.classes = settings.image_size, channels, classes
+        self.channels, self.classes = in_channels, num_classes
         # The paper's layers C1 (28 px), S2 (14 px), C3 (10 px) and S4 (5 px)
-        self.features = build_lenet_features(channels, 6, parse_connection_table(C3_TABLE))
+        self.features = build_lenet_features(in_channels, 6, parse_connection_table(C3_TABLE))
         layers: OrderedDict[str, nn.Module] = OrderedDict(
             flatten=nn.Flatten(),
             linear1=nn.Linear(16 * 5 * 5, 120),  # C5, whose 5×5 kernels cover all of S4
             activation1=ScaledTanh(),
             linear2=nn.Linear(120, codes.shape[1]),  # F6
             activation2=ScaledTanh(),
-            output=RBFOutput(codes[:classes]),
+            output=RBFOutput(codes[:num_classes]),
         )
         self.classifier = nn.Sequential(layers)
-        init_weights_(self, settings.fan_in_exponent)
+        init_weights_(self, fan_in_exponent)
 
     def forward(self, images: Tensor) -> Tensor:
         """Map normalized images, float of shape (B, C, 32, 32), to logits of shape (B, K).

@@ -1,0 +1,127 @@
+"""A loaded dataset: its splits, its preprocessing and the record of its images."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from lenet_pl.data.identity import SPLITS, Identity
+from lenet_pl.data.image_set import ImageDataset
+from lenet_pl.data.record_identity import identify
+from lenet_pl.data.run_images import UNRECORDED, RunImages
+from lenet_pl.data.sources import DatasetSplits
+from lenet_pl.data.split import split
+from lenet_pl.data.split_digests import digest_source
+from lenet_pl.data.transform import Preprocess, pixel_statistics
+from lenet_pl.errors import DataError, SettingError, printable
+from lenet_pl.settings import SplitSettings
+
+
+@dataclass(frozen=True)
+class LoadedData:
+    """The images of a dataset, in the splits of a run.
+
+    Attributes:
+        source: The dataset with its official splits.
+        train: The training images.
+        validation: The validation images.
+        test: The test images.
+        identity: The record of the images in each split. None for a published dataset, and for a run whose version of
+            lenet_pl did not record them.
+    """
+
+    source: DatasetSplits
+    train: ImageDataset
+    validation: ImageDataset
+    test: ImageDataset
+    identity: Identity | None = None
+
+    def doubts(self) -> list[str]:
+        """List what makes the test metrics unreliable: leaked images and classes without test images, one line each."""
+        found, splits = [], (self.train, self.validation, self.test)
+        contents = [split.contents for split in splits]
+        if all(content is not None for content in contents):
+            train, validation = (set(content.tolist()) for content in contents[:2] if content is not None)
+            for name, seen in (("training", train), ("validation", validation - train)):
+                if common := sum(content in seen for content in contents[2].tolist()):  # type: ignore[union-attr]
+                    found.append(f"{common:,} of the {len(self.test):,} test images are copies of {name} images")
+        there = set(self.test.labels.tolist())
+        if missing := [name for k, name in enumerate(self.source.classes) if k not in there]:
+            more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
+            found.append(f"no test image of {', '.join(map(printable, missing[:5]))}{more}")
+        return found
+
+    def class_weights(self) -> Tensor:
+        """Compute weights proportional to 1 / class frequency, with mean 1 over the training images; float (K,)."""
+        counts = Counter(self.train.labels.tolist())
+        total, num_classes = len(self.train), len(self.source.classes)
+        return torch.tensor([total / (num_classes * counts[k]) if counts[k] else 0.0 for k in range(num_classes)])
+
+
+def split_source(source: DatasetSplits, settings: SplitSettings, own: RunImages | None = None) -> LoadedData:
+    """Split a dataset and record the images of each split, or find the recorded images of a run.
+
+    Args:
+        source: The dataset.
+        settings: How to split validation images off the training images if the dataset has none.
+        own: The recorded images of an existing run, to use the same ones again, or None for the dataset as it is.
+
+    Raises:
+        DataError: If the images differ from those of the run.
+        SettingError: If the split does not fit the dataset.
+    """
+    if own and (splits := own.find(source)):
+        train_set, validation_set, test_set = (splits[name] for name in SPLITS)
+        return LoadedData(replace(source, classes=own.classes), train_set, validation_set, test_set, own.recorded())
+    whole, train = source.train, torch.arange(len(source.train))
+    validation_images = source.validation
+    if validation_images is None:
+        train, validation = split(whole.labels, settings)
+        validation_images = whole.subset(validation)
+    missing = set(range(len(source.classes))) - set(whole.labels[train].tolist())
+    if missing:
+        names = ", ".join(source.classes[k] for k in sorted(missing)[:5])
+        raise SettingError(
+            f"data.split: leaves no training image of {len(missing)} classes ({names}); "
+            "must leave at least one per class: use another split or more images"
+        )
+    loaded = LoadedData(source, whole.subset(train), validation_images, source.test)
+    if whole.origin is None:
+        return loaded
+    if own and own.identity is None:  # the images at the start of the run are unknown, so record none
+        print(UNRECORDED)
+        return loaded
+    digest = digest_source(source.classes, *source.splits)
+    identity = identify(loaded.train, loaded.validation, loaded.test, source.classes, digest)
+    if own:
+        own.refuse_others(identity)
+    return replace(loaded, identity=identity)
+
+
+def build_preprocess(
+    data: LoadedData,
+    image_size: int,
+    resize_mode: str,
+    input_range: Sequence[float] | None = None,
+    statistics: tuple[Sequence[float], Sequence[float]] | None = None,
+) -> Preprocess:
+    """Build resizing and normalization; arguments as for `ImageDataModule`.
+
+    Raises:
+        DataError: If all training images are identical.
+    """
+    source = data.source
+    mean, std = statistics or (source.mean, source.std)
+    if input_range:
+        low, high = input_range
+        mean, std = ((value / (high - low),) * source.channels for value in (-low, 1.0))
+    elif mean is None or std is None:
+        mean, std = pixel_statistics(data.train)
+        if min(std) == 1:  # the replacement for 0; levels in [0, 1] have a standard deviation of at most 0.5
+            raise DataError(
+                f"data: all training images are identical, every level is {round(255 * mean[0])}; must differ "
+                "(dark drawings on a transparent background need data.background=255)"
+            )
+    return Preprocess(image_size, resize_mode, mean, std, source.background)

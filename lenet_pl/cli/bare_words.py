@@ -4,9 +4,11 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from lenet_pl.config_files.folders import commands
+from lenet_pl.config_files.groups import choices, groups_of
 from lenet_pl.errors import SettingError, did_you_mean, printable
-from lenet_pl.settings.compose import conf_dir, known_keys
-from lenet_pl.settings.help_page import choices_of, groups_of
+from lenet_pl.runtime.startup import typed
+from lenet_pl.settings.compose import known_keys
 from lenet_pl.settings.synonyms import known_elsewhere
 from lenet_pl.settings.validation import nearest_key
 
@@ -35,7 +37,7 @@ def meant_by_option(command: str, word: str) -> str:
     key = key.replace("-", "_")
     if not key or key.isdigit():
         return SEE_HELP
-    if key in known_keys(command) or key in groups_of(conf_dir(), command):
+    if key in known_keys(command) or key in groups_of(command):
         return f"settings are written without dashes, {key}={quoted(value) if equals else '<value>'}"
     return f"{SEE_HELP}{_also(command, key, value) if value else ''}"
 
@@ -55,20 +57,20 @@ def hint(command: str, word: str, overrides: Sequence[str]) -> str:
     if _is_key(command, word) and not Path(word).suffix:
         following = bare[1] if len(bare) > 1 and overrides.index(bare[1]) == overrides.index(word) + 1 else ""
         return f"must be written {word}={quoted(following) if following else '<value>'}"
-    for group in groups_of(conf_dir(), command):
-        if word in choices_of(conf_dir() / group):
+    for group in groups_of(command):
+        if word in choices(group):
             return f"must be written with its group, {group}={word}"
     if places := _places(command, bare, overrides):
         return f"must be written {places}"
-    if word in (names := [file.stem for file in conf_dir().glob("*.yaml") if not file.stem.startswith("_")]):
-        return f"for that command, use python -m lenet_pl.{word}" if word != command else SEE_HELP
+    if word in (names := commands()):
+        return f"for that command, use {typed(word)}" if word != command else SEE_HELP
     following = bare[1] if len(bare) > 1 else ""
     if also := _also(command, word, following):
         return f"{SEE_HELP}{also}"
-    choices = {choice: group for group in groups_of(conf_dir(), command) for choice in choices_of(conf_dir() / group)}
-    near = did_you_mean(word, [*choices, *names])
+    groups = {choice: group for group in groups_of(command) for choice in choices(group)}
+    near = did_you_mean(word, [*groups, *names])
     found = near.removeprefix("did you mean ").removesuffix("?")
-    return f"{SEE_HELP}; did you mean {choices[found]}={found}?" if found in choices else SEE_HELP
+    return f"{SEE_HELP}; did you mean {groups[found]}={found}?" if found in groups else SEE_HELP
 
 
 def quoted(value: str) -> str:
@@ -77,7 +79,7 @@ def quoted(value: str) -> str:
 
 
 def _is_key(command: str, word: str) -> bool:
-    return word in known_keys(command) or word in groups_of(conf_dir(), command)
+    return word in known_keys(command) or word in groups_of(command)
 
 
 def _also(command: str, key: str, value: str) -> str:

@@ -1,15 +1,19 @@
 """Reports of errors and interrupts on stderr, and the exit codes that follow."""
 
 import contextlib
+import re
+import shlex
 import sys
 import traceback
 from collections.abc import Iterator
+from pathlib import Path
 
 from hydra.errors import HydraException
 
 from lenet_pl.cli.error_messages import exit_code, format_error
-from lenet_pl.errors import printable
+from lenet_pl.errors import display_path, printable
 from lenet_pl.runtime import startup
+from lenet_pl.runtime.folder_lock import JOB_FILE
 from lenet_pl.runtime.signals import Interruption
 
 
@@ -24,10 +28,17 @@ def signals_first() -> Iterator[None]:
         raise
 
 
-def report_interrupt(stop: BaseException, name: str, rank: int, *, resumable: bool, finished: bool) -> int:
+def report_interrupt(stop: BaseException, name: str, rank: int, *, resumable: Path | None, finished: bool) -> int:
     """Report that a signal ended the command, on rank 0 only, and return the exit code, 128 + its number.
 
     The exit code of another SystemExit is returned without a report.
+
+    Args:
+        stop: The exception that the signal raised.
+        name: Name of the command.
+        rank: Rank of this process.
+        resumable: The folder of the run or of the sweep that can be resumed. None if there is none.
+        finished: Whether the run has its results.
     """
     if isinstance(stop, Interruption):
         code = stop.exit_code
@@ -37,11 +48,19 @@ def report_interrupt(stop: BaseException, name: str, rank: int, *, resumable: bo
         code = 143
     else:
         return _exit_code_of(stop)
-    advice = "; use run=<its folder> resume=true to resume" if name == "train" and resumable else ""
+    advice = f"; use {resume_words(resumable)} to resume" if name == "train" and resumable else ""
     if rank == 0:
         what = "the results are written" if finished else f"{name} is not finished{advice}"
         print(f"error: interrupted; {what}", file=sys.stderr)
     return code
+
+
+def resume_words(folder: Path) -> str:
+    """Write the settings that resume a run or a sweep, quoted for Hydra and for the shell."""
+    sweep = any(folder.glob(f"*/{JOB_FILE}"))
+    place = display_path(folder)
+    word = f"run={place}" if re.fullmatch(r"[\w./\-+~]+", place) else shlex.quote(f"run='{place}'")
+    return f"the same command with {word} resume=auto" if sweep else f"{word} resume=true"
 
 
 def _exit_code_of(stop: BaseException) -> int:

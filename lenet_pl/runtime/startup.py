@@ -44,6 +44,19 @@ class _State:
     received: int | None = None
 
 
+CONSOLE = bool(sys.argv) and os.path.basename(sys.argv[0]) in SCRIPTS  # noqa: PTH119 - pathlib takes time to import
+
+
+def typed(command: str) -> str:
+    """Write the start of a command line as the user writes it: `lenet train` or `python -m lenet_pl.train`."""
+    return f"lenet {command}" if CONSOLE else f"python -m lenet_pl.{command}"
+
+
+def as_typed(text: str) -> str:
+    """Replace each `python -m lenet_pl.<command>` in a text by what the user writes."""
+    return text.replace("python -m lenet_pl.", typed(""))
+
+
 def command_of(argv: Sequence[str], original: Sequence[str]) -> str:
     """Return the command that this process was started as, while its first module is imported. Empty if it is none.
 

@@ -124,9 +124,8 @@ def _is_ours(text: str) -> bool:
 
 
 def _is_run_folder(folder: Path) -> bool:
-    return (folder / "config.yaml").is_file() and any(
-        (folder / name).exists() for name in ("results.json", "checkpoints")
-    )
+    made = ("results.json", "checkpoints")
+    return (folder / "config.yaml").is_file() and any((folder / name).exists() for name in made)
 
 
 def _checked(key: str, given: str, start: Path) -> Path:
@@ -144,8 +143,8 @@ def _checked(key: str, given: str, start: Path) -> Path:
         if (folder / file).is_file() and not filecmp.cmp(folder / file, ours / file, shallow=False):
             other = file.with_name(f"my_{file.name}")
             raise SettingError(
-                f"{key}: {display_path(folder / file)} has the name of a file of lenet_pl, which Hydra would use instead; "
-                f"rename it, for instance to {other}"
+                f"{key}: {display_path(folder / file)} has the name of a file of lenet_pl, which Hydra would use "
+                f"instead; rename it, for instance to {other}"
             )
     if any(folder.glob("*.yaml")) and not any(path.is_dir() for path in folder.iterdir()):
         one = (ours / folder.resolve().name).is_dir()

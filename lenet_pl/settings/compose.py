@@ -10,7 +10,12 @@ from omegaconf import DictConfig, OmegaConf
 
 from lenet_pl.config_files.folders import conf_dir, own_folder
 from lenet_pl.errors import SettingError
-from lenet_pl.settings import Settings, setting_keys, validate
+from lenet_pl.settings import (
+    Settings,
+    help_page,  # noqa: F401 - registers what `--help` is made of
+    setting_keys,
+    validate,
+)
 from lenet_pl.settings.types import expand_home
 
 AnySettings = TypeVar("AnySettings", bound=Settings)

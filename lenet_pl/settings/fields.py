@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
-from lenet_pl.settings.types import Settings
+from lenet_pl.settings.types import Settings, expand_home
 
 TAGS = ("architecture", "name")  # fields by which the class of a group is chosen
 LIMITS = ("ge", "gt", "le", "lt")
@@ -70,6 +70,12 @@ def values_of_field(field: FieldInfo) -> list[str]:
         found += map(_as_typed, (True, False) if one is bool else get_args(one) if get_origin(one) is Literal else ())
         found += ["null"] if one is type(None) and found else []
     return list(dict.fromkeys(found))
+
+
+def is_path(field: FieldInfo) -> bool:
+    """Whether a setting takes paths of files or folders."""
+    found = branches(field.annotation, tuple(field.metadata))
+    return any(getattr(meta, "func", None) is expand_home for _, metadata in found for meta in metadata)
 
 
 def describe_number(field: FieldInfo) -> str:

@@ -100,29 +100,34 @@ def _places(command: str, bare: Sequence[str], overrides: Sequence[str]) -> str:
     folders = [word for word in bare if Path(word).is_dir() or (not Path(word).suffix and not Path(word).exists())]
     files = [word for word in bare if word not in checkpoints and word not in folders]
     if command == "compare":
-        return _listed("runs", [*filter(None, [given.get("runs")]), *bare])
+        return as_setting("runs", [*filter(None, [given.get("runs")]), *bare])
     if command in ("predict", "explain"):
         taken = folders[:1] if "run" not in given and "ckpt_path" not in given and not checkpoints else []
         images = [
             *filter(None, [given.get("images")]),
             *(word for word in bare if word in files or word in folders[len(taken) :]),
         ]
-        settings = [_listed("run", taken), _listed("ckpt_path", checkpoints[:1]), _listed("images", images)]
+        settings = [as_setting("run", taken), as_setting("ckpt_path", checkpoints[:1]), as_setting("images", images)]
         return " ".join(filter(None, settings))
     if command in ("train", "search", "benchmark"):
-        return "" if files or checkpoints else _listed("output_dir" if command == "benchmark" else "run", folders[:1])
+        return (
+            "" if files or checkpoints else as_setting("output_dir" if command == "benchmark" else "run", folders[:1])
+        )
     if files and not checkpoints:
         return ""
     runs = [*filter(None, [given.get("run")]), *folders]
     return " ".join(
         filter(
             None,
-            [_listed("run", runs if command not in ONE_FOLDER else runs[:1]), _listed("ckpt_path", checkpoints[:1])],
+            [
+                as_setting("run", runs if command not in ONE_FOLDER else runs[:1]),
+                as_setting("ckpt_path", checkpoints[:1]),
+            ],
         )
     )
 
 
-def _listed(key: str, values: Sequence[str]) -> str:
+def as_setting(key: str, values: Sequence[str]) -> str:
     """Write a setting with one value or a list, in quotes for the shell if it needs them."""
     if not values:
         return ""

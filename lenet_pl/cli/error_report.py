@@ -1,8 +1,6 @@
 """Reports of errors and interrupts on stderr, and the exit codes that follow."""
 
 import contextlib
-import re
-import shlex
 import sys
 import traceback
 from collections.abc import Iterator
@@ -10,6 +8,7 @@ from pathlib import Path
 
 from hydra.errors import HydraException
 
+from lenet_pl.cli.bare_words import as_setting
 from lenet_pl.cli.error_messages import exit_code, format_error
 from lenet_pl.errors import display_path, printable
 from lenet_pl.runtime import startup
@@ -58,8 +57,7 @@ def report_interrupt(stop: BaseException, name: str, rank: int, *, resumable: Pa
 def resume_words(folder: Path) -> str:
     """Write the settings that resume a run or a sweep, quoted for Hydra and for the shell."""
     sweep = any(folder.glob(f"*/{JOB_FILE}"))
-    place = display_path(folder)
-    word = f"run={place}" if re.fullmatch(r"[\w./\-+~]+", place) else shlex.quote(f"run='{place}'")
+    word = as_setting("run", [display_path(folder)])
     return f"the same command with {word} resume=auto" if sweep else f"{word} resume=true"
 
 

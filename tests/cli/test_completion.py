@@ -99,12 +99,25 @@ def type_line(shell: str, line: str, script: Path, folder: Path) -> list[str]:
         ("lenet train -m model=tiny,lenet5_19\t", ["train", "-m", "model=tiny,lenet5_1998"]),
         ("lenet evaluate run=ru\tfi\tsplit=v\t", ["evaluate", "run=runs/first", "split=val"]),
         ("lenet predict images=my\ta\t", ["predict", "images=my photos/a.png"]),
-        ("lenet benchmark 'parts=[loops,mem\t]'", ["benchmark", "parts=[loops,memory_mapped]"]),
+        ("lenet train 'model=lenet5_19\t seed=1", ["train", "model=lenet5_1998", "seed=1"]),
         ("lenet train --config-dir co\t experiment=mi\t", ["train", "--config-dir", "conf/", "experiment=mine_digits"]),
     ],
 )
 def test_a_shell_completes(shell: str, line: str, words: list[str], script: Path, project: Path) -> None:
     assert type_line(shell, line, script, project) == words
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("shell", "line"),
+    [
+        pytest.param("bash", "lenet benchmark parts=[loops,mem\t]", marks=needs("bash")),
+        # zsh takes brackets for a pattern, so that lists need quotes
+        pytest.param("zsh", "lenet benchmark 'parts=[loops,mem\t]'", marks=needs("zsh")),
+    ],
+)
+def test_the_items_of_a_list_are_completed(shell: str, line: str, script: Path, project: Path) -> None:
+    assert type_line(shell, line, script, project) == ["benchmark", "parts=[loops,memory_mapped]"]
 
 
 @pytest.mark.slow

@@ -79,7 +79,7 @@ def _for_bash(line: str, breaks: str) -> list[str]:
     )
     texts = [(one.text[kept:], one.finished) for one in candidates(words[1:])]
     if quote:
-        return [f"{text}{quote} " if finished else text for text, finished in texts]
+        return [text for text, _ in texts]  # bash closes the quotation itself
     return [f"{escape(text)}{' ' if finished else ''}" for text, finished in texts]
 
 

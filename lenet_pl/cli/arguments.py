@@ -111,12 +111,12 @@ def _parse(name: str) -> argparse.Namespace:
             raise SettingError(
                 f"--{option.replace('_', '-')}: got {value}, which is not supported; use settings of the form key=value"
             )
+    if known.shell_completion:  # that of Hydra knows neither commands nor `python -m`
+        raise SettingError("--shell-completion: not supported; use lenet completion bash, zsh or fish")
     if known.resolve and not known.cfg and not known.help:
         raise SettingError("--resolve: got no --cfg; must be used with --cfg job, which shows the settings")
-    if sum(map(bool, (known.run, known.multirun, known.cfg, known.info, known.shell_completion))) > 1:
-        raise SettingError(
-            "--multirun, --run, --cfg, --info, --shell-completion: got several; must be only one of them"
-        )
+    if sum(map(bool, (known.run, known.multirun, known.cfg, known.info))) > 1:
+        raise SettingError("--multirun, --run, --cfg, --info: got several; must be only one of them")
     return known
 
 

@@ -7,7 +7,6 @@ from pathlib import Path
 from lenet_pl.config_files.folders import commands
 from lenet_pl.config_files.groups import choices, groups_of
 from lenet_pl.errors import SettingError, did_you_mean, printable
-from lenet_pl.runtime.startup import typed
 from lenet_pl.settings.compose import known_keys
 from lenet_pl.settings.synonyms import known_elsewhere
 from lenet_pl.settings.validation import nearest_key
@@ -63,7 +62,7 @@ def hint(command: str, word: str, overrides: Sequence[str]) -> str:
     if places := _places(command, bare, overrides):
         return f"must be written {places}"
     if word in (names := commands()):
-        return f"for that command, use {typed(word)}" if word != command else SEE_HELP
+        return f"for that command, use python -m lenet_pl.{word}" if word != command else SEE_HELP
     following = bare[1] if len(bare) > 1 else ""
     if also := _also(command, word, following):
         return f"{SEE_HELP}{also}"

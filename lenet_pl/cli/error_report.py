@@ -75,5 +75,5 @@ def report_error(error: Exception, name: str, *, started: bool) -> int:
     if isinstance(error, OSError) and not isinstance(error, HydraException) and not started:
         line = f"run: {line}; must be a folder that can be written"
     where = "".join(f"{note}: " for note in getattr(error, "__notes__", []))
-    print(f"error: {printable(where + line)}", file=sys.stderr)
+    print(f"error: {printable(startup.as_typed(where + line))}", file=sys.stderr)
     return exit_code(error)

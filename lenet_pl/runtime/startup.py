@@ -47,14 +47,9 @@ class _State:
 CONSOLE = bool(sys.argv) and os.path.basename(sys.argv[0]) in SCRIPTS  # noqa: PTH119 - pathlib takes time to import
 
 
-def typed(command: str) -> str:
-    """Write the start of a command line as the user writes it: `lenet train` or `python -m lenet_pl.train`."""
-    return f"lenet {command}" if CONSOLE else f"python -m lenet_pl.{command}"
-
-
 def as_typed(text: str) -> str:
-    """Replace each `python -m lenet_pl.<command>` in a text by what the user writes."""
-    return text.replace("python -m lenet_pl.", typed(""))
+    """Write each `python -m lenet_pl.train` in a text as `lenet train` if the user has typed that."""
+    return text.replace("python -m lenet_pl.", "lenet ") if CONSOLE else text
 
 
 def command_of(argv: Sequence[str], original: Sequence[str]) -> str:

@@ -75,7 +75,7 @@ def test_what_hydra_shows_is_shown_for_every_command(command: str, script: Path,
         ("--cfg", "job", "--resolve"): "\ntraceback: false\n",
         ("--cfg", "hydra"): "\n  launcher:\n",
         ("--cfg", "hydra", "--package", "hydra.job"): "# @package hydra.job\n",
-        ("--info", "searchpath"): "provider=main" if False else "| main",
+        ("--info", "searchpath"): "| main",
         ("--info", "defaults"): f"| {command} ",
     }
     for words, expected in shown.items():

@@ -21,7 +21,7 @@ from lenet_pl.cli.arguments import check_arguments
 from lenet_pl.cli.error_report import report_error, report_interrupt, signals_first
 from lenet_pl.cli.sweep import report_sweep, start_sweep
 from lenet_pl.cli.sweep_job import run_job
-from lenet_pl.config_files.folders import own_sources, use
+from lenet_pl.config_files.folders import conf_dir, own_sources, use
 from lenet_pl.display.text import prepare_output
 from lenet_pl.runtime import startup
 from lenet_pl.runtime.folder_checks import check_folder_unused
@@ -31,7 +31,7 @@ from lenet_pl.runtime.slurm import check_launcher
 from lenet_pl.runtime.streams import own_streams, report_lost_output
 from lenet_pl.runtime.threads import prepare_openmp
 from lenet_pl.settings import Settings, TrainSettings
-from lenet_pl.settings.compose import conf_dir, to_settings
+from lenet_pl.settings.compose import to_settings
 from lenet_pl.settings.trained import TrainedSettings
 
 AnySettings = TypeVar("AnySettings", bound=Settings)

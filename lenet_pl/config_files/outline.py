@@ -20,11 +20,11 @@ def outline(command: str, chosen: Mapping[str, str]) -> dict[str, Any]:
         chosen: Choices of groups, such as {"model": "lenet_bn"}; without them, the default choices.
     """
     wider = {f"{group}/{chosen[group]}" for group in GLOBAL if group in chosen}
-    chosen = dict(pair for name in wider for pair in _choices(name)) | dict(chosen)
+    taken: dict[str, str | None] = dict(pair for name in wider for pair in _choices(name)) | dict(chosen)
     values: dict[str, Any] = {}
     for name in _with_bases(command, ""):
         for group, default in _choices(name):
-            choice = chosen.get(group, default)
+            choice = taken.get(group, default)
             for file in _with_bases(f"{group}/{choice}", f"{group}/") if choice else ():
                 _merge(values, _own(file) if _is_global(file) else {group: _own(file)})
         _merge(values, _own(name))

@@ -45,7 +45,7 @@ def settings(name: str) -> str:
 
 def composed_settings(name: str, config: DictConfig) -> str:
     """Return the composed settings of a command, each with its meaning as a comment."""
-    own = OmegaConf.masked_copy(config, [key for key in config if key != "hydra"])
+    own = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
     plain = OmegaConf.to_container(own, resolve="--resolve" in sys.argv)
     assert isinstance(plain, dict)
     values = {str(key): value for key, value in plain.items()}

@@ -27,6 +27,7 @@ from conftest import FASHION
 from PIL import Image
 from sklearn.datasets import load_digits
 
+from lenet_pl.cli.completion.candidates import SHELLS
 from lenet_pl.runtime.checkpoint_file import load_checkpoint
 from lenet_pl.settings import Settings
 from lenet_pl.settings.compose import compose
@@ -135,7 +136,7 @@ def check_composition(command: str, folder: Path) -> None:
     overrides = [word for word in arguments if word not in ("-m", "--multirun", "--version")]
     if "-m" in arguments:
         overrides = first_values(overrides)
-    path = next((word for word in overrides if word.startswith("hydra.searchpath=")), "")
+    path = next((word for word in overrides if word.startswith(("hydra.searchpath=", "--config-dir="))), "")
     if path:  # the folder is there only when the page is run
         return
     kind: type[Settings] = KINDS[name]
@@ -154,6 +155,8 @@ def check(command: str, folder: Path) -> None:
     words = shlex.split(command)
     if lenet(command):
         check_composition(command, folder)
+    elif words[:2] == ["lenet", "completion"]:
+        assert words[2] in SHELLS, command
     elif words[0] == "make":
         assert re.search(rf"^{words[1]}:", (ROOT / "Makefile").read_text(), re.MULTILINE), command
     elif words[:2] == ["pip", "install"]:

@@ -28,7 +28,7 @@ from setting_tables import (
 from setting_types import classes_of
 
 from lenet_pl.__main__ import commands
-from lenet_pl.settings import help_page
+from lenet_pl.config_files.groups import choices_of, groups_of, parents_of
 
 GENERATED = Path(__file__).resolve().parents[1] / "reference" / "generated"
 GROUPS = {  # pages of settings, in the order of the data: key of `train`, title
@@ -64,7 +64,7 @@ def group_page(group: str, title: str) -> str:
         parts.append(f"{first_paragraph(classes[0])}\n")
         parts.append(settings_table(classes[0], composed("train")[group], inner, f"{group}."))
         return "\n".join(parts)
-    choices = help_page.choices_of(folder)
+    choices = choices_of(folder)
     default = next(one[group] for one in _defaults("train") if isinstance(one, dict) and group in one)
     listed = ", ".join(f"`{choice}`" for choice in choices)
     parts.append(f"Choose with `{group}=<choice>`: {listed}. Default: `{group}={default}`.\n")
@@ -136,9 +136,9 @@ def command_page(command: str, purpose: str) -> str:
     listed = "\n".join(examples)
     parts = [f"(command-{command})=\n# {command}\n", f"{sentence(purpose)}\n", f"```bash\n{listed}\n```\n"]
     comments: dict[str, str] = {}
-    for name in (*help_page.parents_of(CONF, command), command):
+    for name in (*parents_of(command), command):
         comments |= yaml_comments(CONF / f"{name}.yaml")
-    groups = set(help_page.groups_of(CONF, command))
+    groups = set(groups_of(command))
     only = [name for name in cls.model_fields if not (command in ("train", "search") and name in GROUPS)]
     if command == "search":
         only = [name for name in ("run", "test", "search") if name in cls.model_fields]
@@ -178,7 +178,7 @@ def experiments_page() -> str:
 
 def _files(folder: Path, level: str = "##") -> str:
     parts = []
-    for name in help_page.choices_of(folder):
+    for name in choices_of(folder):
         text = (folder / f"{name}.yaml").read_text(encoding="utf-8").removeprefix("# @package _global_\n")
         parts.append(f"{level} `{folder.name}={name}`\n\n```yaml\n{text.rstrip()}\n```\n")
     return "\n".join(parts)

@@ -5,7 +5,9 @@ quoting error, and prints its whole usage for a wrong option.
 """
 
 import argparse
+import re
 import sys
+from pathlib import Path
 
 from hydra._internal.utils import get_args_parser
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -17,13 +19,15 @@ from lenet_pl.cli.bare_words import check_spaces, hint, meant_by_option
 from lenet_pl.cli.error_messages import OPEN, unknown_setting
 from lenet_pl.cli.old_experiments import upgraded_searchpath
 from lenet_pl.cli.resume_overrides import data_of_run
+from lenet_pl.config_files.folders import FLAG, own_folder, use
+from lenet_pl.config_files.groups import choices, choices_with, groups_of, is_group, parents_of
 from lenet_pl.errors import SettingError, printable
-from lenet_pl.settings.compose import conf_dir, known_keys
-from lenet_pl.settings.help_page import choices_of, choices_with, groups_of, parents_of
+from lenet_pl.settings.compose import help_text, known_keys
 from lenet_pl.settings.renamed import explain_renamed
+from lenet_pl.settings.types import expand_home
 
 OPTIONAL_GROUPS = ("experiment", "debug")
-NOT_TAKEN = ("config_path", "config_dir", "config_name", "experimental_rerun")  # the last one unpickles a file
+NOT_TAKEN = ("config_path", "config_name", "experimental_rerun")  # the last one unpickles a file
 ELSEWHERE = {  # Hydra's keys that would change where or how the command runs
     "hydra.job.chdir": "paths are relative to the working directory; leave it out",
     "hydra.mode": "use -m before the settings to run all combinations",
@@ -44,12 +48,13 @@ def check_arguments(name: str) -> bool:
 
     Raises:
         SettingError: If the command line is invalid.
-        SystemExit: After `--version`, with code 0.
+        SystemExit: After `--help` and `--version`, with code 0.
     """
     if "--version" in sys.argv[1:]:
         print(f"lenet_pl {lenet_pl.__version__}")
         sys.exit(0)
     known = _parse(name)
+    _find_own_folders(known)
     check_spaces(known.overrides)
     given: dict[str, str] = {}
     for override in known.overrides:
@@ -77,6 +82,9 @@ def check_arguments(name: str) -> bool:
         sys.argv[sys.argv.index(given["hydra.searchpath"])] = word
     if name == "train" and not known.multirun:
         sys.argv += data_of_run(given)
+    if known.help:
+        print(help_text(name, _parse(name).overrides, known.config_dir))
+        sys.exit(0)
     return bool(known.multirun)
 
 
@@ -103,24 +111,42 @@ def _parse(name: str) -> argparse.Namespace:
             raise SettingError(
                 f"--{option.replace('_', '-')}: got {value}, which is not supported; use settings of the form key=value"
             )
+    if known.shell_completion:  # that of Hydra knows neither commands nor `python -m`
+        raise SettingError("--shell-completion: not supported; use lenet completion bash, zsh or fish")
     if known.resolve and not known.cfg and not known.help:
         raise SettingError("--resolve: got no --cfg; must be used with --cfg job, which shows the settings")
-    if sum(map(bool, (known.run, known.multirun, known.cfg, known.info, known.shell_completion))) > 1:
-        raise SettingError(
-            "--multirun, --run, --cfg, --info, --shell-completion: got several; must be only one of them"
-        )
+    if sum(map(bool, (known.run, known.multirun, known.cfg, known.info))) > 1:
+        raise SettingError("--multirun, --run, --cfg, --info: got several; must be only one of them")
     return known
 
 
+def _find_own_folders(known: argparse.Namespace) -> None:
+    """Find the user's own configuration folders, and pass the one that no flag gives to Hydra as a flag."""
+    own = own_folder(known.config_dir)
+    if own and known.config_dir != str(own):
+        if known.config_dir is not None:  # Hydra takes ~ literally
+            _remove_option(FLAG)
+        sys.argv.insert(1, f"{FLAG}={own}")
+    word = next((word for word in known.overrides if word.startswith("hydra.searchpath=")), "")
+    searched = [Path(expand_home(place)) for place in re.findall(r"file://([^,\]'\"]+)", word)]
+    use(*([own] if own else []), *searched)
+
+
+def _remove_option(option: str) -> None:
+    """Remove an option with its value from sys.argv."""
+    place = next(k for k, word in enumerate(sys.argv) if word.partition("=")[0] in (option, "-cd"))
+    del sys.argv[place : place + (1 if "=" in sys.argv[place] else 2)]
+
+
 def _options_with_values() -> tuple[str, ...]:
-    return ("--cfg", "--package", "--info", *(f"--{option.replace('_', '-')}" for option in NOT_TAKEN))
+    return ("--cfg", "--package", "--info", FLAG, *(f"--{option.replace('_', '-')}" for option in NOT_TAKEN))
 
 
 def _check_added_key(name: str, key: str) -> None:
     """Reject a key added with + that no choice of its group has, since Hydra would add it without a suggestion."""
     group, _, subkey = key.partition(".")
-    known = key in known_keys(name) or key.startswith(OPEN) or (conf_dir() / key).is_dir()
-    if not known and not ((conf_dir() / group).is_dir() and choices_with(conf_dir() / group, subkey)):
+    known = key in known_keys(name) or key.startswith(OPEN) or is_group(key)
+    if not known and not (is_group(group) and choices_with(group, subkey)):
         raise SettingError(unknown_setting(name, key, key))
 
 
@@ -130,7 +156,7 @@ def _check_hydra_key(name: str, key: str, value: str, multirun: bool) -> None:
         raise SettingError(f"{key}: got {printable(value)}; {instead}")
     if key == "hydra/launcher" and value in LAUNCHERS and not multirun:
         raise SettingError(f"{key}: got {printable(value)}, which only sweeps use; use -m before the settings")
-    if key in NO_FOLDER and "_trained" in parents_of(conf_dir(), name):
+    if key in NO_FOLDER and "_trained" in parents_of(name):
         raise SettingError(f"{key}: got {printable(value)}, where this command writes nothing; use output_dir=<folder>")
     if (
         key == "hydra.output_subdir"
@@ -152,17 +178,17 @@ def _resolve_choice(command: str, override: str) -> None:
     name = group.lstrip("+~")
     if choice == "null" and group in OPTIONAL_GROUPS:
         sys.argv.remove(override)
-    elif (conf_dir() / name).is_dir():
-        choices = choices_of(conf_dir() / name)
-        chosen = _choices_named(override, choices) if choice else ""
+    elif is_group(name):
+        there = choices(name)
+        chosen = _choices_named(override, there) if choice else ""
         if not chosen:
-            raise SettingError(f"{name}: got {printable(choice) or repr(choice)}; must be one of {', '.join(choices)}")
-        if group.startswith("+") and name in groups_of(conf_dir(), command):
+            raise SettingError(f"{name}: got {printable(choice) or repr(choice)}; must be one of {', '.join(there)}")
+        if group.startswith("+") and name in groups_of(command):
             raise SettingError(f"{group}: already exists; use {name}={choice} without the +")
         sys.argv[sys.argv.index(override)] = f"{group}={chosen}"
 
 
-def _choices_named(override: str, choices: list[str]) -> str:
+def _choices_named(override: str, there: list[str]) -> str:
     """Return the choices in an override, with globs expanded. Empty if its value cannot name a choice."""
     given = override.partition("=")[2]
     try:
@@ -170,7 +196,7 @@ def _choices_named(override: str, choices: list[str]) -> str:
     except HydraException:
         return given  # Hydra reports what cannot be parsed
     if isinstance(value, Glob):  # Hydra ignores choices in subfolders, and globs without a match
-        return ",".join(str(choice) for choice in value.filter(choices))
+        return ",".join(str(choice) for choice in value.filter(there))
     return given if all(map(_may_be_chosen, getattr(value, "list", [value]))) else ""
 
 

@@ -4,9 +4,10 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from lenet_pl.config_files.folders import commands
+from lenet_pl.config_files.groups import choices, groups_of
 from lenet_pl.errors import SettingError, did_you_mean, printable
-from lenet_pl.settings.compose import conf_dir, known_keys
-from lenet_pl.settings.help_page import choices_of, groups_of
+from lenet_pl.settings.compose import known_keys
 from lenet_pl.settings.synonyms import known_elsewhere
 from lenet_pl.settings.validation import nearest_key
 
@@ -35,7 +36,7 @@ def meant_by_option(command: str, word: str) -> str:
     key = key.replace("-", "_")
     if not key or key.isdigit():
         return SEE_HELP
-    if key in known_keys(command) or key in groups_of(conf_dir(), command):
+    if key in known_keys(command) or key in groups_of(command):
         return f"settings are written without dashes, {key}={quoted(value) if equals else '<value>'}"
     return f"{SEE_HELP}{_also(command, key, value) if value else ''}"
 
@@ -55,20 +56,20 @@ def hint(command: str, word: str, overrides: Sequence[str]) -> str:
     if _is_key(command, word) and not Path(word).suffix:
         following = bare[1] if len(bare) > 1 and overrides.index(bare[1]) == overrides.index(word) + 1 else ""
         return f"must be written {word}={quoted(following) if following else '<value>'}"
-    for group in groups_of(conf_dir(), command):
-        if word in choices_of(conf_dir() / group):
+    for group in groups_of(command):
+        if word in choices(group):
             return f"must be written with its group, {group}={word}"
     if places := _places(command, bare, overrides):
         return f"must be written {places}"
-    if word in (names := [file.stem for file in conf_dir().glob("*.yaml") if not file.stem.startswith("_")]):
+    if word in (names := commands()):
         return f"for that command, use python -m lenet_pl.{word}" if word != command else SEE_HELP
     following = bare[1] if len(bare) > 1 else ""
     if also := _also(command, word, following):
         return f"{SEE_HELP}{also}"
-    choices = {choice: group for group in groups_of(conf_dir(), command) for choice in choices_of(conf_dir() / group)}
-    near = did_you_mean(word, [*choices, *names])
+    groups = {choice: group for group in groups_of(command) for choice in choices(group)}
+    near = did_you_mean(word, [*groups, *names])
     found = near.removeprefix("did you mean ").removesuffix("?")
-    return f"{SEE_HELP}; did you mean {choices[found]}={found}?" if found in choices else SEE_HELP
+    return f"{SEE_HELP}; did you mean {groups[found]}={found}?" if found in groups else SEE_HELP
 
 
 def quoted(value: str) -> str:
@@ -77,7 +78,7 @@ def quoted(value: str) -> str:
 
 
 def _is_key(command: str, word: str) -> bool:
-    return word in known_keys(command) or word in groups_of(conf_dir(), command)
+    return word in known_keys(command) or word in groups_of(command)
 
 
 def _also(command: str, key: str, value: str) -> str:
@@ -98,29 +99,34 @@ def _places(command: str, bare: Sequence[str], overrides: Sequence[str]) -> str:
     folders = [word for word in bare if Path(word).is_dir() or (not Path(word).suffix and not Path(word).exists())]
     files = [word for word in bare if word not in checkpoints and word not in folders]
     if command == "compare":
-        return _listed("runs", [*filter(None, [given.get("runs")]), *bare])
+        return as_setting("runs", [*filter(None, [given.get("runs")]), *bare])
     if command in ("predict", "explain"):
         taken = folders[:1] if "run" not in given and "ckpt_path" not in given and not checkpoints else []
         images = [
             *filter(None, [given.get("images")]),
             *(word for word in bare if word in files or word in folders[len(taken) :]),
         ]
-        settings = [_listed("run", taken), _listed("ckpt_path", checkpoints[:1]), _listed("images", images)]
+        settings = [as_setting("run", taken), as_setting("ckpt_path", checkpoints[:1]), as_setting("images", images)]
         return " ".join(filter(None, settings))
     if command in ("train", "search", "benchmark"):
-        return "" if files or checkpoints else _listed("output_dir" if command == "benchmark" else "run", folders[:1])
+        return (
+            "" if files or checkpoints else as_setting("output_dir" if command == "benchmark" else "run", folders[:1])
+        )
     if files and not checkpoints:
         return ""
     runs = [*filter(None, [given.get("run")]), *folders]
     return " ".join(
         filter(
             None,
-            [_listed("run", runs if command not in ONE_FOLDER else runs[:1]), _listed("ckpt_path", checkpoints[:1])],
+            [
+                as_setting("run", runs if command not in ONE_FOLDER else runs[:1]),
+                as_setting("ckpt_path", checkpoints[:1]),
+            ],
         )
     )
 
 
-def _listed(key: str, values: Sequence[str]) -> str:
+def as_setting(key: str, values: Sequence[str]) -> str:
     """Write a setting with one value or a list, in quotes for the shell if it needs them."""
     if not values:
         return ""

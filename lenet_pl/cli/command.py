@@ -21,6 +21,7 @@ from lenet_pl.cli.arguments import check_arguments
 from lenet_pl.cli.error_report import report_error, report_interrupt, signals_first
 from lenet_pl.cli.sweep import report_sweep, start_sweep
 from lenet_pl.cli.sweep_job import run_job
+from lenet_pl.config_files.folders import conf_dir, own_sources, use
 from lenet_pl.display.text import prepare_output
 from lenet_pl.runtime import startup
 from lenet_pl.runtime.folder_checks import check_folder_unused
@@ -30,7 +31,7 @@ from lenet_pl.runtime.slurm import check_launcher
 from lenet_pl.runtime.streams import own_streams, report_lost_output
 from lenet_pl.runtime.threads import prepare_openmp
 from lenet_pl.settings import Settings, TrainSettings
-from lenet_pl.settings.compose import conf_dir, to_settings
+from lenet_pl.settings.compose import to_settings
 from lenet_pl.settings.trained import TrainedSettings
 
 AnySettings = TypeVar("AnySettings", bound=Settings)
@@ -111,6 +112,7 @@ def run_command(
         folder, overrides = Path(hydra_config.runtime.output_dir), hydra_config.overrides.task
         sweep = hydra_config.mode == RunMode.MULTIRUN
         folders.append(folder)
+        use(*own_sources(hydra_config.runtime.config_sources))  # this may be another process than the sweep's
 
         def resolve_settings() -> AnySettings | None:
             nonlocal rank
@@ -162,8 +164,8 @@ def run_command(
                     stage()
             except (KeyboardInterrupt, SystemExit, Interruption) as stop:
                 finished = jobs is None and any((folder / "results.json").exists() for folder in folders)
-                resumable = jobs is not None or (not finished and any(folder.exists() for folder in folders))
-                exit_codes.append(report_interrupt(stop, name, rank, resumable=resumable, finished=finished))
+                unfinished = None if finished else next(filter(Path.exists, reversed(folders)), None)
+                exit_codes.append(report_interrupt(stop, name, rank, resumable=jobs or unfinished, finished=finished))
             except Exception as error:
                 exit_codes.append(report_error(error, name, started=bool(folders)))
     if code := report_lost_output(max(exit_codes, default=0), stdout, worked=bool(folders or jobs)):

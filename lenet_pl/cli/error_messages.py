@@ -7,11 +7,11 @@ import yaml
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseException
 
+from lenet_pl.config_files.groups import choices, choices_with, groups_of, is_group
 from lenet_pl.errors import SettingError, UserError, did_you_mean, printable
 from lenet_pl.runtime import slurm
 from lenet_pl.settings import nearest_key
-from lenet_pl.settings.compose import conf_dir, known_keys
-from lenet_pl.settings.help_page import choices_of, choices_with, groups_of
+from lenet_pl.settings.compose import known_keys
 from lenet_pl.settings.old_names import CHOICES, SEARCH
 from lenet_pl.settings.renamed import new_key
 from lenet_pl.settings.synonyms import known_elsewhere
@@ -75,7 +75,7 @@ def _no_such_choice(missing: str, options: list[str]) -> str:
     group, _, choice = missing.rpartition("/")
     if not group.startswith("hydra"):  # our choices may be in a subfolder of their group
         group, _, choice = missing.partition("/")
-        options = choices_of(conf_dir() / group)
+        options = sorted({*options, *choices(group)}) if is_group(group) else options
     near = did_you_mean(choice, options)
     return f"{group}={choice}: no such {group}; {near + ' ' if near else ''}must be one of {', '.join(options)}"
 
@@ -97,7 +97,7 @@ def _of_hydra(error: HydraException | OmegaConfBaseException, name: str) -> str:
             return _unresolved(cause)
     if old := re.match(r"In '(.+?)': Could not load '(.+?)/([^/']+)'", text):
         new = CHOICES.get(old[2], {}).get(old[3])
-        must = f"it is now called {new}" if new else f"must be one of {', '.join(choices_of(conf_dir() / old[2]))}"
+        must = f"it is now called {new}" if new else f"must be one of {', '.join(choices(old[2]))}"
         return f"{old[1]}: got {old[2]}={old[3]} in its defaults; {must}"
     if other := re.match(r"Could not delete from config\. The value of '(.+?)' is (.*) and not (.*)\.$", text):
         return f"~{other[1]}={other[3]}: the value is {other[2]}; settings cannot be deleted, use {other[1]}={other[3]}"
@@ -113,9 +113,7 @@ def _of_hydra(error: HydraException | OmegaConfBaseException, name: str) -> str:
         line = (
             f"{key}: got several values, {values}; must be one, or use -m (--multirun) before the settings to run each"
         )
-        return (
-            line if (conf_dir() / key).is_dir() else f"{line}, [{values}] for a list, \"{key}='{values}'\" for a text"
-        )
+        return line if is_group(key) else f"{line}, [{values}] for a list, \"{key}='{values}'\" for a text"
     if merged := re.match(r"Error merging override (\S+)", text):
         key, _, value = merged[1].partition("=")
         return f"{key.lstrip('+~')}: got {value or 'nothing'}, which has the wrong type; see --help"
@@ -150,14 +148,9 @@ def unknown_setting(command: str, key: str, deepest: str) -> str:
     group, _, subkey = key.partition(".")
     if deepest != key and key.startswith(OPEN):
         return f"{key}: no such key in it; use +{key}.<key>=... to add one"
-    if (
-        deepest == key
-        and subkey
-        and group in groups_of(conf_dir(), command)
-        and (having := choices_with(conf_dir() / group, subkey))
-    ):
-        choices = " or ".join(f"{group}={choice}" for choice in having)
-        return f"{key}: not a setting of the chosen {group}; use {choices}"
+    if deepest == key and subkey and group in groups_of(command) and (having := choices_with(group, subkey)):
+        others = " or ".join(f"{group}={choice}" for choice in having)
+        return f"{key}: not a setting of the chosen {group}; use {others}"
     if new := new_key(command, deepest):
         return f"{deepest}: it is now called {new}"
     keys, parent = known_keys(command), deepest.rpartition(".")[0]

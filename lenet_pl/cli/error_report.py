@@ -4,12 +4,15 @@ import contextlib
 import sys
 import traceback
 from collections.abc import Iterator
+from pathlib import Path
 
 from hydra.errors import HydraException
 
+from lenet_pl.cli.bare_words import as_setting
 from lenet_pl.cli.error_messages import exit_code, format_error
-from lenet_pl.errors import printable
+from lenet_pl.errors import display_path, printable
 from lenet_pl.runtime import startup
+from lenet_pl.runtime.folder_lock import JOB_FILE
 from lenet_pl.runtime.signals import Interruption
 
 
@@ -24,10 +27,17 @@ def signals_first() -> Iterator[None]:
         raise
 
 
-def report_interrupt(stop: BaseException, name: str, rank: int, *, resumable: bool, finished: bool) -> int:
+def report_interrupt(stop: BaseException, name: str, rank: int, *, resumable: Path | None, finished: bool) -> int:
     """Report that a signal ended the command, on rank 0 only, and return the exit code, 128 + its number.
 
     The exit code of another SystemExit is returned without a report.
+
+    Args:
+        stop: The exception that the signal raised.
+        name: Name of the command.
+        rank: Rank of this process.
+        resumable: The folder of the run or of the sweep that can be resumed. None if there is none.
+        finished: Whether the run has its results.
     """
     if isinstance(stop, Interruption):
         code = stop.exit_code
@@ -37,11 +47,18 @@ def report_interrupt(stop: BaseException, name: str, rank: int, *, resumable: bo
         code = 143
     else:
         return _exit_code_of(stop)
-    advice = "; use run=<its folder> resume=true to resume" if name == "train" and resumable else ""
+    advice = f"; use {resume_words(resumable)} to resume" if name == "train" and resumable else ""
     if rank == 0:
         what = "the results are written" if finished else f"{name} is not finished{advice}"
         print(f"error: interrupted; {what}", file=sys.stderr)
     return code
+
+
+def resume_words(folder: Path) -> str:
+    """Write the settings that resume a run or a sweep, quoted for Hydra and for the shell."""
+    sweep = any(folder.glob(f"*/{JOB_FILE}"))
+    word = as_setting("run", [display_path(folder)])
+    return f"the same command with {word} resume=auto" if sweep else f"{word} resume=true"
 
 
 def _exit_code_of(stop: BaseException) -> int:
@@ -58,5 +75,5 @@ def report_error(error: Exception, name: str, *, started: bool) -> int:
     if isinstance(error, OSError) and not isinstance(error, HydraException) and not started:
         line = f"run: {line}; must be a folder that can be written"
     where = "".join(f"{note}: " for note in getattr(error, "__notes__", []))
-    print(f"error: {printable(where + line)}", file=sys.stderr)
+    print(f"error: {printable(startup.as_typed(where + line))}", file=sys.stderr)
     return exit_code(error)

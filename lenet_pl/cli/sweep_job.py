@@ -11,6 +11,7 @@ from typing import Any
 from lenet_pl.cli.error_messages import exit_code, format_error
 from lenet_pl.cli.subprocess_job import run_in_subprocess
 from lenet_pl.cli.sweep import SWEEP, Job, describe_result
+from lenet_pl.config_files.folders import config_dir_option
 from lenet_pl.display.text import prepare_output
 from lenet_pl.errors import SettingError, printable
 from lenet_pl.runtime.environment import COMMAND_ENV
@@ -55,7 +56,7 @@ def run_job(
     try:
         own = [word for word in overrides if not word.startswith(("run=", "resume="))]
         place = folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
-        command = shlex.join(["python", "-m", f"lenet_pl.{name}", f"run={place}", *own])
+        command = shlex.join(["python", "-m", f"lenet_pl.{name}", *config_dir_option(), f"run={place}", *own])
         job.state, job.reason, job.exit_code = _outcome(name, job, folder, command, resolve_settings, main, launcher)
     except Interruption as interruption:
         job.state, job.reason, job.exit_code = "interrupted", str(interruption), interruption.exit_code

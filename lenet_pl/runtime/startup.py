@@ -44,6 +44,14 @@ class _State:
     received: int | None = None
 
 
+CONSOLE = bool(sys.argv) and os.path.basename(sys.argv[0]) in SCRIPTS  # noqa: PTH119 - pathlib takes time to import
+
+
+def as_typed(text: str) -> str:
+    """Write each `python -m lenet_pl.train` in a text as `lenet train` if the user has typed that."""
+    return text.replace("python -m lenet_pl.", "lenet ") if CONSOLE else text
+
+
 def command_of(argv: Sequence[str], original: Sequence[str]) -> str:
     """Return the command that this process was started as, while its first module is imported. Empty if it is none.
 

@@ -8,9 +8,10 @@ from typing import Any
 
 import yaml
 
+from lenet_pl.config_files.folders import conf_dir
 from lenet_pl.errors import printable
 from lenet_pl.settings import TrainSettings
-from lenet_pl.settings.compose import compose, conf_dir
+from lenet_pl.settings.compose import compose
 from lenet_pl.settings.roles import Role, values_of
 
 NAMED = ("data", "model", "optimizer", "scheduler")  # groups whose `name` is the name of their file

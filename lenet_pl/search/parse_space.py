@@ -8,10 +8,9 @@ import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from lenet_pl.config_files import groups
 from lenet_pl.errors import SettingError
 from lenet_pl.search.dimension import Dimension
-from lenet_pl.settings.compose import conf_dir
-from lenet_pl.settings.help_page import choices_of
 
 Group = Callable[[str, str], dict[str, Any]]  # (config group, choice) -> settings of that choice
 WORDS = ("low", "high", "log", "step", "choices")
@@ -72,9 +71,9 @@ def _choice(key: str, given: Any, base: dict[str, Any], group: Group) -> Dimensi
     if any(a == b for a, b in itertools.combinations(plain, 2)):
         raise SettingError(f"{where}: choices={given!r}; must be distinct")
     choices = tuple(zip(plain, given, strict=True))
-    if key not in base or not (conf_dir() / key).is_dir():
+    if key not in base or not groups.is_group(key):
         return Dimension(key, choices=choices)
-    names = choices_of(conf_dir() / key)
+    names = groups.choices(key)
     for name in plain:
         if name not in names:
             raise SettingError(f"{where}: got {name!r}; must be {', '.join(names)}")

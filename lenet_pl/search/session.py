@@ -17,6 +17,7 @@ from optuna.trial import FrozenTrial, TrialState
 from lenet_pl.display.console import Console
 from lenet_pl.errors import DataError, printable
 from lenet_pl.runtime.environment import describe_environment
+from lenet_pl.runtime.startup import as_typed
 from lenet_pl.search.best_experiment import write_experiment
 from lenet_pl.search.create_study import make_study, open_study
 from lenet_pl.search.database import open_storage
@@ -191,4 +192,4 @@ class SearchWorker:
         ]
         console = Console()
         for line in lines:
-            console.print(line, soft_wrap=True)
+            console.print(as_typed(line), soft_wrap=True)

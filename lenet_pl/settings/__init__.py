@@ -4,7 +4,6 @@ A composed configuration is validated as `TrainSettings`, or rejected with the k
 same classes validate the settings in a checkpoint. All values are plain JSON types.
 """
 
-from lenet_pl.settings import help_page  # registers what `--help` is made of
 from lenet_pl.settings.callbacks import CallbacksSettings, CheckpointSettings, EarlyStoppingSettings
 from lenet_pl.settings.data import (
     AnyDataSettings,
@@ -77,7 +76,6 @@ __all__ = [
     "StepSettings",
     "TrainSettings",
     "TrainerSettings",
-    "help_page",
     "nearest_key",
     "setting_keys",
     "validate",

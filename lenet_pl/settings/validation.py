@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from lenet_pl.errors import SettingError, did_you_mean
+from lenet_pl.settings.fields import describe_number, field_of
 from lenet_pl.settings.old_names import KEYS
 from lenet_pl.settings.synonyms import same_value
 from lenet_pl.settings.types import Settings
@@ -32,7 +33,8 @@ def validate(kind: type[AnySettings], values: dict[str, Any]) -> AnySettings:
     more = f" (and {len(wrong) - 1} more wrong)" if len(wrong) > 1 else ""
     key = wrong[0]
     accepted = " or null" if found[key][0]["input"] is not None and _takes_null(kind, values, key) else ""
-    raise SettingError(_line(key, found[key], values, accepted) + more)
+    field = field_of(kind, key, values)
+    raise SettingError(_line(key, found[key], values, accepted, describe_number(field) if field else "") + more)
 
 
 def setting_keys(values: dict[str, Any], prefix: str = "") -> list[str]:
@@ -84,7 +86,7 @@ def _key(problem: Any, values: Any) -> str:
     return ".".join([*parts, *tag])
 
 
-def _line(key: str, problems: list[Any], values: dict[str, Any], or_null: str) -> str:
+def _line(key: str, problems: list[Any], values: dict[str, Any], or_null: str, number: str) -> str:
     first = problems[0]
     if first["type"] == "extra_forbidden":
         # In a config file of the user. A key without a dot can be the old name of another command's setting
@@ -99,7 +101,10 @@ def _line(key: str, problems: list[Any], values: dict[str, Any], or_null: str) -
     came = first["input"]
     if first["type"] == "union_tag_invalid":
         came = came[first["ctx"]["discriminator"].strip("'")]
-    accepted = " or ".join(dict.fromkeys(_accepted(problem) for problem in problems))
+    several = list(dict.fromkeys(_accepted(problem) for problem in problems))
+    if isinstance(came, bool) and number:  # true might stand for any strength
+        several = list(dict.fromkeys(number if one in ("an integer", "a number") else one for one in several))
+    accepted = " or ".join(several)
     choices = re.findall("'([^']+)'", accepted)
     same = same_value(str(came))
     near = f"did you mean {same}?" if same in choices else did_you_mean(as_written(came).strip("'"), choices)

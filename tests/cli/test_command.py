@@ -205,8 +205,10 @@ def test_an_interrupted_run_that_has_written_something_can_be_continued(
         (folder / "config.yaml").touch()
         raise error
 
-    line = "error: interrupted; train is not finished; use run=<its folder> resume=true to resume"
-    assert run(work=work) == (code, [line])
+    line = "error: interrupted; train is not finished; use run=here/first resume=true to resume"
+    assert run("run=here/first", work=work) == (code, [line])
+    quoted = "error: interrupted; train is not finished; use \"run='here (2)'\" resume=true to resume"
+    assert run("run='here (2)'", work=work) == (code, [quoted])
 
 
 def test_a_command_takes_the_run_folder_or_not(run: Run) -> None:
@@ -352,7 +354,7 @@ def test_the_default_of_a_group_without_choice_can_be_written_out(group: str, ru
         (["data=mnist", "-m", "seed=0,1"], "must come before all settings"),
         (["=3"], "got no key"),
         (["data=folder", "data.path=a b (1)"], "\"data.path='a b (1)'\""),
-        (["--config-dir=."], "--config-dir"),
+        (["--config-path=."], "--config-path"),
     ],
 )
 def test_command_lines_that_hydra_answers_at_length_take_one_line(arguments: list[str], words: str, run: Run) -> None:

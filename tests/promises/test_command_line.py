@@ -18,10 +18,10 @@ from conftest import Run, Work
 from promise import case
 
 import lenet_pl
+from lenet_pl.config_files.groups import choices_of, groups_of
 from lenet_pl.errors import SettingError
 from lenet_pl.settings import TrainSettings, setting_keys, validate
 from lenet_pl.settings.compose import conf_dir, known_keys
-from lenet_pl.settings.help_page import choices_of, groups_of
 from lenet_pl.settings.synonyms import OF_COMMAND, known_elsewhere
 from lenet_pl.settings.types import expand_home
 from lenet_pl.train.resume import begin_or_resume
@@ -452,7 +452,7 @@ def test_a_signal_at_any_moment_is_one_line(
     )
     code, lines = interrupt(tmp_path, command_environment, number, seconds, *words, *QUIET)
     assert (code, len(lines)) == (CODES[number], 1), lines
-    more = "; use run=<its folder> resume=true to resume" if (tmp_path / "here").exists() else ""
+    more = "; use run=here resume=true to resume" if (tmp_path / "here").exists() else ""
     assert lines[0] in ("error: interrupted; train has not started", f"error: interrupted; train is not finished{more}")
 
 
@@ -485,7 +485,7 @@ def advised(text: str) -> list[tuple[str, str]]:
 def every_key(name: str) -> set[str]:
     """List the keys of a command under every choice of its config groups."""
     keys = set(known_keys(name))
-    for group in {"data", "optimizer", "scheduler"} & set(groups_of(conf_dir(), name)):
+    for group in {"data", "optimizer", "scheduler"} & set(groups_of(name)):
         for choice in choices_of(conf_dir() / group):
             values: Any = yaml.safe_load((conf_dir() / group / f"{choice}.yaml").read_text())
             keys |= set(setting_keys({group: values}))
@@ -494,12 +494,12 @@ def every_key(name: str) -> set[str]:
 
 @pytest.mark.parametrize("name", OF_COMMAND)
 def test_every_setting_and_choice_that_an_advice_names_is_there(name: str) -> None:
-    keys, groups = every_key(name), groups_of(conf_dir(), name)
+    keys, groups = every_key(name), groups_of(name)
     known = keys | {key.partition(".")[0] for key in keys}
     unknown = []
     for names, advice in OF_COMMAND[name].items():
         command = re.search(r"python -m lenet_pl\.(\w+)", advice)
-        there = every_key(command[1]) | set(groups_of(conf_dir(), command[1])) if command else known | set(groups)
+        there = every_key(command[1]) | set(groups_of(command[1])) if command else known | set(groups)
         unknown += [(names, key) for key, _ in advised(advice) if key not in there and not key.startswith("hydra")]
         for key, value in advised(advice):
             if key in groups and value:

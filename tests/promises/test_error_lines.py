@@ -13,10 +13,10 @@ from commands import KINDS, NEEDED
 from conftest import Run
 from promise import case
 
+from lenet_pl.config_files.groups import choices_of, groups_of
 from lenet_pl.errors import SettingError
 from lenet_pl.settings import Settings, setting_keys, validate
 from lenet_pl.settings.compose import compose, conf_dir, known_keys
-from lenet_pl.settings.help_page import choices_of, groups_of
 
 # Terms of libraries, Python and classes, which mean nothing to a user who wrote key=value
 FOREIGN = re.compile(
@@ -81,7 +81,7 @@ def composed(name: str) -> Iterator[tuple[str, dict[str, Any]]]:
     needed = [*NEEDED.get(name, ()), *{"compare": [], "benchmark": ["output_dir=x"]}.get(name, ["run=x"])]
     yield "", compose(name, KINDS[name], needed).model_dump()
     for group in ("data", "optimizer", "scheduler", "model") if name in ("train", "evaluate") else ():
-        for choice in choices_of(conf_dir() / group) if group in groups_of(conf_dir(), name) else ():
+        for choice in choices_of(conf_dir() / group) if group in groups_of(name) else ():
             own = ["data.path=x"] if choice in ("folder", "arrays") else []
             own += ["loss.name=mle"] if choice == "lenet5_1998" else []
             yield f"{group}.", compose(name, KINDS[name], [*needed, f"{group}={choice}", *own]).model_dump()

@@ -17,11 +17,11 @@ from hypothesis import strategies as st
 from promise import case
 
 from lenet_pl.cli.command import run_command
+from lenet_pl.config_files.groups import choices_of
 from lenet_pl.engine.build import build_data_and_task
 from lenet_pl.engine.trainer import build_trainer, silence_lightning_logs
 from lenet_pl.settings import TrainSettings, setting_keys
 from lenet_pl.settings.compose import compose, conf_dir
-from lenet_pl.settings.help_page import choices_of
 from lenet_pl.train.resume import begin_or_resume
 
 QUIET = ("callbacks.progress_bar=false", "callbacks.model_summary=false", "logger=none", "run=here")

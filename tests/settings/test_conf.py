@@ -9,6 +9,7 @@ from PIL import Image
 from torch.nn import functional
 
 from lenet_pl import settings as all_settings
+from lenet_pl.config_files.groups import choices_of
 from lenet_pl.data.datamodule import ImageDataModule
 from lenet_pl.data.emnist import emnist
 from lenet_pl.data.registry import PUBLISHED
@@ -18,7 +19,6 @@ from lenet_pl.optim.optimizers import build_optimizer
 from lenet_pl.optim.schedulers import build_scheduler
 from lenet_pl.settings import AdamSettings, DigitsDataSettings, Settings, TrainSettings
 from lenet_pl.settings.compose import conf_dir
-from lenet_pl.settings.help_page import choices_of
 
 OTHERS = ("hydra", "search")  # groups that are no settings of a training
 FOLDERS = [folder for folder in sorted(conf_dir().iterdir()) if folder.is_dir() and folder.name not in OTHERS]

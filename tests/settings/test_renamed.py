@@ -6,11 +6,11 @@ import pytest
 from commands import KINDS, NEEDED
 from conftest import Run
 
+from lenet_pl.config_files.groups import choices_of
 from lenet_pl.errors import SettingError
 from lenet_pl.settings import TrainSettings, setting_keys, validate
 from lenet_pl.settings import compose as composition
 from lenet_pl.settings.compose import conf_dir
-from lenet_pl.settings.help_page import choices_of
 from lenet_pl.settings.old_names import CHOICES, KEYS, RESULTS, TRAIN, VALUES
 from lenet_pl.settings.renamed import upgraded, upgraded_results
 from lenet_pl.settings.roles import roles

@@ -12,9 +12,9 @@ import torch
 
 from lenet_pl.benchmark.compare_loops import log_progress
 from lenet_pl.benchmark.gpu.steps import NO_GRAPH, Bench, attempt, fit
+from lenet_pl.config_files.folders import conf_dir
 from lenet_pl.data.datamodule import ImageDataModule
 from lenet_pl.engine.build import build_datamodule
-from lenet_pl.settings.compose import conf_dir
 
 # Settings that are tried for a few steps each, in addition to all optimizers and schedulers
 SETTINGS = {

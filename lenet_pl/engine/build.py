@@ -17,19 +17,21 @@ from lenet_pl.model.lenet5_1998 import LeNet5Original
 from lenet_pl.optim.losses import Loss
 from lenet_pl.runtime.signals import SignalHandler
 from lenet_pl.settings import AnyModelSettings, LoaderSettings, TrainSettings
+from lenet_pl.settings.logger import connected_by
 
 AnyModel = ConvNet | LeNet1 | LeNet5Original
 ARCHITECTURES: dict[str, type[AnyModel]] = {"convnet": ConvNet, "lenet1": LeNet1, "lenet5_1998": LeNet5Original}
 
 
 def without_resume(settings: TrainSettings) -> dict[str, Any]:
-    """Convert settings to the plain values that a run records, with the resume options at their defaults.
+    """Convert settings to the plain values that a run records, with the settings of the command at their defaults.
 
     A resumed run thus records the same settings as an uninterrupted one. The keys keep the order of the settings.
     """
     plain = settings.model_dump()
     kept = {"accept_changes": False} if "accept_changes" in plain["data"] else {}
-    return plain | {"resume": False, "data": plain["data"] | kept}
+    logger = connected_by(None, settings.logger).model_dump()
+    return plain | {"resume": False, "data": plain["data"] | kept, "logger": logger}
 
 
 def build_datamodule(settings: TrainSettings, own: RunImages | None = None) -> ImageDataModule:

@@ -42,7 +42,9 @@ Name = Annotated[str, Field(min_length=1, max_length=128)]
 class MlflowSettings(Settings):
     """MLflow. The tracking URI is that of the command; a run folder does not decide where data are sent."""
 
-    tracking_uri: Annotated[Annotated[str, Field(min_length=1), AfterValidator(_check_no_password)] | None, Role.COMMAND]
+    tracking_uri: Annotated[
+        Annotated[str, Field(min_length=1), AfterValidator(_check_no_password)] | None, Role.COMMAND
+    ]
     """Tracking URI, such as http://127.0.0.1:5000; null: MLFLOW_TRACKING_URI, or sqlite:///mlflow.db."""
     experiment_name: Name
     """MLflow experiment, which is created if it does not exist."""

@@ -155,6 +155,7 @@ def configure() -> None:
         "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",  # the default waits for minutes
         "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",  # s
         "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+        "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     }.items():
         os.environ.setdefault(key, value)
     import mlflow  # noqa: F401 - the import sets levels

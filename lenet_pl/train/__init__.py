@@ -24,7 +24,7 @@ def train(settings: TrainSettings, folder: Path, callbacks: Callbacks = ()) -> d
     Returns:
         The content of results.json:
 
-        - `task` ("train"), `model`, `data`, `data_digest` (of the user's own images, else None), `seed`
+        - `task` ("train"), `model`, `data`, `data_digest` (of the user's own images, else None), `seed`, `tags`
         - `parameters`: number of trainable parameters
         - `images`: number of images of the splits `train`, `validation` and `test` (0 without test)
         - `metrics`: `best/<split>/loss` and `best/<split>/accuracy` of the best epoch for train and val, `test/loss`

@@ -131,7 +131,7 @@ def check_mlflow(settings: MlflowSettings, record: LoggerRun | None) -> None:
     except Exception as error:
         raise SettingError(
             f"{KEY}: {shown} cannot be used; must be that of a running server, as of `mlflow server`, or of a "
-            f"database ({reason(error)})"
+            f"database ({reason(error).partition(' with exception')[0]})"  # what follows names urllib3's classes
         ) from None
     if experiment and experiment.lifecycle_stage == "deleted":
         raise SettingError(

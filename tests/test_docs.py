@@ -44,6 +44,7 @@ RUN = [page for page in PAGES if page.name not in ("promises.md", "reproduce_lea
 NOT_CHECKED = {
     "tensorboard": "serves until it is stopped",
     "optuna-dashboard": "serves until it is stopped",
+    "mlflow": "serves until it is stopped",
 }
 # `lenet_pl` commands that are composed only: words of the command, and why.
 COMPOSED_ONLY = {
@@ -56,6 +57,7 @@ COMPOSED_ONLY = {
     r"experiment=(mnist_99_fast|lenet5_mnist)|data=usps": "needs a download",
     r"runs/leaderboard|run=\$run": "hours; the leaderboard",
     r"debug=overfit": "100 epochs",
+    r"tracking_uri=http": "needs a server; tests/engine/test_mlflow.py",
 }
 EXAMPLE = re.compile(r"^(?P<indent> *)```(?P<language>bash|python|yaml)\n(?P<body>.*?)^(?P=indent)```$", re.M | re.S)
 
@@ -249,6 +251,8 @@ def test_a_page_runs_from_top_to_bottom(
     page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], threads: None
 ) -> None:
     for module in ("optuna", "onnxruntime", "captum") if page.name != "resume.md" else ():
+        pytest.importorskip(module)
+    for module in ("mlflow", "wandb") if page.name == "loggers.md" else ():
         pytest.importorskip(module)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("OMP_NUM_THREADS", "1")

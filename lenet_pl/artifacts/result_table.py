@@ -1,6 +1,5 @@
 """Closing tables of a run, and of the runs of several seeds."""
 
-import shlex
 import statistics
 from collections.abc import Sequence
 from typing import Any
@@ -11,13 +10,13 @@ from lenet_pl.display.console import Console
 from lenet_pl.display.text import label
 
 
-def print_results(results: dict[str, Any], place: str, *, board: bool, busy: str = "") -> None:
+def print_results(results: dict[str, Any], place: str, *, views: Sequence[str] = (), busy: str = "") -> None:
     """Print the results of a run, followed by its notes.
 
     Args:
         results: The content of results.json.
         place: The path of the run folder, as printed.
-        board: Whether the run has TensorBoard logs.
+        views: Commands or addresses with which the logs are viewed.
         busy: A note about other load on the machine; empty for none.
     """
     table = Table(title=f"{results['model']} on {label(results['data'])}, seed {results['seed']}", show_header=False)
@@ -50,8 +49,7 @@ def print_results(results: dict[str, Any], place: str, *, board: bool, busy: str
     ]
     if busy:
         rows.append(("machine", f"{busy}; training would be faster on an idle machine"))
-    if board:
-        rows.append(("view with", f"tensorboard --logdir {shlex.quote(place)}"))
+    rows += [("view with", view) for view in views]
     for row in rows:
         table.add_row(*row)
     console = Console()

@@ -14,7 +14,7 @@ from lenet_pl.artifacts.chance_check import check_chance_level
 from lenet_pl.artifacts.layer_table import print_summary
 from lenet_pl.artifacts.report import write_report
 from lenet_pl.artifacts.result_table import print_results
-from lenet_pl.artifacts.results_file import RESULTS, earlier_test_uses, make_way
+from lenet_pl.artifacts.results_file import REPORT, RESULTS, earlier_test_uses, make_way
 from lenet_pl.artifacts.run_plots import pictures_of
 from lenet_pl.artifacts.run_results import best_row, collect_results, history_of, scores_of, stopping_of
 from lenet_pl.data.datamodule import ImageDataModule
@@ -23,8 +23,10 @@ from lenet_pl.data.identity import write_identity
 from lenet_pl.display.figure import Figure, save_figures
 from lenet_pl.display.text import as_json
 from lenet_pl.engine.build import without_resume
-from lenet_pl.engine.loggers import OutlivedLogger, boards
+from lenet_pl.engine.loggers import boards
+from lenet_pl.engine.run_logger import Params, flatten, run_loggers
 from lenet_pl.engine.task import ImageClassifier
+from lenet_pl.engine.tracking_logger import RECORDS
 from lenet_pl.errors import display_path
 from lenet_pl.runtime.atomic_files import remove_partial_files, write_text
 from lenet_pl.runtime.checkpoint_file import load_checkpoint
@@ -57,7 +59,7 @@ class RunFolder:
         trainer: lightning.Trainer,
     ) -> None:
         self.path, self.settings, self.data, self.task, self.trainer = path, settings, data, task, trainer
-        self.recorder = history_of(trainer)
+        self.recorder, self.loggers = history_of(trainer), run_loggers(trainer.loggers)
         self._start, self._load = time.perf_counter(), LoadMeter()
         self._best_epoch = 0  # index, from 0
 
@@ -76,11 +78,13 @@ class RunFolder:
             text = yaml.safe_dump(without_resume(self.settings), sort_keys=False, allow_unicode=True)
             write_text(self.path / "config.yaml", text)
             write_identity(self.path, self.data.identity)
+            for logger in self.loggers:
+                logger.start(self._params())
 
     def withdraw(self) -> None:
         """Remove the files of `prepare` if the training did not start; keep those of a resumed run."""
         if self.trainer.is_global_zero and not self.settings.resume:
-            for name in ("config.yaml", IDENTITY):
+            for name in ("config.yaml", IDENTITY, RECORDS):
                 (self.path / name).unlink(missing_ok=True)
             with contextlib.suppress(OSError):  # missing, or not empty
                 (self.path / "checkpoints").rmdir()
@@ -143,30 +147,37 @@ class RunFolder:
             with optional(what, notes):
                 self._keep(draw())
         self._log_end(results)
-        notes += [
-            note for logger in self.trainer.loggers if isinstance(logger, OutlivedLogger) for note in logger.notes
-        ]
+        notes += [note for logger in self.loggers for note in logger.notes]
         results["total_seconds"] = round(time.perf_counter() - self._start, 2)
         with optional("report.html", notes):
             write_report(self.path, results, without_resume(self.settings))
         write_text(self.path / RESULTS, as_json(results, allow_nan=False))
+        for logger in self.loggers:
+            for name in (REPORT, RESULTS):
+                logger.log_file(self.path / name)
         if show:
             busy = self._load.describe(results["threads"])
-            print_results(results, display_path(self.path), board=bool(boards(self.trainer.loggers)), busy=busy)
+            views = [view for logger in self.loggers if not logger.notes and (view := logger.view())]
+            print_results(results, display_path(self.path), views=views, busy=busy)
         return results
 
     def _keep(self, figures: dict[str, Figure]) -> None:
-        """Save figures, and log them to TensorBoard."""
+        """Save figures, and log them."""
         save_figures(self.path, figures)
         for name, figure in figures.items():
-            for board in boards(self.trainer.loggers):
-                board.log_figure(name, figure, self.trainer.global_step)
+            for logger in self.loggers:
+                logger.log_figure(name, figure, self.path / f"{name}.png", self.trainer.global_step)
 
     def _log_end(self, results: dict[str, Any]) -> None:
         for board in boards(self.trainer.loggers):
             with optional("the graph in TensorBoard", results["notes"]):
                 board.log_network(self.task.model, self.data.example_input().to(next(self.task.model.parameters())))
-            board.log_end(values_of(self.settings, *set(Role) - set(NO_EFFECT)), results["metrics"])
+        for logger in self.loggers:
+            logger.log_end(self._params(), results["metrics"], self.trainer.global_step)
+
+    def _params(self) -> Params:
+        """Return the settings that can change a figure, by dotted key."""
+        return flatten(values_of(self.settings, *set(Role) - set(NO_EFFECT)))
 
     def _results(self) -> dict[str, Any]:
         return collect_results(

@@ -75,6 +75,7 @@ def collect_results(
         "data": data.source.name,
         "data_digest": data.identity.digest if data.identity else None,
         "seed": settings.seed,
+        "tags": settings.tags,
         "parameters": sum(p.numel() for p in task.model.parameters() if p.requires_grad),
         "images": {
             "train": len(data.train_set),

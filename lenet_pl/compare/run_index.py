@@ -14,7 +14,7 @@ from lenet_pl.errors import DataError
 from lenet_pl.runtime.folder_lock import JOB_FILE
 from lenet_pl.settings.config_file import NOT_OWN, read_settings, reason
 
-NEVER_RUNS = ("checkpoints", "tensorboard")  # subfolders of a run that contain no runs
+NEVER_RUNS = ("checkpoints", "tensorboard", "wandb")  # subfolders of a run that contain no runs
 
 
 @dataclass

@@ -22,16 +22,18 @@ from lenet_pl.optim.optimizers import build_optimizer
 from lenet_pl.optim.schedulers import build_scheduler
 from lenet_pl.runtime.signals import SignalHandler
 from lenet_pl.settings import AnyModelSettings, LoaderSettings, TrainSettings
+from lenet_pl.settings.logger import connected_by
 
 
 def without_resume(settings: TrainSettings) -> dict[str, Any]:
-    """Convert settings to the plain values that a run records, with the resume options at their defaults.
+    """Convert settings to the plain values that a run records, with the settings of the command at their defaults.
 
     A resumed run thus records the same settings as an uninterrupted one. The keys keep the order of the settings.
     """
     plain = settings.model_dump()
     kept = {"accept_changes": False} if "accept_changes" in plain["data"] else {}
-    return plain | {"resume": False, "data": plain["data"] | kept}
+    logger = connected_by(None, settings.logger).model_dump()
+    return plain | {"resume": False, "data": plain["data"] | kept, "logger": logger}
 
 
 def build_datamodule(settings: TrainSettings, own: RunImages | None = None) -> ImageDataModule:

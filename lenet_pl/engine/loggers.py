@@ -1,75 +1,71 @@
-"""Loggers whose failure does not stop a training, and the closing entries for TensorBoard."""
+"""Build the loggers of the settings, and open and close their runs."""
 
-import warnings
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
 
-import torch
-from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
-from torch import Tensor, nn
+import lightning
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.loggers import Logger
 
-from lenet_pl.display.figure import Figure
-from lenet_pl.errors import printable
-from lenet_pl.runtime.memory import clear_jit_cache
-from lenet_pl.runtime.optional_work import optional
+from lenet_pl.engine.file_loggers import RunBoard, RunTable
+from lenet_pl.engine.run_logger import End, run_loggers
+from lenet_pl.engine.tracking_logger import LoggerRun, label_of, read_records
+from lenet_pl.errors import SettingError
+from lenet_pl.runtime.signals import Interruption
+from lenet_pl.settings import LoggerSettings, TrainSettings
 
 
-class OutlivedLogger(Logger):
-    """Logger that is switched off with a note after its first error, so that a full disk does not stop the training.
+def build_loggers(settings: TrainSettings, folder: Path) -> list[Logger]:
+    """Build the loggers of the settings.
 
-    Attributes:
-        notes: The note about the error; empty if there was none.
+    A resumed run gets new files of TensorBoard and the CSV log, and continues the runs of MLflow and Weights & Biases.
     """
+    given, loggers = settings.logger, list[Logger]()
+    if given.tensorboard:
+        loggers.append(RunBoard(folder, name=None, version="tensorboard", default_hp_metric=False))
+    if given.csv:
+        earlier = len(list(folder.glob("csv*")))
+        version = f"csv_{earlier + 1}" if earlier else "csv"  # Lightning would delete the existing files
+        loggers.append(RunTable(folder, name=None, version=version))
+    if given.mlflow or given.wandb:  # packages of an extra, which take seconds to import
+        records, label = read_records(folder), label_of(settings, folder)
+    if given.mlflow:
+        from lenet_pl.engine.mlflow_logger import MlflowRun
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.notes: list[str] = []
+        loggers.append(MlflowRun(folder, given.mlflow, label, records.get(MlflowRun.product, LoggerRun())))
+    if given.wandb:
+        from lenet_pl.engine.wandb_logger import WandbRun
 
-    def log_metrics(self, *args: Any, **kwargs: Any) -> None:
-        self._attempt(super().log_metrics, *args, **kwargs)  # type: ignore[safe-super]
-
-    def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
-        self._attempt(super().log_hyperparams, *args, **kwargs)  # type: ignore[safe-super]
-
-    def save(self) -> None:
-        self._attempt(super().save)
-
-    def finalize(self, status: str) -> None:
-        self._attempt(super().finalize, status)
-
-    def _attempt(self, write: Callable[..., None], *args: Any, **kwargs: Any) -> None:
-        if not self.notes:
-            with optional(f"part of the output of {type(self).__name__}", self.notes):
-                write(*args, **kwargs)
+        loggers.append(WandbRun(folder, given.wandb, label, records.get(WandbRun.product, LoggerRun())))
+    return loggers
 
 
-class RunBoard(OutlivedLogger, TensorBoardLogger):
-    """TensorBoard logger of a run."""
+def check_loggers(given: LoggerSettings, *folders: Path) -> None:
+    """Check that the loggers can be used, before anything is written.
 
-    def log_figure(self, name: str, figure: Figure, step: int) -> None:
-        """Log a figure under `name` at an optimizer step."""
-        self._attempt(lambda: self.experiment.add_figure(name, figure, step, close=False))
+    Args:
+        given: The settings of the loggers.
+        folders: The run folders of the command.
 
-    def log_network(self, model: nn.Module, example: Tensor) -> None:
-        """Log the graph of a network, and leave the network in evaluation mode.
+    Raises:
+        SettingError: A package is missing, a server does not answer, or it does not know a run that is resumed.
+        DataError: The record of logger runs in a folder is corrupt.
+    """
+    for package in ("mlflow", "wandb"):
+        if getattr(given, package) and not find_spec(package):
+            raise SettingError(f"logger.{package}: needs the package {package}; pip install 'lenet_pl[{package}]'")
+    records = [read_records(folder) for folder in folders] if given.mlflow or given.wandb else []
+    if given.mlflow:
+        from lenet_pl.engine.mlflow_logger import MlflowRun, check_mlflow
 
-        Args:
-            model: The network.
-            example: An input, float (1, C, H, W), on the device of the network.
-        """
-        with torch.no_grad(), warnings.catch_warnings():
-            warnings.filterwarnings("ignore", r"`torch\.jit\.trace", FutureWarning)  # add_graph traces
-            self.experiment.add_graph(model.eval(), example)
-        clear_jit_cache()
+        for record in records:
+            check_mlflow(given.mlflow, record.get(MlflowRun.product))
+    if given.wandb:
+        from lenet_pl.engine.wandb_logger import check_wandb
 
-    def log_end(self, settings: dict[str, Any], metrics: Mapping[str, float]) -> None:
-        """Log the settings, with dotted names, together with the final metrics, and close the file."""
-        self.log_hyperparams(_flatten(settings), dict(metrics))
-        self.finalize("success")  # again: logging after Lightning's finalize has reopened the writer
-
-
-class RunTable(OutlivedLogger, CSVLogger):
-    """CSV logger of a run."""
+        check_wandb(given.wandb)
 
 
 def boards(loggers: Sequence[Logger]) -> list[RunBoard]:
@@ -77,11 +73,24 @@ def boards(loggers: Sequence[Logger]) -> list[RunBoard]:
     return [logger for logger in loggers if isinstance(logger, RunBoard)]
 
 
-def _flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        if isinstance(value, dict):
-            flat |= _flatten(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = value if isinstance(value, int | float | bool) else printable(str(value))
-    return flat
+@contextmanager
+def closing_loggers(loggers: Sequence[Logger]) -> Iterator[None]:
+    """Close the logger runs at the end, marked as finished, failed or interrupted."""
+    end: End = "failed"
+    try:
+        yield
+        end = "finished"
+    except (Interruption, KeyboardInterrupt):
+        end = "interrupted"
+        raise
+    finally:
+        for logger in run_loggers(loggers):
+            logger.close(end)
+
+
+class FlushLoggers(Callback):
+    """Write the points of each epoch before its checkpoint, since a resumed run does not repeat the epoch."""
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        for logger in run_loggers(trainer.loggers):
+            logger.flush()

@@ -13,7 +13,6 @@ import torch
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch.callbacks import Callback
-from lightning.pytorch.loggers import Logger
 
 from lenet_pl.engine.checkpoint import AtomicCheckpointIO
 from lenet_pl.engine.checkpoint_callbacks import BestCheckpoint, LastCheckpoint
@@ -21,7 +20,7 @@ from lenet_pl.engine.device import check_device, choose_precision
 from lenet_pl.engine.divergence import DivergenceCheck
 from lenet_pl.engine.early_stopping import ResumableEarlyStopping, StopAtMaxSteps
 from lenet_pl.engine.estimate_curvature import EstimateCurvature
-from lenet_pl.engine.loggers import RunBoard, RunTable
+from lenet_pl.engine.loggers import FlushLoggers, build_loggers
 from lenet_pl.engine.metrics_history import MetricsHistory
 from lenet_pl.engine.progress_bar import ProgressBar
 from lenet_pl.engine.steps_per_hook import choose_steps_per_hook
@@ -83,7 +82,7 @@ def build_trainer(
         val_check_interval=given.val_check_interval,
         fast_dev_run=given.fast_dev_run,
         profiler=given.profiler,
-        callbacks=[recorder, *callbacks, *others],
+        callbacks=[recorder, FlushLoggers(), *callbacks, *others],
         logger=build_loggers(settings, folder),
         # An explicit environment disables Lightning's detection; it reads the variables that `own_variables` sets
         plugins=[AtomicCheckpointIO(), LightningEnvironment()],
@@ -131,18 +130,6 @@ def build_callbacks(settings: TrainSettings, folder: Path, signals: SignalHandle
     if given.progress_bar:
         callbacks.append(ProgressBar())
     return callbacks
-
-
-def build_loggers(settings: TrainSettings, folder: Path) -> list[Logger]:
-    """Build the loggers of the settings, which write to the run folder. A resumed run gets new files."""
-    loggers: list[Logger] = []
-    if settings.logger.tensorboard:
-        loggers.append(RunBoard(folder, name=None, version="tensorboard", default_hp_metric=False))
-    if settings.logger.csv:
-        earlier = len(list(folder.glob("csv*")))
-        version = f"csv_{earlier + 1}" if earlier else "csv"  # Lightning would delete the existing files
-        loggers.append(RunTable(folder, name=None, version=version))
-    return loggers
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from lenet_pl.settings.data import (
     NamedDataSettings,
     SplitSettings,
 )
+from lenet_pl.settings.logger import LoggerSettings, MlflowSettings, WandbSettings
 from lenet_pl.settings.model import AnyModelSettings, ConvNetSettings, LeNet1Settings, LeNet1998Settings
 from lenet_pl.settings.optim import (
     AdamSettings,
@@ -35,7 +36,7 @@ from lenet_pl.settings.optim import (
     SgdSettings,
     StepSettings,
 )
-from lenet_pl.settings.train import LoggerSettings, TrainerSettings, TrainSettings
+from lenet_pl.settings.train import TrainerSettings, TrainSettings
 from lenet_pl.settings.types import Settings
 from lenet_pl.settings.validation import nearest_key, setting_keys, validate
 
@@ -63,6 +64,7 @@ __all__ = [
     "LoaderSettings",
     "LoggerSettings",
     "LossSettings",
+    "MlflowSettings",
     "NamedDataSettings",
     "NoSchedulerSettings",
     "OneCycleSettings",
@@ -76,6 +78,7 @@ __all__ = [
     "StepSettings",
     "TrainSettings",
     "TrainerSettings",
+    "WandbSettings",
     "nearest_key",
     "setting_keys",
     "validate",

@@ -6,8 +6,8 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from lenet_pl.config_files.folders import conf_dir
 from lenet_pl.errors import SettingError, did_you_mean
-from lenet_pl.settings.compose import conf_dir
 
 
 def list_choices(group: str) -> list[str]:

@@ -21,13 +21,16 @@ SINCE: dict[str, dict[str, Any]] = {
     "folder": {"accept_changes": False, "layout": "auto"},
     "arrays": {"accept_changes": False},
 }
+NO_LOGGERS = {"mlflow": None, "wandb": None}
 
 
 def completed(settings: dict[str, Any]) -> dict[str, Any]:
     """Translate recorded settings to the present names, and add the settings that an earlier version lacked."""
     data = settings.get("data")
     since = SINCE.get(str(data.get("name")), {}) if isinstance(data, dict) else {}
-    settings = {"seeds": None} | settings | ({"data": since | settings["data"]} if since else {})
+    settings = {"seeds": None, "tags": [], "notes": None} | settings
+    settings |= {"data": since | settings["data"]} if since else {}
+    settings |= {"logger": NO_LOGGERS | loggers} if isinstance(loggers := settings.get("logger"), dict) else {}
     return upgraded(settings)
 
 

@@ -1,4 +1,4 @@
-"""Settings of the groups `trainer` and `logger`, and of a whole training."""
+"""Settings of the group `trainer`, and of a whole training."""
 
 import re
 from collections import Counter
@@ -8,6 +8,7 @@ from pydantic import AfterValidator, Field, PositiveFloat, ValidationInfo, field
 
 from lenet_pl.settings.callbacks import CallbacksSettings
 from lenet_pl.settings.data import AnyDataSettings, AugmentSettings, LoaderSettings
+from lenet_pl.settings.logger import LoggerSettings, Tags
 from lenet_pl.settings.model import AnyModelSettings, ConvNetSettings, LeNet1Settings
 from lenet_pl.settings.optim import AnyOptimizerSettings, AnySchedulerSettings, LossSettings, SdlmSettings
 from lenet_pl.settings.roles import Role
@@ -153,15 +154,6 @@ class TrainerSettings(Settings):
         return least
 
 
-class LoggerSettings(Settings):
-    """The loggers. metrics.csv and the plots are always written."""
-
-    tensorboard: bool
-    """Whether event files for TensorBoard are written."""
-    csv: bool
-    """Whether Lightning's CSV log is written."""
-
-
 Level = Annotated[float, Field(ge=-1000, le=1000)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
@@ -183,6 +175,10 @@ class TrainSettings(Settings):
     """Whether the network is tested."""
     traceback: Annotated[bool, Role.COMMAND]
     """Whether errors show where in the code they arose."""
+    tags: Annotated[Tags, Role.OUTPUT]
+    """Tags of the run, each a word or <name>:<value>, for loggers and results.json."""
+    notes: Annotated[Annotated[str, Field(min_length=1, max_length=2000)] | None, Role.OUTPUT]
+    """Description of the run, for loggers."""
     data_root: Annotated[LocalPath, Role.LOCATION]
     """Folder in which data sets are looked for and downloaded to."""
     data: AnyDataSettings

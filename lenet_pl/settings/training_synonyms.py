@@ -121,7 +121,16 @@ TRAINING = {
     ),
     "num_sanity_val_steps": "no validation is run before the training; leave it out",
     "log_interval log_freq log_every print_freq logging_steps log_steps": "trainer.log_every_n_steps=<number>",
-    "loggers log use_tensorboard tb wandb use_wandb mlflow comet": "write logger=<tensorboard, csv, both or none>",
+    "loggers log use_tensorboard tb": "write logger=<tensorboard, csv, mlflow, wandb, or a list of them>",
+    "wandb use_wandb wandb_project wandb_entity wandb_mode": (
+        "write logger=wandb logger.wandb.project=<name> logger.wandb.mode=<offline or online>"
+    ),
+    "mlflow use_mlflow tracking_uri mlflow_tracking_uri mlflow_uri": (
+        "write logger=mlflow logger.mlflow.tracking_uri=<URI>"
+    ),
+    "comet neptune trackio aim clearml": "write logger=<mlflow or wandb>",
+    "tag": "tags=[<word>,<name>:<value>]",
+    "note description comment": "notes=<text>",
     "default_root_dir output_dir outdir out_dir out output log_dir logdir save_dir work_dir run_dir": "run=<folder>",
     "exp exp_name experiment_name run_name name project run_id version": "run=<folder>",
     # running

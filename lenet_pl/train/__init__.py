@@ -24,7 +24,7 @@ def train(settings: TrainSettings, folder: Path, callbacks: Callbacks = ()) -> d
     Returns:
         The content of results.json:
 
-        - `task` ("train"), `model`, `data`, `data_digest` (of the user's own images, else None), `seed`
+        - `task` ("train"), `model`, `data`, `data_digest` (of the user's own images, else None), `seed`, `tags`
         - `parameters`: number of trainable parameters
         - `images`: number of images of the splits `train`, `validation` and `test` (0 without test)
         - `metrics`: `best/<split>/loss` and `best/<split>/accuracy` of the best epoch for train and val, `test/loss`
@@ -69,11 +69,15 @@ def train(settings: TrainSettings, folder: Path, callbacks: Callbacks = ()) -> d
             check_no_run(folder, process)  # another process may have started one meanwhile
         if first:
             note_job(folder)
+        from lenet_pl.engine.loggers import check_loggers
         from lenet_pl.engine.trainer import ranked, silence_lightning_logs
         from lenet_pl.runtime.memory import tune_malloc
 
         silence_lightning_logs()
         tune_malloc()
+        if first:
+            seeds = settings.seeds
+            check_loggers(settings.logger, *([folder / f"seed_{seed}" for seed in seeds] if seeds else [folder]))
         with ranked(process.rank), restored_threads():
             if settings.seeds is None:
                 return train_one(settings, folder, signals, callbacks)
@@ -109,6 +113,7 @@ def train_one(
     from lenet_pl.artifacts.run_folder import RunFolder
     from lenet_pl.data.run_images import images_of_run
     from lenet_pl.engine.build import build_data_and_task
+    from lenet_pl.engine.loggers import closing_loggers
     from lenet_pl.engine.trainer import MeetingError, build_trainer, meeting_others
 
     watching = callbacks(settings) if callable(callbacks) else callbacks
@@ -124,15 +129,16 @@ def train_one(
     trainer = build_trainer(settings, folder, watching, signals)
     run = RunFolder(folder, settings, datamodule, task, trainer)
     last = run.resume_checkpoint()  # before writing: a corrupt checkpoint leaves the folder unchanged
-    run.prepare()
-    if settings.train:
-        try:
-            with meeting_others():
-                trainer.fit(task, datamodule, ckpt_path=last, weights_only=True)
-        except MeetingError:
-            run.withdraw()
-            raise
-        run.load_best()
-    if settings.test:
-        trainer.test(task, datamodule, verbose=False)
-    return run.write_results(show=build is None)
+    with closing_loggers(trainer.loggers):
+        run.prepare()
+        if settings.train:
+            try:
+                with meeting_others():
+                    trainer.fit(task, datamodule, ckpt_path=last, weights_only=True)
+            except MeetingError:
+                run.withdraw()
+                raise
+            run.load_best()
+        if settings.test:
+            trainer.test(task, datamodule, verbose=False)
+        return run.write_results(show=build is None)

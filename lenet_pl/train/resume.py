@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from lenet_pl.artifacts.results_file import RESULTS, read_end
 from lenet_pl.errors import SettingError, display_path
@@ -10,6 +11,7 @@ from lenet_pl.runtime.processes import Process, this_process
 from lenet_pl.runtime.slurm import was_requeued
 from lenet_pl.settings import TrainSettings
 from lenet_pl.settings.compose import compose
+from lenet_pl.settings.logger import connected_by
 from lenet_pl.train.recorded_settings import NOT_OF_THE_RUN, OF_ONE_LENGTH, names_key, recorded_settings, refuse_changes
 
 
@@ -64,7 +66,8 @@ def begin_or_resume(
         keys = [key for key in ("path", "test_path", "accept_changes") if _gives(overrides, f"data.{key}")]
         where = {key: getattr(settings.data, key) for key in keys}
         recorded = recorded.model_copy(update={"data": recorded.data.model_copy(update=where)})
-    same = {name: getattr(settings, name) for name in (*NOT_OF_THE_RUN, "data_root")}
+    same: dict[str, Any] = {name: getattr(settings, name) for name in (*NOT_OF_THE_RUN, "data_root")}
+    same["logger"] = connected_by(settings.logger, recorded.logger)
     trainer = recorded.trainer.model_copy(update={"max_epochs": settings.trainer.max_epochs})
     longer = more_epochs(settings, recorded, overrides)
     resumed = recorded.model_copy(update=same | ({"trainer": trainer} if longer else {}))

@@ -781,15 +781,15 @@ LOST = "{} fails after training: complete results.json, one line, exit code 0"
             ["the graph in TensorBoard"],
             marks=case("situations", LOST.format("the TensorBoard graph")),
         ),
-        (SummaryWriter, "add_figure", full, ["part of the output of RunBoard"]),
+        (SummaryWriter, "add_figure", full, ["part of the output of TensorBoard"]),
         pytest.param(
             SummaryWriter,
             "add_scalar",
             full,
-            ["part of the output of RunBoard"],
+            ["part of the output of TensorBoard"],
             marks=case("situations", LOST.format("a logger")),
         ),
-        (SummaryWriter, "flush", full, ["part of the output of RunBoard"]),
+        (SummaryWriter, "flush", full, ["part of the output of TensorBoard"]),
         (chance_check, "find_guess", broken, ["whether anything was learned"]),
     ],
 )

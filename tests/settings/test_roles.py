@@ -13,9 +13,11 @@ from lenet_pl.settings.roles import Role, keys_of, roles, values_of
 from lenet_pl.settings.trained import RecordedModel, RecordedSettings
 from lenet_pl.train.recorded_settings import NO_MATTER as RESUMED
 
-COMMAND = {"run", "resume", "traceback", "data.accept_changes"}
+COMMAND = {"run", "resume", "traceback", "data.accept_changes", "logger.mlflow.tracking_uri", "logger.wandb.mode"}
 LOCATION = {"data_root", "data.root"}
-OUTPUT = {"logger", "logger.tensorboard", "logger.csv"}
+OUTPUT = {"logger", "logger.tensorboard", "logger.csv", "tags", "notes"}
+OUTPUT |= {"logger.mlflow", "logger.mlflow.experiment_name"}
+OUTPUT |= {"logger.wandb", "logger.wandb.project", "logger.wandb.entity"}
 COSMETIC = {"callbacks.progress_bar", "callbacks.model_summary"}
 MACHINE = {f"trainer.{name}" for name in ("accelerator", "devices", "strategy", "num_threads", "profiler")}
 MACHINE |= {"data.download"}

@@ -9,12 +9,15 @@ from lenet_pl.data.datamodule import ImageDataModule
 from lenet_pl.data.loader import limited
 from lenet_pl.data.run_images import RunImages
 from lenet_pl.engine.checkpoint import CheckpointMetadata
+from lenet_pl.engine.freeze import check_frozen
+from lenet_pl.engine.initial_weights import InitialWeights
 from lenet_pl.engine.task import ImageClassifier
 from lenet_pl.errors import SettingError
 from lenet_pl.model.convnet import ConvNet
 from lenet_pl.model.lenet1 import LeNet1
 from lenet_pl.model.lenet5_1998 import LeNet5Original
 from lenet_pl.optim.losses import Loss
+from lenet_pl.optim.parameter_groups import parameter_groups
 from lenet_pl.runtime.signals import SignalHandler
 from lenet_pl.settings import AnyModelSettings, LoaderSettings, TrainSettings
 
@@ -32,12 +35,15 @@ def without_resume(settings: TrainSettings) -> dict[str, Any]:
     return plain | {"resume": False, "data": plain["data"] | kept}
 
 
-def build_datamodule(settings: TrainSettings, own: RunImages | None = None) -> ImageDataModule:
+def build_datamodule(
+    settings: TrainSettings, own: RunImages | None = None, initial: InitialWeights | None = None
+) -> ImageDataModule:
     """Build the data module for the input size of the model.
 
     Args:
         settings: The training settings.
         own: The images that an earlier run recorded, to which the data are restricted; None for all images.
+        initial: The initial weights, whose normalization is used; None for the statistics of the training images.
     """
     return ImageDataModule(
         settings.data,
@@ -47,6 +53,7 @@ def build_datamodule(settings: TrainSettings, own: RunImages | None = None) -> I
         seed=settings.seed,
         limit_train_batches=settings.trainer.limit_train_batches,
         input_range=settings.input_range,
+        statistics=initial.statistics if initial else None,
         own=own,
     )
 
@@ -66,22 +73,27 @@ def build_model(settings: AnyModelSettings, channels: int, classes: int) -> AnyM
 
 
 def build_data_and_task(
-    settings: TrainSettings, signals: SignalHandler | None = None, own: RunImages | None = None
+    settings: TrainSettings,
+    signals: SignalHandler | None = None,
+    own: RunImages | None = None,
+    initial: InitialWeights | None = None,
 ) -> tuple[ImageDataModule, ImageClassifier]:
     """Build the data module and its task; arguments and errors as for `build_datamodule` and `build_task`."""
-    data = build_datamodule(settings, own)
-    return data, build_task(settings, data, signals)
+    data = build_datamodule(settings, own, initial)
+    return data, build_task(settings, data, signals, initial)
 
 
 def build_task(
     settings: TrainSettings,
     data: ImageDataModule,
     signals: SignalHandler | None = None,
+    initial: InitialWeights | None = None,
 ) -> ImageClassifier:
     """Build the model for the channels and classes of the data, and the task that trains it.
 
     Raises:
-        SettingError: The network does not fit the images, or the number of class weights is not the number of classes.
+        SettingError: The network does not fit the images or the initial weights, the number of class weights is not
+            the number of classes, or a name of layers matches none.
     """
     weights = settings.loss.class_weights
     if isinstance(weights, list) and len(weights) != len(data.classes):
@@ -92,6 +104,10 @@ def build_task(
     check_limits(settings, data)
     model = build_model(settings.model, data.channels, len(data.classes))
     check_batch_norm_batch_size(model, settings.loader, len(data.train_set))
+    if initial:
+        initial.load_into(model, data.classes, settings.model.model_dump(), reset_head=settings.reset_head)
+    check_frozen(model, settings.freeze)
+    decay = settings.layer_decay
     return ImageClassifier(
         model,
         classes=len(data.classes),
@@ -103,6 +119,7 @@ def build_task(
         gradient_clip_norm=settings.trainer.gradient_clip_val,
         ema_decay=settings.callbacks.ema.decay,
         compile_mode=settings.trainer.compile_mode,
+        parameters=parameter_groups(model, decay) if decay is not None else None,
         seed=settings.seed,
         signals=signals,
         description=CheckpointMetadata(

@@ -14,6 +14,7 @@ from lenet_pl.optim.clipping import clip_and_check_gradients
 from lenet_pl.optim.ema import EMAModel
 from lenet_pl.optim.losses import CROSS_ENTROPY, Loss
 from lenet_pl.optim.optimizers import build_optimizer
+from lenet_pl.optim.parameter_groups import scale_learning_rates
 from lenet_pl.optim.schedulers import build_scheduler
 from lenet_pl.runtime.seeding import keep_global, keyed_seed, seed_global
 from lenet_pl.runtime.signals import SignalHandler
@@ -46,6 +47,7 @@ class ImageClassifier(ClassifierEvaluation):
         gradient_clip_norm: The largest allowed L2 norm of the gradient; None for no gradient clipping.
         ema_decay: The decay of the EMA of the weights, which is then validated, tested and exported; None for no EMA.
         compile_mode: The mode of `torch.compile`; None to run without it.
+        parameters: The groups of `parameter_groups`, with a learning rate for each; None for all parameters alike.
         seed: The seed of dropout and other random numbers of the model. It is combined with epoch, step and rank.
         signals: The signal handler, checked after each optimizer step.
         description: `CheckpointMetadata` as plain values, saved as `hyper_parameters` in checkpoints.
@@ -70,6 +72,7 @@ class ImageClassifier(ClassifierEvaluation):
         gradient_clip_norm: float | None = None,
         ema_decay: float | None = None,
         compile_mode: str | None = None,
+        parameters: list[dict[str, Any]] | None = None,
         seed: int = 0,
         signals: SignalHandler | None = None,
         description: dict[str, Any] | None = None,
@@ -80,6 +83,7 @@ class ImageClassifier(ClassifierEvaluation):
         self.compiled = torch.compile(self.model.forward, mode=compile_mode) if compile_mode else None
         self.average = EMAModel(model, ema_decay) if ema_decay else None
         self.optimizer_settings, self.scheduler_settings = optimizer, scheduler
+        self.parameter_groups = parameters
         self.loss, self.label_smoothing, self.gradient_clip_norm = loss, label_smoothing, gradient_clip_norm
         self.seed, self.signals = seed, signals or SignalHandler()
         self.automatic_optimization = False  # a training step takes several optimizer steps
@@ -208,7 +212,9 @@ class ImageClassifier(ClassifierEvaluation):
     def configure_optimizers(self) -> Any:
         # Fused optimizers unscale the gradient themselves, after clipping
         fused = not (self.gradient_clip_norm and self.trainer.precision == "16-mixed")
-        optimizer = build_optimizer(self.optimizer_settings, self.model.parameters(), fused=fused)
+        parameters: Any = self.parameter_groups or self.model.parameters()
+        optimizer = build_optimizer(self.optimizer_settings, parameters, fused=fused)
+        scale_learning_rates(optimizer)
         self.trainer.fit_loop.setup_data()
         steps = self.trainer.train_dataloader.steps * self.trainer.max_epochs  # type: ignore[union-attr]
         self._schedule = build_scheduler(self.scheduler_settings, optimizer, steps) or {}

@@ -16,7 +16,17 @@ OWN_SETTINGS = {"seed", "data", "model", "trainer"}  # a config.yaml without the
 NOT_OWN = "config.yaml is not a training's settings"
 
 
-# Settings that each kind of data has got since runs were recorded without them, and what these runs did
+# Settings that trainings have got since runs were recorded without them, and what these runs did
+ADDED: dict[str, Any] = {
+    "seeds": None,
+    "init_from": None,
+    "init_from_sha256": None,
+    "reset_head": None,
+    "freeze": [],
+    "unfreeze_after": None,
+    "layer_decay": None,
+}
+# The same for each kind of data
 SINCE: dict[str, dict[str, Any]] = {
     "folder": {"accept_changes": False, "layout": "auto"},
     "arrays": {"accept_changes": False},
@@ -27,7 +37,7 @@ def completed(settings: dict[str, Any]) -> dict[str, Any]:
     """Translate recorded settings to the present names, and add the settings that an earlier version lacked."""
     data = settings.get("data")
     since = SINCE.get(str(data.get("name")), {}) if isinstance(data, dict) else {}
-    settings = {"seeds": None} | settings | ({"data": since | settings["data"]} if since else {})
+    settings = ADDED | settings | ({"data": since | settings["data"]} if since else {})
     return upgraded(settings)
 
 

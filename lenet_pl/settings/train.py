@@ -7,6 +7,7 @@ from pydantic import AfterValidator, Field, PositiveFloat, ValidationInfo, field
 
 from lenet_pl.settings.callbacks import CallbacksSettings
 from lenet_pl.settings.data import AnyDataSettings, AugmentSettings, LoaderSettings
+from lenet_pl.settings.fine_tune import LayerDecay, Layers, ResetHead, Sha256, UnfreezeAfter
 from lenet_pl.settings.model import AnyModelSettings, ConvNetSettings, LeNet1Settings
 from lenet_pl.settings.optim import AnyOptimizerSettings, AnySchedulerSettings, LossSettings, SdlmSettings
 from lenet_pl.settings.roles import Role
@@ -117,6 +118,18 @@ class TrainSettings(Settings):
     """Inputs of gray levels 0 and 255; null: mean 0 and standard deviation 1."""
     model: AnyModelSettings
     """Network."""
+    init_from: LocalPath | None
+    """Run folder, checkpoint or safetensors file whose weights are the initial ones; null: random weights."""
+    init_from_sha256: Sha256
+    """Digest that this file must have; null: any. A run records the digest of the file it used."""
+    reset_head: ResetHead
+    """Whether the last layer gets random weights; null: if the classes of the data and of `init_from` differ."""
+    freeze: list[Layers]
+    """Names or patterns of the layers that are not trained, such as `features` or `*.norm*`."""
+    unfreeze_after: UnfreezeAfter
+    """Epochs after which the frozen layers are trained too; null: never."""
+    layer_decay: LayerDecay
+    """Factor of the learning rate from each layer to the one before it, or a mapping of layers to factors."""
     loss: LossSettings
     """Loss."""
     optimizer: AnyOptimizerSettings

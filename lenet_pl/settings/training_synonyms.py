@@ -106,9 +106,15 @@ TRAINING = {
     "checkpoint_path ckpt_path ckpt checkpoint resume_from_checkpoint resume_from resume_path load_from load": (
         "write run=<its folder> resume=true to continue a run"
     ),
-    "pretrained pretrained_weights weights init_checkpoint finetune fine_tune": (
-        "trainings begin from random weights; run=<its folder> resume=true continues a run"
+    "pretrained pretrained_weights weights init_checkpoint initial_checkpoint finetune fine_tune finetune_from": (
+        "init_from=<run folder, checkpoint or safetensors file>"
     ),
+    "freeze_layers frozen freeze_backbone freeze_features freeze_encoder trainable": "write freeze=[features]",
+    "unfreeze unfreeze_at_epoch unfreeze_backbone_at_epoch unfreeze_epoch freeze_epochs": "unfreeze_after=<epochs>",
+    "layer_wise_lr layerwise_lr layer_lr_decay lr_scale lr_mult discriminative_lr backbone_lr": (
+        "write layer_decay=<factor> or layer_decay={features:<factor>}"
+    ),
+    "reset_classifier new_head replace_head ignore_mismatched_sizes": "reset_head=<true or false>",
     "enable_checkpointing checkpoint_callback save_top_k save_last save_every save_freq checkpoint_dir save_model": (
         "the best and the last epoch are always kept; callbacks.checkpoint.monitor=<metric> says what is best"
     ),

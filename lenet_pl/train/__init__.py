@@ -25,7 +25,8 @@ def train(settings: TrainSettings, folder: Path, callbacks: Callbacks = ()) -> d
         The content of results.json:
 
         - `task` ("train"), `model`, `data`, `data_digest` (of the user's own images, else None), `seed`
-        - `parameters`: number of trainable parameters
+        - `init_from`: `path` and `sha256` of the file with the initial weights; None for random ones
+        - `parameters`: number of trainable parameters; without those that stay frozen
         - `images`: number of images of the splits `train`, `validation` and `test` (0 without test)
         - `metrics`: `best/<split>/loss` and `best/<split>/accuracy` of the best epoch for train and val, `test/loss`
           and `test/accuracy`; losses in nats (the training loss depends on `settings.loss`), accuracies in [0, 1]
@@ -105,14 +106,24 @@ def train_one(
     load = LoadMeter()
     import lightning
     import torch
+    from lightning.pytorch.utilities import rank_zero_only
 
     from lenet_pl.artifacts.run_folder import RunFolder
     from lenet_pl.data.run_images import images_of_run
     from lenet_pl.engine.build import build_data_and_task
     from lenet_pl.engine.trainer import MeetingError, build_trainer, meeting_others
+    from lenet_pl.train.fine_tune import initial_weights, with_digest
 
     lightning.seed_everything(settings.seed, verbose=False)
-    datamodule, task = (build or build_data_and_task)(settings, signals, images_of_run(settings, folder))
+    own = images_of_run(settings, folder)
+    if build:
+        datamodule, task = build(settings, signals, own)
+    else:
+        initial = initial_weights(settings, folder)
+        settings = with_digest(settings, initial)
+        datamodule, task = build_data_and_task(settings, signals, own, initial)
+        if initial and initial.weights and rank_zero_only.rank == 0:
+            print(initial.describe(task.model, datamodule.classes, reset_head=settings.reset_head), flush=True)
     threads = settings.trainer.num_threads or choose_threads(
         task.model, datamodule.example_input(), settings.loader.batch_size
     )

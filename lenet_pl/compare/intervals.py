@@ -30,8 +30,8 @@ class Difference:
     method: str  # "paired, 3 seeds", "Welch", or the reason why there is no interval
 
 
-def difference(first: Mapping[int, float], second: Mapping[int, float]) -> Difference:
-    """Compute the mean of `first` minus the mean of `second`, both given by seed.
+def difference(first: Mapping[tuple[str, int], float], second: Mapping[tuple[str, int], float]) -> Difference:
+    """Compute the mean of `first` minus the mean of `second`, both given by seed or fold.
 
     Paired over the common seeds if there are at least three, otherwise with Welch's interval over all seeds.
     """

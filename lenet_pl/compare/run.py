@@ -32,6 +32,12 @@ class Run:
         """The path of the folder, safe to print."""
         return printable(str(self.folder))
 
+    @property
+    def replicate(self) -> tuple[str, int]:
+        """Which repetition of a recipe it is: the fold of a cross-validation, else the seed."""
+        fold = self.results.get("fold")
+        return ("seed", self.results["seed"]) if fold is None else ("fold", fold)
+
     @cached_property
     def settings(self) -> dict[str, Any]:
         """The content of config.yaml without the run folder; empty if the file is missing or corrupt."""

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from lenet_pl.data.augment import Augment
+from lenet_pl.data.folds import hold_out, split_grouped
 from lenet_pl.data.identity import SPLITS, Identity
 from lenet_pl.data.image_set import ImageDataset
 from lenet_pl.data.loader import BatchLoader, ChunkedLoader
@@ -68,17 +69,24 @@ class ImageDataModule(lightning.LightningDataModule):
     ) -> None:
         super().__init__()
         self.loader, self.seed, self.limit_train_batches = loader, seed, limit_train_batches
+        self.data, self.image_size, self.augment_settings = data, image_size, augment
+        self.input_range, self.statistics = input_range, statistics
         self.source = load_dataset(own.read_as_before(data) if own else data, image_size)
+        self._arrange(own)
+
+    def _arrange(self, own: RunImages | None) -> None:
+        """Split the dataset, and normalize with the statistics of the training images."""
         self.identity: Identity | None = None
         if own and (splits := own.find(self.source)):
             self.identity = own.recorded()
             self.source = replace(self.source, classes=own.classes)
             self.train_set, self.validation_set, self.test_set = (splits[name] for name in SPLITS)
         else:
-            self._split(data.split, own)
-        mean, std = statistics or (self.source.mean, self.source.std)
-        if input_range:
-            low, high = input_range
+            self._split(self.data.split, own)
+        source, fold = self.source, self.data.split.fold  # published statistics include the images of the fold
+        mean, std = self.statistics or ((None, None) if fold else (source.mean, source.std))
+        if self.input_range:
+            low, high = self.input_range
             mean, std = ((value / (high - low),) * self.source.channels for value in (-low, 1.0))
         elif mean is None or std is None:
             mean, std = pixel_statistics(self.train_set)
@@ -87,16 +95,23 @@ class ImageDataModule(lightning.LightningDataModule):
                     f"data: all training images are identical, every level is {round(255 * mean[0])}; must differ "
                     "(dark drawings on a transparent background need data.background=255)"
                 )
-        self.preprocess = Preprocess(image_size, data.resize_mode, mean, std, self.source.background)
-        self.augment = Augment(augment, self.preprocess.background)
+        self.preprocess = Preprocess(self.image_size, self.data.resize_mode, mean, std, self.source.background)
+        self.augment = Augment(self.augment_settings, self.preprocess.background)
 
     def _split(self, settings: SplitSettings, own: RunImages | None) -> None:
         """Split the dataset and record the images of each split."""
         whole, test, validation_set = self.source.train, self.source.test, self.source.validation
-        train = torch.arange(len(whole))
+        train, groups = torch.arange(len(whole)), None
+        if settings.fold:
+            whole = self.source.whole or whole
+            train, held_out, groups = hold_out(whole, self.data, self.source.classes)
+            test = whole.subset(held_out)
         if validation_set is None:
-            train, validation = split(whole.labels, settings)
-            validation_set = whole.subset(validation)
+            labels = whole.labels[train]
+            rest, validation = (
+                split(labels, settings) if groups is None else split_grouped(labels, groups[train.numpy()], settings)
+            )
+            validation_set, train = whole.subset(train[validation]), train[rest]
         missing = set(range(len(self.source.classes))) - set(whole.labels[train].tolist())
         if missing:
             names = ", ".join(self.source.classes[k] for k in sorted(missing)[:5])
@@ -139,6 +154,18 @@ class ImageDataModule(lightning.LightningDataModule):
         """Return a copy with the same images and another seed of order and augmentation."""
         other = copy.copy(self)
         other.seed = seed
+        return other
+
+    def with_split(self, settings: SplitSettings, own: RunImages | None = None) -> "ImageDataModule":
+        """Return a copy with the same images, split differently.
+
+        Args:
+            settings: The split, such as another fold.
+            own: The recorded images of an existing run with this split, or None.
+        """
+        other = copy.copy(self)
+        other.data = self.data.model_copy(update={"split": settings})
+        other._arrange(own)
         return other
 
     @property

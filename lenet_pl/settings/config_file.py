@@ -19,6 +19,8 @@ NOT_OWN = "config.yaml is not a training's settings"
 # Settings that trainings have got since runs were recorded without them, and what these runs did
 ADDED: dict[str, Any] = {
     "seeds": None,
+    "folds": None,
+    "folds_group": None,
     "init_from": None,
     "init_from_sha256": None,
     "reset_head": None,
@@ -38,7 +40,10 @@ def completed(settings: dict[str, Any]) -> dict[str, Any]:
     data = settings.get("data")
     since = SINCE.get(str(data.get("name")), {}) if isinstance(data, dict) else {}
     settings = ADDED | settings | ({"data": since | settings["data"]} if since else {})
-    return upgraded(settings)
+    settings = upgraded(settings)
+    if isinstance(settings.get("data"), dict) and isinstance(split := settings["data"].get("split"), dict):
+        settings["data"] = settings["data"] | {"split": {"fold": None} | split}
+    return settings
 
 
 def read_settings(folder: Path) -> dict[str, Any]:

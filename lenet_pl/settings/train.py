@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, PositiveFloat, ValidationInfo, field_validator
 
 from lenet_pl.settings.callbacks import CallbacksSettings
+from lenet_pl.settings.cross_validation import Folds, FoldsGroup, check_folds
 from lenet_pl.settings.data import AnyDataSettings, AugmentSettings, LoaderSettings
 from lenet_pl.settings.fine_tune import LayerDecay, Layers, ResetHead, Sha256, UnfreezeAfter
 from lenet_pl.settings.model import AnyModelSettings, ConvNetSettings, LeNet1Settings
@@ -100,6 +101,11 @@ class TrainSettings(Settings):
     """Seed of initial weights, batch order, augmentation and dropout; never of the split."""
     seeds: Annotated[Annotated[list[Seed], Field(min_length=1)] | None, Role.SEED]
     """Seeds of several trainings, one after another, instead of `seed`."""
+    folds: Annotated[Folds, Role.EVALUATION]
+    """Number of folds of a cross-validation, one training for each; null: the test split of the data."""
+    folds_group: Annotated[FoldsGroup, Role.EVALUATION]
+    """Key of the images that stay in one fold: with data=folder a separator that ends it in the file names, with
+    data=arrays a file in data.path with a key per training image; null: each image alone."""
     train: Annotated[bool, Role.STAGE]
     """Whether the network is trained."""
     test: Annotated[bool, Role.STAGE]
@@ -191,6 +197,12 @@ class TrainSettings(Settings):
         if getattr(scheduler, "cycle_momentum", False) and optimizer and optimizer.name == "sdlm":
             raise ValueError("cycle_momentum: got true with optimizer=sdlm, which has no momentum; must be false")
         return scheduler
+
+    @field_validator("data")
+    @classmethod
+    def _check_folds(cls, data: AnyDataSettings, info: ValidationInfo) -> AnyDataSettings:
+        check_folds(data, info.data.get("folds"), info.data.get("folds_group"))
+        return data
 
     @field_validator("seeds")
     @classmethod

@@ -132,6 +132,8 @@ TRAINING = {
     "exp exp_name experiment_name run_name name project run_id version": "run=<folder>",
     # running
     "seed_everything random_seed random_state manual_seed torch_seed rng_seed": "seed=<number>",
+    "kfold k_folds n_folds num_folds n_splits kfolds cv cross_validation": "folds=<number>",
+    "groups group_kfold fold_groups group_by_key": "folds_group=<separator in file names, or groups.npy>",
     "num_seeds n_seeds repeats num_runs n_runs": "write seeds=[0,1,2] or -m seed=0,1,2",
     "fast_dev_run dev_run dry_run smoke smoke_test sanity_check": "debug=fast_dev_run takes one batch of each split",
     "overfit_batches overfit overfit_pct": "debug=overfit trains on one batch again and again",

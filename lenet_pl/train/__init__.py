@@ -17,14 +17,15 @@ def train(settings: TrainSettings, folder: Path, callbacks: Callbacks = ()) -> d
         settings: The training settings. With `resume`, the training resumes from the folder's last checkpoint, if any.
         folder: The run folder. It must exist, and contain no run, or with `resume` the run to be resumed.
         callbacks: Additional Lightning callbacks, whose hooks run before the checkpoints are written, or a function
-            of the training settings that builds them, called once per training. With `seeds` there are several
-            trainings, each with separate callbacks: those that the function builds, or deep copies of the given ones,
-            which are not used themselves.
+            of the training settings that builds them, called once per training. With `seeds` or `folds` there are
+            several trainings, each with separate callbacks: those that the function builds, or deep copies of the given
+            ones, which are not used themselves.
 
     Returns:
         The content of results.json:
 
         - `task` ("train"), `model`, `data`, `data_digest` (of the user's own images, else None), `seed`
+        - `fold`: number of the fold of a cross-validation that is the test split; None without
         - `init_from`: `path` and `sha256` of the file with the initial weights; None for random ones
         - `parameters`: number of trainable parameters; without those that stay frozen
         - `images`: number of images of the splits `train`, `validation` and `test` (0 without test)
@@ -43,6 +44,11 @@ def train(settings: TrainSettings, folder: Path, callbacks: Callbacks = ()) -> d
         With `seeds`, of all trainings together: `task` ("seeds"), `seeds`, `metrics` (means), `sd` (sample standard
         deviations), `at_chance` (seeds that learned nothing), `total_seconds`, `model`, `data`, `data_digest`, and the
         keys from `device` to `command`.
+
+        With `folds`, the same for `task` ("folds"), with `seed`, `folds` (their number), `folds_group`, `images`
+        (`folds`, and `left_out` of a test split of the data set), `each` (`fold`, `images`, `metrics`, `epochs` and
+        `best_epoch` of each training), and, of the held-out images of all folds together, `pooled` (`accuracy`,
+        `loss`, `per_class`, `most_confused`) and `confusion_matrix` (`classes`, `rows_are`, `counts`).
 
     Raises:
         UserError: Settings, files or devices cannot be used (before the training starts), or the training diverged.
@@ -76,8 +82,12 @@ def train(settings: TrainSettings, folder: Path, callbacks: Callbacks = ()) -> d
         silence_lightning_logs()
         tune_malloc()
         with ranked(process.rank), restored_threads():
-            if settings.seeds is None:
+            if settings.seeds is None and settings.folds is None:
                 return train_one(settings, folder, signals, callbacks)
+            if settings.seeds is None:
+                from lenet_pl.train.folds import train_folds
+
+                return train_folds(settings, folder, signals, train_one, callbacks)
             from lenet_pl.train.seeds import train_seeds
 
             return train_seeds(settings, folder, signals, train_one, callbacks)
@@ -93,7 +103,7 @@ def train_one(
     """Train with one seed, under a signal handler and a lock of the caller.
 
     Args:
-        settings: The training settings; `seeds` is ignored.
+        settings: The training settings; `seeds` and `folds` are ignored.
         folder: The run folder.
         signals: The `SignalHandler` of the process.
         callbacks: Additional callbacks, as for `train`.

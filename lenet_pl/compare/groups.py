@@ -37,7 +37,7 @@ class Group:
     values: tuple[Any, ...]
     data: str
     runs: list[Run]
-    scores: dict[tuple[str, int], float]
+    scores: dict[int | str, float]
     best: bool = False
     difference_to_best: Difference | None = None
     _found: dict[str, Any] = field(default_factory=dict)  # cache of statistics, which are slow for thousands of runs
@@ -151,13 +151,18 @@ def compare_runs(index: RunIndex, by: Sequence[str], metric: str, where: Mapping
     return Comparison(by, metric, groups, problems, index.skipped, data_notes + notes)
 
 
-def by_replicate(runs: Iterable[Run], metric: str) -> dict[tuple[str, int], float]:
+def by_replicate(runs: Iterable[Run], metric: str) -> dict[int | str, float]:
     """Compute the mean of a metric for each seed or fold; runs without the metric are skipped."""
-    found: dict[tuple[str, int], list[float]] = defaultdict(list)
+    found: dict[int | str, list[float]] = defaultdict(list)
     for run in runs:
         if metric in run.results["metrics"]:
             found[run.replicate].append(run.results["metrics"][metric])
-    return {replicate: fmean(values) for replicate, values in sorted(found.items())}
+    return {replicate: fmean(values) for replicate, values in sorted(found.items(), key=_order)}
+
+
+def _order(item: tuple[int | str, object]) -> tuple[bool, str, int | str]:
+    """Sort seeds by number, then folds by name."""
+    return isinstance(item[0], str), str(item[0]) if isinstance(item[0], str) else "", item[0]
 
 
 def _unequal_tests(groups: list[Group]) -> list[str]:
@@ -165,8 +170,8 @@ def _unequal_tests(groups: list[Group]) -> list[str]:
     sizes: dict[str, set[int]] = defaultdict(set)
     for group in groups:
         tested = [(run.replicate, run.results["images"].get("test", 0)) for run in group.runs]
-        sizes[group.data] |= {images for (kind, _), images in tested if kind == "seed"}
-        if folds := {replicate: images for replicate, images in tested if replicate[0] == "fold"}:
+        sizes[group.data] |= {images for replicate, images in tested if isinstance(replicate, int)}
+        if folds := {replicate: images for replicate, images in tested if isinstance(replicate, str)}:
             sizes[group.data].add(sum(folds.values()))
     return [
         f"{data}: tested on different numbers of images: {', '.join(map(str, sorted(some)))}"

@@ -33,10 +33,10 @@ class Run:
         return printable(str(self.folder))
 
     @property
-    def replicate(self) -> tuple[str, int]:
-        """Which repetition of a recipe it is: the fold of a cross-validation, else the seed."""
-        fold = self.results.get("fold")
-        return ("seed", self.results["seed"]) if fold is None else ("fold", fold)
+    def replicate(self) -> int | str:
+        """Which repetition of a recipe it is: the seed, or "fold <number>" in a cross-validation."""
+        fold, seed = self.results.get("fold"), int(self.results["seed"])
+        return seed if fold is None else f"fold {fold}"
 
     @cached_property
     def settings(self) -> dict[str, Any]:

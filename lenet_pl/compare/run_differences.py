@@ -12,7 +12,7 @@ from lenet_pl.settings.roles import NO_EFFECT, Role, keys_of
 
 NO_MATTER = keys_of(TrainSettings, Role.SEED, *NO_EFFECT)  # settings in which repetitions of a recipe may differ
 FOLDS = "the folds share training images, so their spread and intervals understate the uncertainty"
-MIXED = "runs on folds of a cross-validation are mixed with others; use group_by=[...,folds] or filter"
+MIXED = "runs on folds of a cross-validation are mixed with others; use group_by=[model,data.split.fold.of] or filter"
 ENVIRONMENT_KEYS = ("git_commit", "device", "threads", "versions.torch", "images.test")
 
 
@@ -22,19 +22,21 @@ def differences(runs: list[Run]) -> list[str]:
         return []
     lines = []
     if repeated := {one: n for one, n in Counter(run.replicate for run in runs).items() if n > 1}:
-        times = ", ".join(f"{kind} {number} {n} times" for (kind, number), n in sorted(repeated.items()))
-        kinds = " and ".join(sorted({f"{kind}s" for kind, _ in repeated}))
-        lines.append(f"repeated {kinds}, averaged first: {times}")
-    kinds_of_runs = {run.replicate[0] for run in runs}
-    if "fold" in kinds_of_runs:
-        lines.append(FOLDS if kinds_of_runs == {"fold"} else MIXED)
+        named = [(f"seed {one}" if isinstance(one, int) else one, n) for one, n in repeated.items()]
+        times = ", ".join(f"{name} {n} times" for name, n in sorted(named))
+        lines.append(
+            f"repeated {'seeds' if isinstance(next(iter(repeated)), int) else 'folds'}, averaged first: {times}"
+        )
+    in_folds = {isinstance(run.replicate, str) for run in runs}
+    if True in in_folds:
+        lines.append(MIXED if False in in_folds else FOLDS)
     if missing := sum(not run.settings for run in runs):
         lines.append(
             f"config.yaml of {missing} of {len(runs)} runs is missing or corrupt; their settings are not compared"
         )
     if differing := _differing(runs):
         lines.append("settings differ: " + "; ".join(f"{key} {values}" for key, values in sorted(differing.items())))
-    keys = [key for key in ENVIRONMENT_KEYS if key != "images.test" or "fold" not in kinds_of_runs]
+    keys = [key for key in ENVIRONMENT_KEYS if key != "images.test" or True not in in_folds]
     environment = {key: _several(run.value(key) for run in runs) for key in keys}
     lines += [f"{key} differs: {values}" for key, values in environment.items() if values]
     return lines

@@ -10,7 +10,7 @@ from lenet_pl.settings.data import AnyDataSettings
 def _check_alone(folds: int | None, info: ValidationInfo) -> int | None:
     if folds is not None and info.data.get("seeds") is not None:
         raise ValueError(
-            f"got {folds} with seeds={info.data['seeds']}; must be one of the two, or -m seed=0,1 folds={folds}"
+            f"got {folds} with seeds={info.data['seeds']}; must be one of the two, or use -m seed=0,1 folds={folds}"
         )
     return folds
 

@@ -116,7 +116,6 @@ def train_one(
     load = LoadMeter()
     import lightning
     import torch
-    from lightning.pytorch.utilities import rank_zero_only
 
     from lenet_pl.artifacts.run_folder import RunFolder
     from lenet_pl.data.run_images import images_of_run
@@ -126,14 +125,12 @@ def train_one(
 
     lightning.seed_everything(settings.seed, verbose=False)
     own = images_of_run(settings, folder)
+    initial = None if build else initial_weights(settings, folder)
     if build:
         datamodule, task = build(settings, signals, own)
     else:
-        initial = initial_weights(settings, folder)
         settings = with_digest(settings, initial)
         datamodule, task = build_data_and_task(settings, signals, own, initial)
-        if initial and initial.weights and rank_zero_only.rank == 0:
-            print(initial.describe(task.model, datamodule.classes, reset_head=settings.reset_head), flush=True)
     threads = settings.trainer.num_threads or choose_threads(
         task.model, datamodule.example_input(), settings.loader.batch_size
     )
@@ -142,6 +139,8 @@ def train_one(
         print(f"note: {busy}, which slows down this training")
     watching = callbacks(settings) if callable(callbacks) else callbacks
     trainer = build_trainer(settings, folder, watching, signals)
+    if initial and initial.weights and trainer.is_global_zero:
+        print(initial.describe(task.model, datamodule.classes, reset_head=settings.reset_head), flush=True)
     run = RunFolder(folder, settings, datamodule, task, trainer)
     last = run.resume_checkpoint()  # before writing: a corrupt checkpoint leaves the folder unchanged
     run.prepare()

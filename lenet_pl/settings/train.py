@@ -104,8 +104,7 @@ class TrainSettings(Settings):
     folds: Annotated[Folds, Role.EVALUATION]
     """Number of folds of a cross-validation, one training for each; null: the test split of the data."""
     folds_group: Annotated[FoldsGroup, Role.EVALUATION]
-    """Key of the images that stay in one fold: with data=folder a separator that ends it in the file names, with
-    data=arrays a file in data.path with a key per training image; null: each image alone."""
+    """Key of images that stay in one fold: separator that ends it in file names, or a file of `data=arrays`."""
     train: Annotated[bool, Role.STAGE]
     """Whether the network is trained."""
     test: Annotated[bool, Role.STAGE]

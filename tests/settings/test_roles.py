@@ -23,7 +23,7 @@ NUMERICS = {"trainer.precision", "trainer.compile"}
 EVALUATION = {"data", "data.name", "data.path", "data.test_path", "data.split", "data.split.method"}
 EVALUATION |= {"data.split.val_size", "callbacks.checkpoint", "callbacks.checkpoint.monitor"}
 EVALUATION |= {"trainer.limit_val_batches"}
-SEED, STAGE = {"seed", "seeds"}, {"train", "test"}
+SEED, STAGE = {"seed", "seeds", "data.split.fold.number"}, {"train", "test"}
 
 
 def without(*wanted: Role) -> set[str]:

@@ -22,7 +22,8 @@ MACHINE |= {"data.download"}
 NUMERICS = {"trainer.precision", "trainer.compile"}
 EVALUATION = {"data", "data.name", "data.path", "data.test_path", "data.split", "data.split.method"}
 EVALUATION |= {"data.split.val_size", "callbacks.checkpoint", "callbacks.checkpoint.monitor"}
-EVALUATION |= {"trainer.limit_val_batches"}
+EVALUATION |= {"trainer.limit_val_batches", "folds", "folds_group"}
+EVALUATION |= {"data.split.fold", "data.split.fold.of", "data.split.fold.group"}
 SEED, STAGE = {"seed", "seeds", "data.split.fold.number"}, {"train", "test"}
 
 

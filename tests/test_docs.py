@@ -55,6 +55,7 @@ COMPOSED_ONLY = {
     r"trainer=ddp": "several processes; tests/engine/test_ddp.py",
     r"storage=postgresql": "needs a server; tests/search/test_workers.py",
     r"experiment=(mnist_99_fast|lenet5_mnist)|data=usps": "needs a download",
+    r"runs/measured": "minutes; the figures of the page",
     r"runs/leaderboard|run=\$run": "hours; the leaderboard",
     r"debug=overfit": "100 epochs",
     r"tracking_uri=http": "needs a server; tests/engine/test_mlflow.py",

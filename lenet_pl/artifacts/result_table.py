@@ -1,4 +1,4 @@
-"""Closing tables of a run, and of the runs of several seeds."""
+"""Closing tables of a run, and of several runs."""
 
 import statistics
 from collections.abc import Sequence
@@ -58,32 +58,38 @@ def print_results(results: dict[str, Any], place: str, *, views: Sequence[str] =
         console.print(f"note: {note}", soft_wrap=True)
 
 
-def print_seeds(title: str, each: dict[int, dict[str, Any]], place: str) -> None:
-    """Print a table with one row per seed and the mean ± standard deviation, followed by the notes of the runs.
+def print_several(
+    title: str, kind: str, each: dict[int, dict[str, Any]], place: str, *, pooled: dict[str, float] | None = None
+) -> None:
+    """Print a table with one row per run and the mean ± standard deviation, followed by the notes of the runs.
 
     Args:
         title: The title of the table.
-        each: The content of results.json for each seed.
+        kind: What distinguishes the runs, "seed" or "fold".
+        each: The content of results.json for each seed or fold.
         place: The path of their common folder, as printed.
+        pooled: Metrics over the images of all runs, by column.
     """
     table = Table(title=title)
     shown = {"validation accuracy": "best/val/accuracy", "test accuracy": "test/accuracy"}
     shown = {heading: name for heading, name in shown.items() if all(name in one["metrics"] for one in each.values())}
-    for heading in ("seed", "best epoch", *shown, "seconds"):
+    for heading in (kind, "best epoch", *shown, "seconds"):
         table.add_column(heading, justify="right")
-    for seed, one in each.items():
+    for number, one in each.items():
         scores = [f"{one['metrics'][name]:.4f}" for name in shown.values()]
         epochs = f"{one['best_epoch']} of {one['epochs']}" if one["epochs"] else ""
-        table.add_row(str(seed), epochs, *scores, f"{one['training_seconds']:.1f}")
+        table.add_row(str(number), epochs, *scores, f"{one['training_seconds']:.1f}")
     if len(each) > 1:
         means = (spread([one["metrics"][name] for one in each.values()]) for name in shown.values())
         table.add_section()
         table.add_row("mean ± std", "", *means, "")
+    if pooled:
+        table.add_row("all images", "", *(f"{pooled[name]:.4f}" if name in pooled else "" for name in shown), "")
     console = Console()
     console.print(table)
-    for seed, one in each.items():
+    for number, one in each.items():
         for note in one["notes"] or ():
-            console.print(f"note: seed {seed}: {note}", soft_wrap=True)
+            console.print(f"note: {kind} {number}: {note}", soft_wrap=True)
     console.print(f"everything is in {place}", soft_wrap=True)
 
 

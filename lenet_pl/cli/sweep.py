@@ -138,6 +138,7 @@ def describe_result(folder: Path) -> str:
         metrics, chance = content["metrics"], content.get("at_chance")
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return "results.json is unreadable"
-    note = f"; learned nothing{f' with seeds {chance}' if isinstance(chance, list) else ''}" if chance else ""
+    which = f" with {content['task']} {chance}" if isinstance(chance, list) else ""  # seeds or folds
+    note = f"; learned nothing{which}" if chance else ""
     names = {"test/accuracy": "test accuracy", "best/val/accuracy": "validation accuracy"}
     return ", ".join(f"{name} {metrics[key]:.4f}" for key, name in names.items() if key in metrics) + note

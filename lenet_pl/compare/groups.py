@@ -22,13 +22,14 @@ VALIDATION = "best/val/accuracy"
 
 @dataclass(eq=False)
 class Group:
-    """Runs that differ only in their seeds.
+    """Runs that differ only in their seeds or folds.
 
     Attributes:
         values: The values of the keys by which runs are grouped.
         data: The name of the dataset.
         runs: The runs, which all have the metric.
-        scores: The metric by seed. Runs of the same seed are averaged, since they are not independent observations.
+        scores: The metric by seed, or by fold of a cross-validation. Runs of the same seed, or with several seeds on
+            the same fold, are averaged, since they are not independent observations.
         best: Whether the group is the best on its dataset.
         difference_to_best: The difference to the best group; None for the best group itself.
     """
@@ -36,7 +37,7 @@ class Group:
     values: tuple[Any, ...]
     data: str
     runs: list[Run]
-    scores: dict[int, float]
+    scores: dict[int | str, float]
     best: bool = False
     difference_to_best: Difference | None = None
     _found: dict[str, Any] = field(default_factory=dict)  # cache of statistics, which are slow for thousands of runs
@@ -59,7 +60,7 @@ class Group:
     def metric(self, name: str) -> tuple[float, float | None] | None:
         """Return mean and standard deviation (n - 1; None for one seed) of a metric over the seeds that have it."""
         if name not in self._found:
-            values = list(by_seed(self.runs, name).values())
+            values = list(by_replicate(self.runs, name).values())
             self._found[name] = (fmean(values), stdev(values) if len(values) > 1 else None) if values else None
         figures: tuple[float, float | None] | None = self._found[name]
         return figures
@@ -136,7 +137,7 @@ def compare_runs(index: RunIndex, by: Sequence[str], metric: str, where: Mapping
         else:
             problems.append(Run(run.folder, problem=f"has no {metric}"))
     groups = [
-        Group(tuple(some[0].value(key) for key in by), some[0].results["data"], some, by_seed(some, metric))
+        Group(tuple(some[0].value(key) for key in by), some[0].results["data"], some, by_replicate(some, metric))
         for some in grouped.values()
     ]
     sign = 1 if metric_mode(metric) == "min" else -1
@@ -150,20 +151,28 @@ def compare_runs(index: RunIndex, by: Sequence[str], metric: str, where: Mapping
     return Comparison(by, metric, groups, problems, index.skipped, data_notes + notes)
 
 
-def by_seed(runs: Iterable[Run], metric: str) -> dict[int, float]:
-    """Compute the mean of a metric for each seed; runs without the metric are skipped."""
-    found: dict[int, list[float]] = defaultdict(list)
+def by_replicate(runs: Iterable[Run], metric: str) -> dict[int | str, float]:
+    """Compute the mean of a metric for each seed or fold; runs without the metric are skipped."""
+    found: dict[int | str, list[float]] = defaultdict(list)
     for run in runs:
         if metric in run.results["metrics"]:
-            found[run.results["seed"]].append(run.results["metrics"][metric])
-    return {seed: fmean(values) for seed, values in sorted(found.items())}
+            found[run.replicate].append(run.results["metrics"][metric])
+    return {replicate: fmean(values) for replicate, values in sorted(found.items(), key=_order)}
+
+
+def _order(item: tuple[int | str, object]) -> tuple[bool, str, int | str]:
+    """Sort seeds by number, then folds by name."""
+    return isinstance(item[0], str), str(item[0]) if isinstance(item[0], str) else "", item[0]
 
 
 def _unequal_tests(groups: list[Group]) -> list[str]:
-    """List the datasets whose test split has different sizes."""
+    """List the datasets whose test split has different sizes. Folds count together, since they differ by an image."""
     sizes: dict[str, set[int]] = defaultdict(set)
     for group in groups:
-        sizes[group.data] |= {run.results["images"].get("test", 0) for run in group.runs}
+        tested = [(run.replicate, run.results["images"].get("test", 0)) for run in group.runs]
+        sizes[group.data] |= {images for replicate, images in tested if isinstance(replicate, int)}
+        if folds := {replicate: images for replicate, images in tested if isinstance(replicate, str)}:
+            sizes[group.data].add(sum(folds.values()))
     return [
         f"{data}: tested on different numbers of images: {', '.join(map(str, sorted(some)))}"
         for data, some in sizes.items()

@@ -12,6 +12,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev, variance
+from typing import Any
 
 from scipy.special import stdtrit  # quantile of t; importing scipy.stats takes another second
 
@@ -30,14 +31,14 @@ class Difference:
     method: str  # "paired, 3 seeds", "Welch", or the reason why there is no interval
 
 
-def difference(first: Mapping[int, float], second: Mapping[int, float]) -> Difference:
-    """Compute the mean of `first` minus the mean of `second`, both given by seed.
+def difference(first: Mapping[Any, float], second: Mapping[Any, float]) -> Difference:
+    """Compute the mean of `first` minus the mean of `second`, both given by seed or fold.
 
     Paired over the common seeds if there are at least three, otherwise with Welch's interval over all seeds.
     """
-    common = sorted(first.keys() & second.keys())
+    common = [one for one in first if one in second]
     if len(common) >= MIN_PAIRS:
-        return paired([first[seed] - second[seed] for seed in common])
+        return paired([first[one] - second[one] for one in common])
     return welch(list(first.values()), list(second.values()))
 
 

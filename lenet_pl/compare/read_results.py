@@ -24,6 +24,7 @@ class Results(BaseModel):
     data: str
     data_digest: str | None = None  # None if the files were verified against published digests
     seed: Number
+    fold: Number | None = None  # of a cross-validation
     parameters: Number
     epochs: Number
     images: dict[str, Number]

@@ -20,7 +20,10 @@ AVERAGES = {
     "epochs": ("epochs", ".1f"),
     "images_per_second": ("images/s", ",.0f"),
 }
-SPREAD = "± is the standard deviation (n - 1) over n seeds. Runs of the same seed are averaged first."
+SPREAD = (
+    "± is the standard deviation (n - 1) over n seeds, or over n folds of a cross-validation. Runs of the same seed or "
+    "fold are averaged first."
+)
 INTERVALS = (
     "To the best: difference of the means with its 95% confidence interval (Student's t), paired by seed for at least "
     "three common seeds, otherwise Welch's. The best was selected on these runs, and there is no correction for "

@@ -32,6 +32,12 @@ class Run:
         """The path of the folder, safe to print."""
         return printable(str(self.folder))
 
+    @property
+    def replicate(self) -> int | str:
+        """Which repetition of a recipe it is: the seed, or "fold <number>" in a cross-validation."""
+        fold, seed = self.results.get("fold"), int(self.results["seed"])
+        return seed if fold is None else f"fold {fold}"
+
     @cached_property
     def settings(self) -> dict[str, Any]:
         """The content of config.yaml without the run folder; empty if the file is missing or corrupt."""

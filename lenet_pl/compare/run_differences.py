@@ -11,6 +11,8 @@ from lenet_pl.settings import TrainSettings
 from lenet_pl.settings.roles import NO_EFFECT, Role, keys_of
 
 NO_MATTER = keys_of(TrainSettings, Role.SEED, *NO_EFFECT)  # settings in which repetitions of a recipe may differ
+FOLDS = "the folds share training images, so their spread and intervals understate the uncertainty"
+MIXED = "runs on folds of a cross-validation are mixed with others; use group_by=[model,data.split.fold.of] or filter"
 ENVIRONMENT_KEYS = ("git_commit", "device", "threads", "versions.torch", "images.test")
 
 
@@ -19,16 +21,23 @@ def differences(runs: list[Run]) -> list[str]:
     if len(runs) < 2:
         return []
     lines = []
-    if repeated := {seed: n for seed, n in Counter(run.results["seed"] for run in runs).items() if n > 1}:
-        times = ", ".join(f"seed {seed} {n} times" for seed, n in sorted(repeated.items()))
-        lines.append(f"repeated seeds, averaged first: {times}")
+    if repeated := {one: n for one, n in Counter(run.replicate for run in runs).items() if n > 1}:
+        named = [(f"seed {one}" if isinstance(one, int) else one, n) for one, n in repeated.items()]
+        times = ", ".join(f"{name} {n} times" for name, n in sorted(named))
+        lines.append(
+            f"repeated {'seeds' if isinstance(next(iter(repeated)), int) else 'folds'}, averaged first: {times}"
+        )
+    in_folds = {isinstance(run.replicate, str) for run in runs}
+    if True in in_folds:
+        lines.append(MIXED if False in in_folds else FOLDS)
     if missing := sum(not run.settings for run in runs):
         lines.append(
             f"config.yaml of {missing} of {len(runs)} runs is missing or corrupt; their settings are not compared"
         )
     if differing := _differing(runs):
         lines.append("settings differ: " + "; ".join(f"{key} {values}" for key, values in sorted(differing.items())))
-    environment = {key: _several(run.value(key) for run in runs) for key in ENVIRONMENT_KEYS}
+    keys = [key for key in ENVIRONMENT_KEYS if key != "images.test" or True not in in_folds]
+    environment = {key: _several(run.value(key) for run in runs) for key in keys}
     lines += [f"{key} differs: {values}" for key, values in environment.items() if values]
     return lines
 

@@ -96,8 +96,8 @@ def _unfinished(folder: Path) -> Run | None:
         settings = read_settings(folder)
     except DataError as error:
         return None if str(error) == NOT_OWN else Run(folder, problem=f"not finished (no results.json); {error}")
-    if settings.get("seeds"):
-        return None  # each seed has its own run in a subfolder
+    if settings.get("seeds") or settings.get("folds"):
+        return None  # each seed or fold has its own run in a subfolder
     try:
         done = len(run.epochs("epoch"))
     except DataError:

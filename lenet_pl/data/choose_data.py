@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -19,6 +19,7 @@ from lenet_pl.settings import (
     FakeDataSettings,
     FolderDataSettings,
     NamedDataSettings,
+    SplitSettings,
     validate,
 )
 from lenet_pl.settings.choices import read_choice
@@ -31,7 +32,7 @@ KINDS: dict[str, type[DataSettings]] = {
     "folder": FolderDataSettings,
 }
 # As for a folder of images, which has no published size either
-IN_MEMORY_SPLIT = {"resize_mode": "pad", "split": {"method": "stratified", "val_size": 0.15}}
+IN_MEMORY_SPLIT = {"resize_mode": "pad", "split": {"method": "stratified", "val_size": 0.15, "fold": None}}
 
 
 class DataSource(Protocol):
@@ -50,6 +51,9 @@ class DataSource(Protocol):
     def load(self, image_size: int) -> LoadedData:
         """Load and split all images; folders read them at the size of the model's input in px."""
 
+    def with_split(self, settings: SplitSettings) -> "DataSource":
+        """Return the same dataset, to be split differently."""
+
 
 @dataclass(frozen=True)
 class SettingsSource:
@@ -63,7 +67,10 @@ class SettingsSource:
 
     def load(self, image_size: int) -> LoadedData:
         settings = self.own.read_as_before(self.settings) if self.own else self.settings
-        return split_source(load_dataset(settings, image_size), self.settings.split, self.own)
+        return split_source(load_dataset(settings, image_size), self.settings, self.own)
+
+    def with_split(self, settings: SplitSettings) -> "SettingsSource":
+        return replace(self, settings=self.settings.model_copy(update={"split": settings}))
 
 
 @dataclass(frozen=True)
@@ -78,7 +85,10 @@ class InMemorySource:
         return
 
     def load(self, image_size: int) -> LoadedData:
-        return split_source(splits_from_objects(self.data, **self.options), self.settings.split)
+        return split_source(splits_from_objects(self.data, **self.options), self.settings)
+
+    def with_split(self, settings: SplitSettings) -> "InMemorySource":
+        return replace(self, settings=self.settings.model_copy(update={"split": settings}))
 
 
 def choose_data(

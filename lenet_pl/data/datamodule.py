@@ -1,7 +1,6 @@
 """The LightningDataModule: a dataset, its fixed splits and their loaders."""
 
 import copy
-import itertools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,11 +13,13 @@ from lenet_pl.data.callable_augment import AnyAugment, choose_augment
 from lenet_pl.data.choose_data import choose_data
 from lenet_pl.data.identity import Identity
 from lenet_pl.data.image_set import ImageDataset
-from lenet_pl.data.loaded_data import LoadedData, build_preprocess
-from lenet_pl.data.loader import CPU, BatchLoader
+from lenet_pl.data.loaded_data import LoadedData, build_preprocess, split_source
+from lenet_pl.data.loader import BatchLoader
 from lenet_pl.data.run_images import RunImages
 from lenet_pl.data.sources import DatasetSplits
+from lenet_pl.data.trainer_state import epoch_counter, finished_batches, place_of
 from lenet_pl.errors import SettingError
+from lenet_pl.settings import SplitSettings
 
 
 class ImageDataModule(lightning.LightningDataModule):
@@ -114,7 +115,10 @@ class ImageDataModule(lightning.LightningDataModule):
         """
         if self._loaded is not None:
             return
-        loaded = self.data.load(self.image_size)
+        self._arrange(self.data.load(self.image_size))
+
+    def _arrange(self, loaded: LoadedData) -> None:
+        """Check the splits, and build the transforms."""
         if not 1 <= self.batch_size <= len(loaded.train):
             raise SettingError(
                 f"loader.batch_size: got {self.batch_size} for {len(loaded.train)} training images; "
@@ -129,6 +133,18 @@ class ImageDataModule(lightning.LightningDataModule):
         """Return a copy with the same images and another seed of order and augmentation."""
         other = copy.copy(self)
         other.seed = seed
+        return other
+
+    def with_split(self, settings: SplitSettings, own: RunImages | None = None) -> "ImageDataModule":
+        """Return a copy with the same images, split differently.
+
+        Args:
+            settings: The split, such as another fold.
+            own: The recorded images of an existing run with this split, or None.
+        """
+        other = copy.copy(self)
+        other.data = self.data.with_split(settings)
+        other._arrange(split_source(self.source, other.data.settings, own))
         return other
 
     @property
@@ -187,16 +203,7 @@ class ImageDataModule(lightning.LightningDataModule):
         return torch.zeros(1, self.channels, self.image_size, self.image_size)
 
     def train_dataloader(self) -> BatchLoader:
-        device, rank, world_size = self._place()
-        trainer: Any = self.trainer
-        passes = itertools.count()
-
-        def epoch() -> int:
-            if trainer is None:
-                return next(passes)
-            # Unlike `trainer.current_epoch`, the same before and after a resume
-            return int(trainer.fit_loop.epoch_progress.current.processed)
-
+        device, rank, world_size = place_of(self.trainer)
         return BatchLoader(
             self.train_set.to(device),
             self.batch_size,
@@ -205,8 +212,8 @@ class ImageDataModule(lightning.LightningDataModule):
             shuffle=self.shuffle,
             drop_last=self.drop_last,
             seed=self.seed,
-            epoch=epoch,
-            first=lambda: _finished_batches(trainer) if trainer else 0,
+            epoch=epoch_counter(self.trainer),
+            first=lambda: finished_batches(self.trainer),
             rank=rank,
             world_size=world_size,
             device=device,
@@ -223,7 +230,7 @@ class ImageDataModule(lightning.LightningDataModule):
 
     def _evaluation_loader(self, images: ImageDataset) -> BatchLoader:
         """Assign a contiguous share of the images to each rank, so that every image is scored exactly once."""
-        device, rank, world_size = self._place()
+        device, rank, world_size = place_of(self.trainer)
         if world_size > len(images):
             raise SettingError(
                 f"trainer.devices: got {world_size} for {len(images)} images; must be at most one device per image"
@@ -235,16 +242,3 @@ class ImageDataModule(lightning.LightningDataModule):
             self.preprocess.to(device),
             device=device,
         )
-
-    def _place(self) -> tuple[torch.device, int, int]:
-        """Return the device, the rank and the number of processes; without a trainer, one process on the CPU."""
-        if self.trainer is None:
-            return CPU, 0, 1
-        return self.trainer.strategy.root_device, self.trainer.global_rank, self.trainer.world_size
-
-
-def _finished_batches(trainer: lightning.Trainer) -> int:
-    """Count the finished batches of the current epoch, of which there are some when the run is resumed within it."""
-    # `ImageClassifier` counts itself, since Lightning counts chunks on the fast path
-    counted: int = trainer.fit_loop.epoch_loop.batch_progress.current.ready
-    return getattr(trainer.lightning_module, "step_in_epoch", counted)

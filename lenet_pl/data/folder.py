@@ -29,6 +29,7 @@ class FolderImages(NamedTuple):
     validation: ImageDataset | None  # None: to be split off the training images
     test: ImageDataset
     classes: tuple[str, ...]  # in alphabetical order
+    whole: ImageDataset | None  # training and test images, if the test images are a sample; None with a test folder
 
 
 def read_folder(settings: FolderDataSettings, image_size: int) -> FolderImages:
@@ -58,7 +59,7 @@ def read_folder(settings: FolderDataSettings, image_size: int) -> FolderImages:
     validation = images[layout.validation.path] if layout.validation else None
     classes = tuple(layout.train.files)
     if layout.test:
-        return FolderImages(train, validation, images[layout.test.path], classes)
+        return FolderImages(train, validation, images[layout.test.path], classes, None)
     count = round(len(train) * settings.test_fraction)
     if not 0 < count < len(train):
         raise SettingError(
@@ -72,7 +73,7 @@ def read_folder(settings: FolderDataSettings, image_size: int) -> FolderImages:
             f"data.test_fraction: {settings.test_fraction} leaves no training image of "
             f"{', '.join(map(printable, gone[:5]))}; must be a smaller fraction, or add images"
         )
-    return FolderImages(train.subset(rest), validation, train.subset(test), classes)
+    return FolderImages(train.subset(rest), validation, train.subset(test), classes, train)
 
 
 class _Reader:

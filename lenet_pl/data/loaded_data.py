@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from lenet_pl.data.folds import hold_out, split_grouped
 from lenet_pl.data.identity import SPLITS, Identity
 from lenet_pl.data.image_set import ImageDataset
 from lenet_pl.data.record_identity import identify
@@ -16,7 +17,7 @@ from lenet_pl.data.split import split
 from lenet_pl.data.split_digests import digest_source
 from lenet_pl.data.transform import Preprocess, pixel_statistics
 from lenet_pl.errors import DataError, SettingError, printable
-from lenet_pl.settings import SplitSettings
+from lenet_pl.settings import DataSettings, FoldSettings
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ class LoadedData:
         test: The test images.
         identity: The record of the images in each split. None for a published dataset, and for a run whose version of
             lenet_pl did not record them.
+        fold: The fold of a cross-validation that is the test split; None without.
     """
 
     source: DatasetSplits
@@ -37,6 +39,7 @@ class LoadedData:
     validation: ImageDataset
     test: ImageDataset
     identity: Identity | None = None
+    fold: FoldSettings | None = None
 
     def doubts(self) -> list[str]:
         """List what makes the test metrics unreliable: leaked images and classes without test images, one line each."""
@@ -60,12 +63,13 @@ class LoadedData:
         return torch.tensor([total / (num_classes * counts[k]) if counts[k] else 0.0 for k in range(num_classes)])
 
 
-def split_source(source: DatasetSplits, settings: SplitSettings, own: RunImages | None = None) -> LoadedData:
+def split_source(source: DatasetSplits, settings: DataSettings, own: RunImages | None = None) -> LoadedData:
     """Split a dataset and record the images of each split, or find the recorded images of a run.
 
     Args:
         source: The dataset.
-        settings: How to split validation images off the training images if the dataset has none.
+        settings: How to split validation images off the training images if the dataset has none, and which fold of a
+            cross-validation is the test split.
         own: The recorded images of an existing run, to use the same ones again, or None for the dataset as it is.
 
     Raises:
@@ -74,12 +78,24 @@ def split_source(source: DatasetSplits, settings: SplitSettings, own: RunImages 
     """
     if own and (splits := own.find(source)):
         train_set, validation_set, test_set = (splits[name] for name in SPLITS)
-        return LoadedData(replace(source, classes=own.classes), train_set, validation_set, test_set, own.recorded())
-    whole, train = source.train, torch.arange(len(source.train))
-    validation_images = source.validation
+        return LoadedData(
+            replace(source, classes=own.classes),
+            train_set,
+            validation_set,
+            test_set,
+            own.recorded(),
+            settings.split.fold,
+        )
+    whole, test, validation_images = source.train, source.test, source.validation
+    train, groups = torch.arange(len(whole)), None
+    if settings.split.fold:
+        whole = source.whole or whole
+        train, held_out, groups = hold_out(whole, settings, source.classes)
+        test = whole.subset(held_out)
     if validation_images is None:
-        train, validation = split(whole.labels, settings)
-        validation_images = whole.subset(validation)
+        labels, how = whole.labels[train], settings.split
+        rest, validation = split(labels, how) if groups is None else split_grouped(labels, groups[train.numpy()], how)
+        validation_images, train = whole.subset(train[validation]), train[rest]
     missing = set(range(len(source.classes))) - set(whole.labels[train].tolist())
     if missing:
         names = ", ".join(source.classes[k] for k in sorted(missing)[:5])
@@ -87,7 +103,7 @@ def split_source(source: DatasetSplits, settings: SplitSettings, own: RunImages 
             f"data.split: leaves no training image of {len(missing)} classes ({names}); "
             "must leave at least one per class: use another split or more images"
         )
-    loaded = LoadedData(source, whole.subset(train), validation_images, source.test)
+    loaded = LoadedData(source, whole.subset(train), validation_images, test, fold=settings.split.fold)
     if whole.origin is None:
         return loaded
     if own and own.identity is None:  # the images at the start of the run are unknown, so record none
@@ -113,7 +129,8 @@ def build_preprocess(
         DataError: If all training images are identical.
     """
     source = data.source
-    mean, std = statistics or (source.mean, source.std)
+    # Published statistics include the images of the fold
+    mean, std = statistics or ((None, None) if data.fold else (source.mean, source.std))
     if input_range:
         low, high = input_range
         mean, std = ((value / (high - low),) * source.channels for value in (-low, 1.0))

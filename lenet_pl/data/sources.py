@@ -40,6 +40,7 @@ class DatasetSplits:
         std: The standard deviation per channel of training pixels scaled to [0, 1], or None.
         background: The gray level around the object, from 0 to 255.
         validation: The official validation images, or None if they are yet to be split off `train`.
+        whole: All images in their original order if `test` is only a sample of them; None if it is an official split.
     """
 
     name: str
@@ -50,6 +51,7 @@ class DatasetSplits:
     std: tuple[float, ...] | None = None
     background: int = 0
     validation: ImageDataset | None = None
+    whole: ImageDataset | None = None
 
     @property
     def splits(self) -> tuple[ImageDataset, ...]:
@@ -87,9 +89,15 @@ def load_dataset(settings: DataSettings, image_size: int) -> DatasetSplits:
     if isinstance(settings, NamedDataSettings | EmnistDataSettings):
         return _published(settings.name, _find_published(settings), settings)
     if isinstance(settings, FolderDataSettings):
-        train, validation, test, classes = read_folder(settings, image_size)
+        train, validation, test, classes, whole = read_folder(settings, image_size)
         return DatasetSplits(
-            settings.display_name, train, test, classes, background=settings.background, validation=validation
+            settings.display_name,
+            train,
+            test,
+            classes,
+            background=settings.background,
+            validation=validation,
+            whole=whole,
         )
     if isinstance(settings, ArraysDataSettings):
         return DatasetSplits(settings.display_name, *read_arrays(settings), background=settings.background)
@@ -145,7 +153,7 @@ def _digits() -> DatasetSplits:
     labels = torch.from_numpy(bunch.target).long()
     train, test = stratified_split(labels, round(len(labels) / 5))
     everything = ImageDataset(images, labels, origin=Origin(digest_images(images.numpy())))
-    return DatasetSplits("digits", everything.subset(train), everything.subset(test), DIGIT_NAMES)
+    return DatasetSplits("digits", everything.subset(train), everything.subset(test), DIGIT_NAMES, whole=everything)
 
 
 def _fake(settings: FakeDataSettings) -> DatasetSplits:

@@ -13,12 +13,15 @@ from lenet_pl.data.loader import limited
 from lenet_pl.data.run_images import RunImages
 from lenet_pl.engine.checkpoint import CheckpointMetadata
 from lenet_pl.engine.chunked import ChunkedClassifier
+from lenet_pl.engine.freeze import check_frozen
+from lenet_pl.engine.initial_weights import InitialWeights
 from lenet_pl.engine.steps_per_hook import choose_steps_per_hook
 from lenet_pl.engine.task import ImageClassifier
 from lenet_pl.errors import SettingError
 from lenet_pl.models.by_name import AnyModel, build_network
 from lenet_pl.optim.losses import Loss
 from lenet_pl.optim.optimizers import build_optimizer
+from lenet_pl.optim.parameter_groups import parameter_groups
 from lenet_pl.optim.schedulers import build_scheduler
 from lenet_pl.runtime.signals import SignalHandler
 from lenet_pl.settings import AnyModelSettings, LoaderSettings, TrainSettings
@@ -36,12 +39,15 @@ def without_resume(settings: TrainSettings) -> dict[str, Any]:
     return plain | {"resume": False, "data": plain["data"] | kept, "logger": logger}
 
 
-def build_datamodule(settings: TrainSettings, own: RunImages | None = None) -> ImageDataModule:
+def build_datamodule(
+    settings: TrainSettings, own: RunImages | None = None, initial: InitialWeights | None = None
+) -> ImageDataModule:
     """Build the data module for the input size of the model, and load its data: the model depends on them.
 
     Args:
         settings: The training settings.
         own: The images that an earlier run recorded, to which the data are restricted; None for all images.
+        initial: The initial weights, whose normalization is used; None for the statistics of the training images.
     """
     loader = settings.loader
     data = ImageDataModule(
@@ -54,6 +60,7 @@ def build_datamodule(settings: TrainSettings, own: RunImages | None = None) -> I
         augment=settings.augment,
         seed=settings.seed,
         input_range=settings.input_range,
+        statistics=initial.statistics if initial else None,
         own=own,
     )
     data.prepare_data()
@@ -80,10 +87,11 @@ def build_data_and_task(
     signals: SignalHandler | None = None,
     own: RunImages | None = None,
     callbacks: Sequence[Callback] = (),
+    initial: InitialWeights | None = None,
 ) -> tuple[ImageDataModule, ImageClassifier]:
     """Build the data module and its task; arguments and errors as for `build_datamodule` and `build_task`."""
-    data = build_datamodule(settings, own)
-    return data, build_task(settings, data, signals, callbacks)
+    data = build_datamodule(settings, own, initial)
+    return data, build_task(settings, data, signals, callbacks, initial)
 
 
 def build_task(
@@ -91,6 +99,7 @@ def build_task(
     data: ImageDataModule,
     signals: SignalHandler | None = None,
     callbacks: Sequence[Callback] = (),
+    initial: InitialWeights | None = None,
 ) -> ImageClassifier:
     """Build the model for the channels and classes of the data, and the task that trains it.
 
@@ -99,9 +108,11 @@ def build_task(
         data: The data module.
         signals: The signal handler of the process, which the fast path checks after each step.
         callbacks: The callbacks of the caller, which may need the hooks of each step.
+        initial: The initial weights; None for random ones.
 
     Raises:
-        SettingError: The network does not fit the images, or the number of class weights is not the number of classes.
+        SettingError: The network does not fit the images or the initial weights, the number of class weights is not
+            the number of classes, or a name of layers matches none.
     """
     weights = settings.loss.class_weights
     if isinstance(weights, list) and len(weights) != len(data.classes):
@@ -112,6 +123,10 @@ def build_task(
     check_limits(settings, data)
     model = build_model(settings.model, data.channels, len(data.classes))
     check_batch_norm_batch_size(model, settings.loader, len(data.train_set))
+    if initial:
+        initial.load_into(model, data.classes, settings.model.model_dump(), reset_head=settings.reset_head)
+    check_frozen(model, settings.freeze)
+    decay = settings.layer_decay
     steps = choose_steps_per_hook(settings, callbacks)
     kind: Callable[..., ImageClassifier] = ImageClassifier
     if steps > 1:
@@ -137,6 +152,7 @@ def build_task(
         ),
         ema_decay=settings.callbacks.ema.decay,
         compile_mode=settings.trainer.compile_mode,
+        parameter_groups=parameter_groups(model, decay) if decay is not None else None,
         seed=settings.seed,
         description=CheckpointMetadata(
             settings=without_resume(settings),

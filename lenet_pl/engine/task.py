@@ -16,6 +16,7 @@ from lenet_pl.engine.loop_state import LoopState
 from lenet_pl.engine.partial_epoch import Step, pack, unpack
 from lenet_pl.optim.clipping import clip_gradients
 from lenet_pl.optim.ema import EMAModel
+from lenet_pl.optim.parameter_groups import scale_learning_rates
 from lenet_pl.runtime.seeding import keep_global, keyed_seed, seed_global
 
 BuildOptimizer = Callable[[Iterable[Any]], Optimizer]
@@ -48,6 +49,7 @@ class ImageClassifier(ClassifierEvaluation):
         metrics: Additional metrics by name, which receive logits and labels in validation and test. They are logged
             as `val/<name>` and `test/<name>`.
         ema_decay: The decay of the EMA of the weights, which is then validated, tested and exported; None for no EMA.
+        parameter_groups: Groups of parameters with a factor `lr_scale` of the learning rate each; None for all alike.
         compile_mode: The mode of `torch.compile`; None to run without it.
         seed: The seed of dropout and other random numbers of the model. It is combined with epoch, step and rank.
         description: Plain values that checkpoints contain as `hyper_parameters`.
@@ -76,7 +78,9 @@ class ImageClassifier(ClassifierEvaluation):
         loss: Callable[[Tensor, Tensor], Tensor] | None = None,
         metrics: Mapping[str, Metric] | None = None,
         ema_decay: float | None = None,
+        parameter_groups: list[dict[str, Any]] | None = None,
         compile_mode: str | None = None,
+        parameters: list[dict[str, Any]] | None = None,
         seed: int = 0,
         description: Mapping[str, Any] | None = None,
     ) -> None:
@@ -87,7 +91,7 @@ class ImageClassifier(ClassifierEvaluation):
         self.average = EMAModel(model, ema_decay) if ema_decay else None
         self.loss = loss or nn.CrossEntropyLoss()
         self.build_optimizer, self.build_scheduler = optimizer, scheduler
-        self.seed = seed
+        self.parameter_groups, self.seed = parameter_groups, seed
         self.save_hyperparameters(dict(description or {}), logger=False)
         self.last_loss = torch.zeros(())
         self._steps: list[Step] = []  # outputs of the training steps of this epoch
@@ -197,7 +201,8 @@ class ImageClassifier(ClassifierEvaluation):
         self._score("train", self._steps)
 
     def configure_optimizers(self) -> Any:
-        optimizer = self.build_optimizer(self.model.parameters())
+        optimizer = self.build_optimizer(self.parameter_groups or self.model.parameters())
+        scale_learning_rates(optimizer)
         if self.build_scheduler is None:
             return optimizer
         found = self.build_scheduler(optimizer, int(self.trainer.estimated_stepping_batches))

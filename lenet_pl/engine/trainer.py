@@ -20,6 +20,7 @@ from lenet_pl.engine.device import check_device, choose_precision
 from lenet_pl.engine.divergence import DivergenceCheck
 from lenet_pl.engine.early_stopping import ResumableEarlyStopping, StopAtMaxSteps
 from lenet_pl.engine.estimate_curvature import EstimateCurvature
+from lenet_pl.engine.freeze import FreezeLayers
 from lenet_pl.engine.loggers import FlushLoggers, build_loggers
 from lenet_pl.engine.metrics_history import MetricsHistory
 from lenet_pl.engine.progress_bar import ProgressBar
@@ -98,6 +99,8 @@ def build_callbacks(settings: TrainSettings, folder: Path, signals: SignalHandle
     """Build the callbacks of the settings. `MetricsHistory` comes first, since checkpoints contain its rows."""
     given = settings.callbacks
     callbacks: list[Callback] = [MetricsHistory(folder, settings.trainer.log_every_n_steps)]
+    if settings.freeze:
+        callbacks.append(FreezeLayers(settings.freeze, settings.unfreeze_after))
     if isinstance(settings.optimizer, SdlmSettings):
         callbacks.append(EstimateCurvature(settings.optimizer.curvature_samples))
     # A validation metric is only new after a validation

@@ -42,7 +42,7 @@ def evaluate(settings: EvaluateSettings) -> dict[str, Any]:
 
     runs = open_runs(settings)
     part: SplitName = "test" if settings.split == "test" else "validation"
-    check_runs_compatible(runs, part)
+    check_runs_compatible(runs, part, own_data=settings.other_data is None)
     run = runs[0]
     data = run.load_data(settings.other_data, part=part, accept_changes=settings.accept_changes)
     images = data.test_set if part == "test" else data.validation_set

@@ -4,7 +4,6 @@ torch.export and ONNX files contain the preprocessing: they map uint8 images to 
 weights, and the metadata to rebuild the network around them.
 """
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from torch.nn import functional
 
 from lenet_pl.data.transform import Preprocess
 from lenet_pl.display.text import as_json
-from lenet_pl.errors import DataError, SettingError
+from lenet_pl.errors import SettingError
 from lenet_pl.runtime.atomic_files import atomic_file
 
 Predict = Callable[[Tensor], Tensor]  # uint8 (N, C, side, side) → float (N, K)
@@ -165,22 +164,6 @@ def write_safetensors(model: nn.Module, path: Path, description: dict[str, Any])
     weights = {name: value.contiguous() for name, value in model.state_dict().items()}
     with atomic_file(path) as stream:  # safetensors' own save_file creates files that only their owner can read
         stream.write(save(weights, to_metadata(description)))
-
-
-def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Read weights and description, without executing code from the file.
-
-    Raises:
-        DataError: The file is missing or corrupt, or was written by another program.
-    """
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, framework="pt") as file:
-            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, not a dictionary
-            return weights, {key: json.loads(value) for key, value in (file.metadata() or {}).items()}
-    except (OSError, SafetensorError, ValueError) as error:
-        raise DataError(f"{path}: not a safetensors file of lenet_pl ({error})") from None
 
 
 def to_metadata(description: dict[str, Any]) -> dict[str, str]:

@@ -15,16 +15,17 @@ from lenet_pl.inference.tta import augmented_copies
 from lenet_pl.settings.evaluate import TtaSettings
 
 
-def check_runs_compatible(runs: Sequence[TrainedRun], part: str) -> None:
+def check_runs_compatible(runs: Sequence[TrainedRun], part: str, *, own_data: bool = True) -> None:
     """Check that the networks of an ensemble can be evaluated on the same images.
 
     Args:
         runs: The networks; at least one.
         part: The split for the evaluation, "test" or "validation".
+        own_data: Whether the images are those of the first run, not those of another data set.
 
     Raises:
         SettingError: A run is given twice, classes or channels differ, or, for "validation", the runs were trained on
-            different data or splits.
+            different data or splits, or, for "test", on different folds of their own data.
     """
     first = runs[0]
     if twice := next((run.folder for k, run in enumerate(runs) if run.folder in [r.folder for r in runs[:k]]), None):
@@ -34,6 +35,12 @@ def check_runs_compatible(runs: Sequence[TrainedRun], part: str) -> None:
             raise SettingError(
                 f"run: {other.folder} has other classes or channels than {first.folder}; must be networks with the "
                 "same classes and channels"
+            )
+        # A test image of one fold is a training image of the others
+        if own_data and other.settings.data.split.fold != first.settings.data.split.fold:
+            raise SettingError(
+                f"run: {other.folder} was trained on the test images of {first.folder}, another fold; must be runs of "
+                "one fold, or another data set with data=<choice>"
             )
         # A validation image of one run may be a training image of another
         if part == "validation" and other.settings.data.model_dump() != first.settings.data.model_dump():

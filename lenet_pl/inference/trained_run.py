@@ -1,6 +1,7 @@
 """Load a trained network from its run folder or checkpoint, without executing code from either."""
 
 import hashlib
+import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -161,8 +162,9 @@ def open_run(settings: TrainedSettings) -> TrainedRun:
         raise DataError(f"run: {folder} {what} no checkpoints/best.ckpt; use ckpt_path={last} for its last epoch")
     if not checkpoint.is_file():
         why = "must be the run folder of a training"
-        if seeds := sorted(path.name for path in folder.glob("seed_*")):
-            why = f"it contains the runs of several seeds; must be one of them, such as run={folder / seeds[0]}"
+        if inside := sorted(path.name for path in folder.glob("*_*") if re.fullmatch(r"(seed|fold)_\d+", path.name)):
+            kind = inside[0].partition("_")[0]
+            why = f"it contains the runs of several {kind}s; must be one of them, such as run={folder / inside[0]}"
         elif (folder / "results.json").is_file():
             why = "it was not trained; must be a run with training"
         raise DataError(f"run: {folder} has no checkpoints/best.ckpt; {why}")

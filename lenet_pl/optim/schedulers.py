@@ -60,7 +60,7 @@ def build_scheduler(settings: Settings, optimizer: optim.Optimizer, steps: int) 
         warmup = settings.pct_start + 1e-6 * (abs(settings.pct_start * steps - 1) < 1e-6)
         scheduler = lr_scheduler.OneCycleLR(
             optimizer,
-            optimizer.param_groups[0]["lr"],
+            [group["lr"] for group in optimizer.param_groups],
             steps,
             pct_start=warmup,
             cycle_momentum=settings.cycle_momentum,

@@ -94,6 +94,8 @@ def build_space(settings: SearchSettings) -> Space:
         raise SettingError("data.accept_changes: got true; must be false, all trials of a study use the same images")
     if settings.seeds is not None:
         raise SettingError(f"seeds: got {settings.seeds}; must be null; use search.n_test_seeds for more seeds")
+    if settings.folds is not None:
+        raise SettingError(f"folds: got {settings.folds}; must be null; cross-validate the best trial instead")
     if settings.trainer.num_devices > 1:
         raise SettingError(
             f"trainer.devices: got {settings.trainer.devices}; must be 1; start the same command once per device, the "

@@ -14,6 +14,7 @@ from lenet_pl.settings.data import (
     EmnistDataSettings,
     FakeDataSettings,
     FolderDataSettings,
+    FoldSettings,
     LoaderSettings,
     NamedDataSettings,
     SplitSettings,
@@ -36,7 +37,8 @@ from lenet_pl.settings.optim import (
     SgdSettings,
     StepSettings,
 )
-from lenet_pl.settings.train import TrainerSettings, TrainSettings
+from lenet_pl.settings.train import TrainSettings
+from lenet_pl.settings.trainer import TrainerSettings
 from lenet_pl.settings.types import Settings
 from lenet_pl.settings.validation import nearest_key, setting_keys, validate
 
@@ -58,6 +60,7 @@ __all__ = [
     "EmnistDataSettings",
     "ExponentialSettings",
     "FakeDataSettings",
+    "FoldSettings",
     "FolderDataSettings",
     "LeNet1Settings",
     "LeNet1998Settings",

@@ -16,7 +16,36 @@ OWN_SETTINGS = {"seed", "data", "model", "trainer"}  # a config.yaml without the
 NOT_OWN = "config.yaml is not a training's settings"
 
 
-# Settings that each kind of data has got since runs were recorded without them, and what these runs did
+# Settings that trainings have got since runs were recorded without them, and what these runs did
+ADDED: dict[str, Any] = {
+    "seeds": None,
+    "folds": None,
+    "folds_group": None,
+    "init_from": None,
+    "init_from_sha256": None,
+    "reset_head": None,
+    "freeze": [],
+    "unfreeze_after": None,
+    "layer_decay": None,
+    "tags": [],
+    "notes": None,
+}
+TRAINER_ADDED: dict[str, Any] = {
+    "benchmark": None,
+    "detect_anomaly": False,
+    "min_epochs": None,
+    "max_steps": -1,
+    "min_steps": None,
+    "max_time": None,
+    "accumulate_grad_batches": 1,
+    "gradient_clip_algorithm": "norm",
+    "steps_per_hook": "auto",
+    "overfit_batches": 0,
+    "check_val_every_n_epoch": 1,
+    "val_check_interval": 1.0,
+    "fast_dev_run": False,
+}
+# The same for each kind of data
 SINCE: dict[str, dict[str, Any]] = {
     "folder": {"accept_changes": False, "layout": "auto"},
     "arrays": {"accept_changes": False},
@@ -28,10 +57,14 @@ def completed(settings: dict[str, Any]) -> dict[str, Any]:
     """Translate recorded settings to the present names, and add the settings that an earlier version lacked."""
     data = settings.get("data")
     since = SINCE.get(str(data.get("name")), {}) if isinstance(data, dict) else {}
-    settings = {"seeds": None, "tags": [], "notes": None} | settings
-    settings |= {"data": since | settings["data"]} if since else {}
+    settings = ADDED | settings | ({"data": since | settings["data"]} if since else {})
     settings |= {"logger": NO_LOGGERS | loggers} if isinstance(loggers := settings.get("logger"), dict) else {}
-    return upgraded(settings)
+    settings = upgraded(settings)
+    if isinstance(trainer := settings.get("trainer"), dict):
+        settings["trainer"] = TRAINER_ADDED | trainer
+    if isinstance(settings.get("data"), dict) and isinstance(split := settings["data"].get("split"), dict):
+        settings["data"] = settings["data"] | {"split": {"fold": None} | split}
+    return settings
 
 
 def read_settings(folder: Path) -> dict[str, Any]:

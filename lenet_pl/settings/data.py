@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from lenet_pl.settings.roles import Role
 from lenet_pl.settings.types import Degrees, Fraction, ImageSize, LocalPath, PositiveInt, Probability, Settings
@@ -22,6 +22,23 @@ Path = Annotated[LocalPath, Role.EVALUATION]
 GrayLevel = Annotated[int, Field(ge=0, le=255)]
 
 
+class FoldSettings(Settings):
+    """One fold of a cross-validation, which is the test split; `folds` of the training sets it."""
+
+    number: Annotated[PositiveInt, Role.SEED]
+    """Number of the fold, from 1."""
+    of: Annotated[int, Field(ge=2, le=1000)]
+    """Number of folds."""
+    group: Annotated[str, Field(min_length=1)] | None
+    """Key of the images that stay in one fold; null: each image alone."""
+
+    @model_validator(mode="after")
+    def _check_number(self) -> "FoldSettings":
+        if self.number > self.of:
+            raise ValueError(f"got fold {self.number} of {self.of}; must be 1 to {self.of}")
+        return self
+
+
 class SplitSettings(Settings):
     """The split of the training images into training and validation, which is the same for every seed."""
 
@@ -29,6 +46,8 @@ class SplitSettings(Settings):
     """Which training images are held out for validation."""
     val_size: Annotated[int | float, AfterValidator(_check_val_size)]
     """Number of validation images, or their fraction of the training images."""
+    fold: FoldSettings | None
+    """Fold of a cross-validation; null: the data set's own test split."""
 
 
 class DataSettings(Settings):

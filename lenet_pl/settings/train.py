@@ -1,158 +1,20 @@
-"""Settings of the group `trainer`, and of a whole training."""
+"""Settings of a whole training."""
 
-import re
 from collections import Counter
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, PositiveFloat, ValidationInfo, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from lenet_pl.settings.callbacks import CallbacksSettings
+from lenet_pl.settings.cross_validation import Folds, FoldsGroup, check_folds
 from lenet_pl.settings.data import AnyDataSettings, AugmentSettings, LoaderSettings
+from lenet_pl.settings.fine_tune import LayerDecay, Layers, ResetHead, Sha256, UnfreezeAfter
 from lenet_pl.settings.logger import LoggerSettings, Tags
 from lenet_pl.settings.model import AnyModelSettings, ConvNetSettings, LeNet1Settings
 from lenet_pl.settings.optim import AnyOptimizerSettings, AnySchedulerSettings, LossSettings, SdlmSettings
 from lenet_pl.settings.roles import Role
-from lenet_pl.settings.types import LocalPath, PositiveInt, Settings, Threads, cores
-
-CompileMode = Literal["default", "reduce-overhead", "max-autotune"]
-
-
-def _check_compile(mode: bool | CompileMode | None) -> CompileMode | None:
-    """Translate true and false to modes of torch.compile, so that both spellings give the same value."""
-    return "default" if mode is True else mode or None
-
-
-def _check_limit(limit: int | float) -> int | float:
-    if limit >= 1 if isinstance(limit, int) else 0 < limit <= 1:
-        return limit
-    raise ValueError(f"got {limit}; must be a number of batches from 1, or a fraction greater than 0, up to 1.0")
-
-
-def _check_max_steps(steps: int) -> int:
-    if steps == 0:
-        raise ValueError("got 0; must be at least 1, or -1 for no limit")
-    return steps
-
-
-def _check_max_time(limit: str | None) -> str | None:
-    if limit is not None and not re.fullmatch(r"\d+:\d\d:\d\d:\d\d", limit):
-        raise ValueError(f"got {limit!r}; must be null, or days:hours:minutes:seconds as in 00:01:30:00")
-    return limit
-
-
-def _check_overfit(limit: int | float) -> int | float:
-    return limit if limit == 0 else _check_limit(limit)
-
-
-Limit = Annotated[int | float, AfterValidator(_check_limit)]
-Device = Annotated[int, Field(ge=0)]
-Devices = PositiveInt | Annotated[list[Device], Field(min_length=1)] | Literal["auto"]
-
-
-class TrainerSettings(Settings):
-    """Settings of the Trainer, with the meaning that `lightning.Trainer` gives them."""
-
-    accelerator: Annotated[Literal["auto", "cpu", "gpu", "mps"], Role.MACHINE]
-    """Kind of device."""
-    devices: Annotated[Devices, Role.MACHINE]
-    """Number of devices, one process for each; a list: these GPUs; auto: all GPUs, or one CPU process."""
-    strategy: Annotated[Literal["auto", "ddp"], Role.MACHINE]
-    """How several processes train together."""
-    num_threads: Annotated[Threads, Role.MACHINE]
-    """Intra-op threads; null: 1 for small networks, else as many as this process has cores."""
-    precision: Annotated[Literal["auto", "32-true", "bf16-mixed", "16-mixed", "64-true"], Role.NUMERICS]
-    """Floating-point precision of training."""
-    compile: Annotated[bool | CompileMode | None, AfterValidator(_check_compile), Role.NUMERICS]
-    """Mode of torch.compile; true: default, false or null: not compiled."""
-    deterministic: bool
-    """Whether the same seed gives the same bits on the same machine."""
-    benchmark: Annotated[bool | None, Role.MACHINE]
-    """Whether cuDNN times its algorithms and takes the fastest; null: Lightning decides."""
-    detect_anomaly: Annotated[bool, Role.MACHINE]
-    """Whether autograd names the operation that produced a NaN; slow."""
-    max_epochs: PositiveInt
-    """Largest number of epochs."""
-    min_epochs: PositiveInt | None
-    """Epochs before early stopping may end the training; null: no minimum."""
-    max_steps: Annotated[int, Field(ge=-1), AfterValidator(_check_max_steps)]
-    """Largest number of optimizer steps; -1: no limit but `max_epochs`."""
-    min_steps: PositiveInt | None
-    """Optimizer steps before early stopping may end the training; null: no minimum."""
-    max_time: Annotated[str | None, AfterValidator(_check_max_time)]
-    """Longest time of the training, days:hours:minutes:seconds as in 00:01:30:00; null: no limit."""
-    accumulate_grad_batches: PositiveInt
-    """Batches whose gradients are averaged for one optimizer step."""
-    gradient_clip_val: PositiveFloat | None
-    """Largest norm of the whole gradient, or largest absolute value; null: not clipped."""
-    gradient_clip_algorithm: Literal["norm", "value"]
-    """Whether `gradient_clip_val` limits the norm of the whole gradient or each value."""
-    steps_per_hook: Annotated[Literal["auto"] | PositiveInt, Role.MACHINE]
-    """Optimizer steps per Lightning step; auto: 20, or 1 where callbacks or settings need the hooks of each step."""
-    log_every_n_steps: PositiveInt
-    """Steps between two points of the per-step loss."""
-    limit_train_batches: Limit | None
-    """Training batches per epoch, a number or a fraction; null: all."""
-    limit_val_batches: Annotated[Limit | None, Role.EVALUATION]
-    """Validation batches per epoch, a number or a fraction; null: all."""
-    limit_test_batches: Limit | None
-    """Test batches, a number or a fraction; null: all."""
-    overfit_batches: Annotated[int | float, AfterValidator(_check_overfit)]
-    """Training batches, a number or a fraction, on which every epoch trains and validates in order; 0: all."""
-    check_val_every_n_epoch: PositiveInt
-    """Epochs between two validations."""
-    val_check_interval: Annotated[Limit, Role.EVALUATION]
-    """Training batches between two validations within an epoch, a number or a fraction of the epoch."""
-    fast_dev_run: Annotated[bool | PositiveInt, Role.COMMAND]
-    """Whether only one batch, or this many, of each split is run, and nothing is written; a check of the settings."""
-    profiler: Annotated[Literal["simple", "advanced"] | None, Role.MACHINE]
-    """Lightning profiler that times the hooks."""
-
-    @property
-    def num_devices(self) -> int:
-        """The number of processes. For `auto`, torch counts the GPUs."""
-        if isinstance(self.devices, int):
-            return self.devices
-        if isinstance(self.devices, list):
-            return len(self.devices)
-        if self.accelerator in ("cpu", "mps"):
-            return 1
-        import torch  # takes seconds, and is imported later in any case
-
-        return max(1, torch.cuda.device_count())
-
-    @property
-    def compile_mode(self) -> CompileMode | None:
-        """The mode of torch.compile; None: not compiled."""
-        return _check_compile(self.compile)
-
-    @field_validator("devices")
-    @classmethod
-    def _check_devices(cls, devices: Any, info: ValidationInfo) -> Any:
-        # What `auto` stands for only torch knows, which is not imported yet; the trainer looks at it
-        if info.data.get("accelerator") in ("cpu", "mps") and isinstance(devices, list):
-            raise ValueError(f"got {devices} with accelerator={info.data['accelerator']}; must be a number")
-        if info.data.get("accelerator") == "cpu" and isinstance(devices, int) and devices > cores():
-            raise ValueError(f"got {devices} processes on cpu; must be 1 to {cores()}, the cores of this machine")
-        if isinstance(devices, list) and len(set(devices)) < len(devices):
-            raise ValueError(f"got {devices}; must be different GPUs")
-        return devices
-
-    @field_validator("min_steps")
-    @classmethod
-    def _check_min_steps(cls, least: int | None, info: ValidationInfo) -> int | None:
-        most = info.data.get("max_steps", -1)
-        if least and 0 < most < least:
-            raise ValueError(f"got {least} with max_steps={most}; must be at most max_steps")
-        return least
-
-    @field_validator("min_epochs")
-    @classmethod
-    def _check_min_epochs(cls, least: int | None, info: ValidationInfo) -> int | None:
-        most = info.data.get("max_epochs")
-        if least and most and least > most:
-            raise ValueError(f"got {least} with max_epochs={most}; must be at most max_epochs")
-        return least
-
+from lenet_pl.settings.trainer import TrainerSettings
+from lenet_pl.settings.types import LocalPath, Settings
 
 Level = Annotated[float, Field(ge=-1000, le=1000)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
@@ -169,6 +31,10 @@ class TrainSettings(Settings):
     """Seed of initial weights, batch order, augmentation and dropout; never of the split."""
     seeds: Annotated[Annotated[list[Seed], Field(min_length=1)] | None, Role.SEED]
     """Seeds of several trainings, one after another, instead of `seed`."""
+    folds: Annotated[Folds, Role.EVALUATION]
+    """Number of folds of a cross-validation, one training for each; null: the test split of the data."""
+    folds_group: Annotated[FoldsGroup, Role.EVALUATION]
+    """Key of images that stay in one fold: separator that ends it in file names, or a file of `data=arrays`."""
     train: Annotated[bool, Role.STAGE]
     """Whether the network is trained."""
     test: Annotated[bool, Role.STAGE]
@@ -191,6 +57,18 @@ class TrainSettings(Settings):
     """Inputs of gray levels 0 and 255; null: mean 0 and standard deviation 1."""
     model: AnyModelSettings
     """Network."""
+    init_from: LocalPath | None
+    """Run folder, checkpoint or safetensors file whose weights are the initial ones; null: random weights."""
+    init_from_sha256: Sha256
+    """Digest that this file must have; null: any. A run records the digest of the file it used."""
+    reset_head: ResetHead
+    """Whether the last layer gets random weights; null: if the classes of the data and of `init_from` differ."""
+    freeze: list[Layers]
+    """Names or patterns of the layers that are not trained, such as `features` or `*.norm*`."""
+    unfreeze_after: UnfreezeAfter
+    """Epochs after which the frozen layers are trained too; null: never."""
+    layer_decay: LayerDecay
+    """Factor of the learning rate from each layer to the one before it, or a mapping of layers to factors."""
     loss: LossSettings
     """Loss."""
     optimizer: AnyOptimizerSettings
@@ -252,6 +130,12 @@ class TrainSettings(Settings):
         if getattr(scheduler, "cycle_momentum", False) and optimizer and optimizer.name == "sdlm":
             raise ValueError("cycle_momentum: got true with optimizer=sdlm, which has no momentum; must be false")
         return scheduler
+
+    @field_validator("data")
+    @classmethod
+    def _check_folds(cls, data: AnyDataSettings, info: ValidationInfo) -> AnyDataSettings:
+        check_folds(data, info.data.get("folds"), info.data.get("folds_group"))
+        return data
 
     @field_validator("seeds")
     @classmethod

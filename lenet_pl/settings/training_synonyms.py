@@ -106,9 +106,15 @@ TRAINING = {
     "checkpoint_path ckpt_path ckpt checkpoint resume_from_checkpoint resume_from resume_path load_from load": (
         "write run=<its folder> resume=true to continue a run"
     ),
-    "pretrained pretrained_weights weights init_checkpoint finetune fine_tune": (
-        "trainings begin from random weights; run=<its folder> resume=true continues a run"
+    "pretrained pretrained_weights weights init_checkpoint initial_checkpoint finetune fine_tune finetune_from": (
+        "init_from=<run folder, checkpoint or safetensors file>"
     ),
+    "freeze_layers frozen freeze_backbone freeze_features freeze_encoder trainable": "write freeze=[features]",
+    "unfreeze unfreeze_at_epoch unfreeze_backbone_at_epoch unfreeze_epoch freeze_epochs": "unfreeze_after=<epochs>",
+    "layer_wise_lr layerwise_lr layer_lr_decay lr_scale lr_mult discriminative_lr backbone_lr": (
+        "write layer_decay=<factor> or layer_decay={features:<factor>}"
+    ),
+    "reset_classifier new_head replace_head ignore_mismatched_sizes": "reset_head=<true or false>",
     "enable_checkpointing checkpoint_callback save_top_k save_last save_every save_freq checkpoint_dir save_model": (
         "the best and the last epoch are always kept; callbacks.checkpoint.monitor=<metric> says what is best"
     ),
@@ -135,6 +141,8 @@ TRAINING = {
     "exp exp_name experiment_name run_name name project run_id version": "run=<folder>",
     # running
     "seed_everything random_seed random_state manual_seed torch_seed rng_seed": "seed=<number>",
+    "kfold k_folds n_folds num_folds n_splits kfolds cv cross_validation": "folds=<number>",
+    "groups group_kfold fold_groups group_by_key": "folds_group=<separator in file names, or groups.npy>",
     "num_seeds n_seeds repeats num_runs n_runs": "write seeds=[0,1,2] or -m seed=0,1,2",
     "fast_dev_run dev_run dry_run smoke smoke_test sanity_check": "debug=fast_dev_run takes one batch of each split",
     "overfit_batches overfit overfit_pct": "debug=overfit trains on one batch again and again",

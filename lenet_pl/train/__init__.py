@@ -17,15 +17,17 @@ def train(settings: TrainSettings, folder: Path, callbacks: Callbacks = ()) -> d
         settings: The training settings. With `resume`, the training resumes from the folder's last checkpoint, if any.
         folder: The run folder. It must exist, and contain no run, or with `resume` the run to be resumed.
         callbacks: Additional Lightning callbacks, whose hooks run before the checkpoints are written, or a function
-            of the training settings that builds them, called once per training. With `seeds` there are several
-            trainings, each with separate callbacks: those that the function builds, or deep copies of the given ones,
-            which are not used themselves.
+            of the training settings that builds them, called once per training. With `seeds` or `folds` there are
+            several trainings, each with separate callbacks: those that the function builds, or deep copies of the given
+            ones, which are not used themselves.
 
     Returns:
         The content of results.json:
 
         - `task` ("train"), `model`, `data`, `data_digest` (of the user's own images, else None), `seed`, `tags`
-        - `parameters`: number of trainable parameters
+        - `fold`: number of the fold of a cross-validation that is the test split; None without
+        - `init_from`: `path` and `sha256` of the file with the initial weights; None for random ones
+        - `parameters`: number of trainable parameters; without those that stay frozen
         - `images`: number of images of the splits `train`, `validation` and `test` (0 without test)
         - `metrics`: `best/<split>/loss` and `best/<split>/accuracy` of the best epoch for train and val, `test/loss`
           and `test/accuracy`; losses in nats (the training loss depends on `settings.loss`), accuracies in [0, 1]
@@ -42,6 +44,11 @@ def train(settings: TrainSettings, folder: Path, callbacks: Callbacks = ()) -> d
         With `seeds`, of all trainings together: `task` ("seeds"), `seeds`, `metrics` (means), `sd` (sample standard
         deviations), `at_chance` (seeds that learned nothing), `total_seconds`, `model`, `data`, `data_digest`, and the
         keys from `device` to `command`.
+
+        With `folds`, the same for `task` ("folds"), with `seed`, `folds` (their number), `folds_group`, `images`
+        (`folds`, and `left_out` of a test split of the data set), `each` (`fold`, `images`, `metrics`, `epochs` and
+        `best_epoch` of each training), and, of the held-out images of all folds together, `pooled` (`accuracy`,
+        `loss`, `per_class`, `most_confused`) and `confusion_matrix` (`classes`, `rows_are`, `counts`).
 
     Raises:
         UserError: Settings, files or devices cannot be used (before the training starts), or the training diverged.
@@ -72,15 +79,19 @@ def train(settings: TrainSettings, folder: Path, callbacks: Callbacks = ()) -> d
         from lenet_pl.engine.loggers import check_loggers
         from lenet_pl.engine.trainer import ranked, silence_lightning_logs
         from lenet_pl.runtime.memory import tune_malloc
+        from lenet_pl.train.run_folders import run_folders
 
         silence_lightning_logs()
         tune_malloc()
         if first:
-            seeds = settings.seeds
-            check_loggers(settings.logger, *([folder / f"seed_{seed}" for seed in seeds] if seeds else [folder]))
+            check_loggers(settings.logger, *run_folders(settings, folder))
         with ranked(process.rank), restored_threads():
-            if settings.seeds is None:
+            if settings.seeds is None and settings.folds is None:
                 return train_one(settings, folder, signals, callbacks)
+            if settings.seeds is None:
+                from lenet_pl.train.folds import train_folds
+
+                return train_folds(settings, folder, signals, train_one, callbacks)
             from lenet_pl.train.seeds import train_seeds
 
             return train_seeds(settings, folder, signals, train_one, callbacks)
@@ -96,7 +107,7 @@ def train_one(
     """Train with one seed, under a signal handler and a lock of the caller.
 
     Args:
-        settings: The training settings; `seeds` is ignored.
+        settings: The training settings; `seeds` and `folds` are ignored.
         folder: The run folder.
         signals: The `SignalHandler` of the process.
         callbacks: Additional callbacks, as for `train`.
@@ -115,11 +126,17 @@ def train_one(
     from lenet_pl.engine.build import build_data_and_task
     from lenet_pl.engine.loggers import closing_loggers
     from lenet_pl.engine.trainer import MeetingError, build_trainer, meeting_others
+    from lenet_pl.train.fine_tune import initial_weights, with_digest
 
     watching = callbacks(settings) if callable(callbacks) else callbacks
     lightning.seed_everything(settings.seed, verbose=False)
     recorded = images_of_run(settings, folder)
-    datamodule, task = (build or build_data_and_task)(settings, signals, recorded, watching)
+    initial = None if build else initial_weights(settings, folder)
+    if build:
+        datamodule, task = build(settings, signals, recorded, watching)
+    else:
+        settings = with_digest(settings, initial)
+        datamodule, task = build_data_and_task(settings, signals, recorded, watching, initial)
     threads = settings.trainer.num_threads or choose_threads(
         task.model, datamodule.example_input(), settings.loader.batch_size
     )
@@ -127,6 +144,8 @@ def train_one(
     if build is None and (busy := load.describe(threads)):
         print(f"note: {busy}, which slows down this training")
     trainer = build_trainer(settings, folder, watching, signals)
+    if initial and initial.weights and trainer.is_global_zero:
+        print(initial.describe(task.model, datamodule.classes, reset_head=settings.reset_head), flush=True)
     run = RunFolder(folder, settings, datamodule, task, trainer)
     last = run.resume_checkpoint()  # before writing: a corrupt checkpoint leaves the folder unchanged
     with closing_loggers(trainer.loggers):

@@ -13,6 +13,7 @@ from lenet_pl.settings import TrainSettings
 from lenet_pl.settings.compose import compose
 from lenet_pl.settings.logger import connected_by
 from lenet_pl.train.recorded_settings import NOT_OF_THE_RUN, OF_ONE_LENGTH, names_key, recorded_settings, refuse_changes
+from lenet_pl.train.run_folders import run_folders
 
 
 def begin_or_resume(
@@ -75,7 +76,8 @@ def begin_or_resume(
         if goes_on(resumed, folder, longer=longer, may_stay=settings.resume == "auto" or sweep, quiet=sweep):
             return resumed
         return None
-    if not last.exists() and settings.resume is True and not sweep and recorded.seeds is None:
+    single = recorded.seeds is None and recorded.folds is None
+    if not last.exists() and settings.resume is True and not sweep and single:
         raise SettingError(
             f"resume: {folder} has no checkpoints/last.ckpt, since its first epoch did not finish; use resume=auto to "
             "start it again"
@@ -97,7 +99,7 @@ def goes_on(resumed: TrainSettings, folder: Path, *, longer: bool, may_stay: boo
 
     Args:
         resumed: The settings for further training.
-        folder: The folder of the run, or of the runs of several seeds.
+        folder: The folder of the run, or of the runs of several seeds or folds.
         longer: Whether more epochs are requested than were planned.
         may_stay: Whether the run may be left unchanged.
         quiet: Whether to omit the line.
@@ -106,8 +108,7 @@ def goes_on(resumed: TrainSettings, folder: Path, *, longer: bool, may_stay: boo
         SettingError: The run has no checkpoint for further training, or there is nothing to do and not `may_stay`.
         DataError: results.json is corrupt.
     """
-    places = [folder] if resumed.seeds is None else [folder / f"seed_{seed}" for seed in resumed.seeds]
-    ends = {place: read_end(place) for place in places}
+    ends = {place: read_end(place) for place in run_folders(resumed, folder)}
     limit = resumed.trainer.max_epochs
     behind = [place for place, end in ends.items() if end is None or not end.reached(limit)]
     if longer and behind and resumed.train:

@@ -16,7 +16,7 @@ UNEVEN = torch.tensor([0] * 500 + [1] * 77 + [2] * 30 + [4] * 3)  # no image of 
 
 
 def divide(labels: Tensor, method: str, validation: float | int) -> tuple[Tensor, Tensor]:
-    return split(labels, SplitSettings(method=method, val_size=validation))
+    return split(labels, SplitSettings(method=method, val_size=validation, fold=None))
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -217,7 +217,7 @@ def test_it_is_explained(odd_run: OddRun, do: Do, tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_it_is_exported(odd_run: OddRun, do: Do, tmp_path: Path) -> None:
     onnx = pytest.importorskip("onnx")
-    from lenet_pl.export.formats import read_safetensors
+    from lenet_pl.inference.safetensors_file import read_safetensors
 
     do(
         "export",

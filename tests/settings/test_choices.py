@@ -29,7 +29,10 @@ def test_a_choice_equals_what_hydra_composes(group: str, name: str, compose: Com
 
 def test_nested_changes_are_merged() -> None:
     values = read_choice("data", "emnist", {"split": {"method": "last"}, "variant": "letters"})
-    assert (values["split"], values["variant"]) == ({"method": "last", "val_size": 0.1}, "letters")
+    assert (values["split"], values["variant"]) == (
+        {"method": "last", "val_size": 0.1, "fold": None},
+        "letters",
+    )
 
 
 def test_choices_are_those_of_the_folder() -> None:

@@ -14,6 +14,7 @@ from lenet_pl.settings.trained import RecordedModel, RecordedSettings
 from lenet_pl.train.recorded_settings import NO_MATTER as RESUMED
 
 COMMAND = {"run", "resume", "traceback", "data.accept_changes", "logger.mlflow.tracking_uri", "logger.wandb.mode"}
+COMMAND |= {"trainer.fast_dev_run"}
 LOCATION = {"data_root", "data.root"}
 OUTPUT = {"logger", "logger.tensorboard", "logger.csv", "tags", "notes"}
 OUTPUT |= {"logger.mlflow", "logger.mlflow.experiment_name"}
@@ -24,8 +25,9 @@ MACHINE |= {"data.download"}
 NUMERICS = {"trainer.precision", "trainer.compile"}
 EVALUATION = {"data", "data.name", "data.path", "data.test_path", "data.split", "data.split.method"}
 EVALUATION |= {"data.split.val_size", "callbacks.checkpoint", "callbacks.checkpoint.monitor"}
-EVALUATION |= {"trainer.limit_val_batches"}
-SEED, STAGE = {"seed", "seeds"}, {"train", "test"}
+EVALUATION |= {"trainer.limit_val_batches", "folds", "folds_group"}
+EVALUATION |= {"data.split.fold", "data.split.fold.of", "data.split.fold.group"}
+SEED, STAGE = {"seed", "seeds", "data.split.fold.number"}, {"train", "test"}
 
 
 def without(*wanted: Role) -> set[str]:

@@ -1,0 +1,188 @@
+"""Several trainings that share their images, one after another in one process, with a run folder each."""
+
+import json
+import math
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+from lenet_pl.artifacts.results_file import RESULTS, make_way, read_end
+from lenet_pl.data.datamodule import ImageDataModule
+from lenet_pl.data.identity import write_identity
+from lenet_pl.data.run_images import RunImages
+from lenet_pl.engine.build import build_task, without_resume
+from lenet_pl.engine.callbacks import Callbacks, for_each
+from lenet_pl.engine.device import check_device, device_kind
+from lenet_pl.engine.initial_weights import InitialWeights
+from lenet_pl.engine.task import ImageClassifier
+from lenet_pl.errors import DataError, DivergenceError, SettingError
+from lenet_pl.runtime.atomic_files import remove_partial_files, write_text
+from lenet_pl.runtime.environment import describe_environment
+from lenet_pl.runtime.signals import SignalHandler
+from lenet_pl.runtime.threads import choose_threads
+from lenet_pl.settings import TrainSettings
+
+Train = Callable[..., dict[str, Any]]
+NEEDED = ("metrics", "epochs", "best_epoch", "training_seconds", "images")  # of the results of each training
+LATER = ("at_chance", "notes")  # missing in results of earlier versions
+
+
+@dataclass(frozen=True)
+class Member:
+    """One of several trainings.
+
+    Attributes:
+        title: What distinguishes it, such as "seed 0".
+        folder: Its run folder.
+        settings: Its settings.
+        data: Its data module, whose images are shared with the others.
+    """
+
+    title: str
+    folder: Path
+    settings: TrainSettings
+    data: ImageDataModule
+
+
+class SeveralRuns:
+    """Trainings with several seeds, or on the folds of a cross-validation.
+
+    Args:
+        kind: What distinguishes them, "seeds" or "folds".
+        settings: The common settings.
+        folder: The folder that contains their run folders.
+        members: The trainings, in order.
+        signals: The signal handler of the process.
+        train_one: The function that trains once: `lenet_pl.train.train_one`.
+        callbacks: Lightning callbacks, copied for each training, or a function of its settings that builds them.
+        initial: The initial weights of all; None for random ones.
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        settings: TrainSettings,
+        folder: Path,
+        members: Sequence[Member],
+        signals: SignalHandler,
+        train_one: Train,
+        callbacks: Callbacks = (),
+        initial: InitialWeights | None = None,
+    ) -> None:
+        self.kind, self.settings, self.folder, self.members = kind, settings, folder, members
+        self.signals, self.train_one, self.callbacks, self.initial = signals, train_one, for_each(callbacks), initial
+
+    def train(self) -> list[dict[str, Any]]:
+        """Train all members except the finished ones, and return the results of all.
+
+        A finished run with fewer epochs than requested is trained further, unless it stopped early.
+
+        Raises:
+            UserError: The settings do not fit the data, or the results of a member are corrupt.
+            DivergenceError: A training diverged; raised after all others are trained.
+            Interruption: A signal arrived; the command can be resumed.
+        """
+        first, count = self.members[0], len(self.members)
+        # Building the networks first reports invalid settings before anything is measured or written
+        sizes = {len(member.data.train_set): member for member in self.members}
+        for member in sizes.values():
+            network = build_task(member.settings, member.data, initial=self.initial).model
+        threads = self.settings.trainer.num_threads
+        example = first.data.example_input()
+        torch.set_num_threads(threads or choose_threads(network, example, self.settings.loader.batch_size))
+        missing = [member for member in self.members if not self._is_finished(member)]
+        remove_partial_files(self.folder)
+        make_way(self.folder)  # before config.yaml may ask for more epochs
+        text = yaml.safe_dump(without_resume(self.settings), sort_keys=False, allow_unicode=True)
+        write_text(self.folder / "config.yaml", text)
+        if self.kind == "seeds":  # each fold has a split of its own
+            write_identity(self.folder, first.data.identity)
+        kept = f"; {count - len(missing)} are finished" if len(missing) < count else ""
+        print(f"{count} {self.kind}, one after another{kept}", flush=True)
+        if self.initial and self.initial.weights:
+            print(self.initial.describe(network, first.data.classes, reset_head=self.settings.reset_head), flush=True)
+        if failures := self._train(missing):
+            raise failures[0]
+        return [_results(member.folder / RESULTS) for member in self.members]
+
+    def summarize(self, each: Sequence[dict[str, Any]], seconds: float) -> dict[str, Any]:
+        """Return what results.json has for several seeds and for folds alike.
+
+        Args:
+            each: The results of the members.
+            seconds: The duration of the command, s.
+        """
+        names = [name for name in each[0]["metrics"] if all(name in one["metrics"] for one in each)]
+        values = {name: [one["metrics"][name] for one in each] for name in names}
+        data = self.members[0].data
+        return {
+            "task": self.kind,
+            "model": self.settings.model.name,
+            "data": data.source.name,
+            "data_digest": data.identity.digest if data.identity else None,
+            "metrics": {name: round(statistics.fmean(some), 6) for name, some in values.items()},
+            "std": {name: _sd(some) for name, some in values.items()},
+            "total_seconds": round(seconds, 2),
+            **describe_environment(torch.device("cuda" if device_kind(self.settings.trainer) == "gpu" else "cpu")),
+        }
+
+    def _is_finished(self, member: Member) -> bool:
+        """Whether a member has results, and not those of a shorter training."""
+        end = read_end(member.folder)
+        return end is not None and end.reached(self.settings.trainer.max_epochs if self.settings.train else 0)
+
+    def _train(self, members: Sequence[Member]) -> list[Exception]:
+        """Train members in order, and return the errors of those that diverged."""
+        failures: list[Exception] = []
+        for number, member in enumerate(members, 1):
+            print(f"{member.title}, {number} of {len(members)}", flush=True)
+            member.folder.mkdir(exist_ok=True)
+            settings, callbacks = member.settings, self.settings.callbacks
+            if number > 1 and not callbacks.progress_bar:
+                quiet = callbacks.model_copy(update={"progress_bar": False, "model_summary": False})
+                settings = settings.model_copy(update={"callbacks": quiet})
+            build = partial(self._build, member.data)
+            try:
+                self.train_one(settings, member.folder, self.signals, self.callbacks, build)
+            except DivergenceError as error:  # others may converge; any other error would recur
+                error.add_note(member.title)
+                failures.append(error)
+        return failures
+
+    def _build(
+        self,
+        data: ImageDataModule,
+        settings: TrainSettings,
+        signals: SignalHandler,
+        own: RunImages | None = None,
+        callbacks: Sequence[Any] = (),
+    ) -> tuple[ImageDataModule, ImageClassifier]:
+        """Return the data module and a task, or raise DataError if the run was started with different images."""
+        if own and data.identity:
+            own.refuse_others(data.identity)
+        return data, build_task(settings, data, signals, callbacks, self.initial)
+
+
+def check_one_device(settings: TrainSettings, kind: str, instead: str) -> None:
+    """Raise SettingError if several devices are requested, or if the device is not available."""
+    if settings.trainer.num_devices > 1:
+        raise SettingError(f"trainer.devices: got {settings.trainer.devices} with {kind}; must be 1, or {instead}")
+    check_device(settings.trainer)
+
+
+def _results(path: Path) -> dict[str, Any]:
+    try:
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return {key: content[key] for key in NEEDED} | {key: content.get(key) for key in LATER}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{path}: not a training's results ({type(error).__name__})") from None
+
+
+def _sd(values: Sequence[float]) -> float | None:
+    return round(statistics.stdev(values), 6) if len(values) > 1 and all(map(math.isfinite, values)) else None

@@ -17,6 +17,7 @@ FLOORS = (
     "batch",  # Batch(images, labels), the contract between data and task
     "runtime",  # process and machine: files, signals, memory, seeds, threads, SLURM
     "display",  # text for the terminal, files and figures
+    "plugins",  # registry of the parts of a training, and code from outside that adds to it
     "settings",  # conf/ and the command line as validated settings
     "cli",  # from arguments to an exit code; sweep jobs
     "image_io",  # image files, opened within limits

@@ -70,7 +70,7 @@ def grad_cam(run: TrainedRun, images: Tensor, targets: Tensor | None = None) -> 
     inputs = run.preprocess(images).requires_grad_()
     with torch.enable_grad():
         coarse = captum().LayerGradCam(network, last).attribute(inputs, targets, relu_attributions=True).detach()
-    size = run.model.image_size
+    size = run.image_size
     fine = functional.interpolate(coarse, (size, size), mode="bilinear", align_corners=False)[:, 0]
     return fine / fine.amax((1, 2), keepdim=True).clamp(min=torch.finfo(fine.dtype).tiny)
 
@@ -135,9 +135,9 @@ def occlusion(
     Source: Zeiler & Fergus 2014, "Visualizing and understanding convolutional networks", section 4.2, here with logits
     instead of probabilities, which saturate for confident predictions.
     """
-    if not 1 <= window <= run.model.image_size:
+    if not 1 <= window <= run.image_size:
         raise SettingError(
-            f"window_size: got {window}; must be 1 to {run.model.image_size} px, the network's input size"
+            f"window_size: got {window}; must be 1 to {run.image_size} px, the network's input size"
         )
     if not 1 <= stride <= window:
         raise SettingError(
@@ -184,7 +184,7 @@ def select_examples(logits: Tensor, labels: Tensor, count: int) -> list[int]:
 
 def _background(run: TrainedRun) -> Tensor:
     """Build the network's input for an empty background, float (1, C, H, W)."""
-    size = run.model.image_size
+    size = run.image_size
     return run.preprocess.normalize(torch.full((1, run.channels, size, size), run.preprocess.background))
 
 

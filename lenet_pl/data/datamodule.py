@@ -2,7 +2,7 @@
 
 import copy
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -20,6 +20,7 @@ from lenet_pl.data.sources import load_dataset
 from lenet_pl.data.split import split
 from lenet_pl.data.split_digests import digest_source
 from lenet_pl.data.transform import Preprocess, pixel_statistics
+from lenet_pl.data.transformed_augment import TransformedAugment
 from lenet_pl.errors import DataError, SettingError, printable
 from lenet_pl.settings import AugmentSettings, DataSettings, LoaderSettings, SplitSettings
 
@@ -43,6 +44,7 @@ class ImageDataModule(lightning.LightningDataModule):
         statistics: The mean and standard deviation per channel of pixels scaled to [0, 1], or None for those of the
             training images.
         own: The recorded images of an existing run, to use the same ones again, or None for the dataset as it is.
+        transforms: Further transforms of training batches after `augment`, see `TransformedAugment`.
 
     Attributes:
         identity: The record of the images in each split. None for a published dataset, and for a run whose version of
@@ -65,6 +67,7 @@ class ImageDataModule(lightning.LightningDataModule):
         input_range: Sequence[float] | None = None,
         statistics: tuple[Sequence[float], Sequence[float]] | None = None,
         own: RunImages | None = None,
+        transforms: Sequence[Callable[[Tensor], Tensor]] = (),
     ) -> None:
         super().__init__()
         self.loader, self.seed, self.limit_train_batches = loader, seed, limit_train_batches
@@ -88,7 +91,8 @@ class ImageDataModule(lightning.LightningDataModule):
                     "(dark drawings on a transparent background need data.background=255)"
                 )
         self.preprocess = Preprocess(image_size, data.resize_mode, mean, std, self.source.background)
-        self.augment = Augment(augment, self.preprocess.background)
+        background = self.preprocess.background
+        self.augment = TransformedAugment(augment, background, transforms) if transforms else Augment(augment, background)
 
     def _split(self, settings: SplitSettings, own: RunImages | None) -> None:
         """Split the dataset and record the images of each split."""

@@ -11,15 +11,11 @@ from lenet_pl.data.run_images import RunImages
 from lenet_pl.engine.checkpoint import CheckpointMetadata
 from lenet_pl.engine.task import ImageClassifier
 from lenet_pl.errors import SettingError
-from lenet_pl.model.convnet import ConvNet
-from lenet_pl.model.lenet1 import LeNet1
-from lenet_pl.model.lenet5_1998 import LeNet5Original
-from lenet_pl.optim.losses import Loss
+from lenet_pl.engine.plugged import build_metrics, build_transforms, check_network
+from lenet_pl.plugins.build import build, entry_of
+from lenet_pl.plugins.registry import used_plugins
 from lenet_pl.runtime.signals import SignalHandler
 from lenet_pl.settings import AnyModelSettings, LoaderSettings, TrainSettings
-
-AnyModel = ConvNet | LeNet1 | LeNet5Original
-ARCHITECTURES: dict[str, type[AnyModel]] = {"convnet": ConvNet, "lenet1": LeNet1, "lenet5_1998": LeNet5Original}
 
 
 def without_resume(settings: TrainSettings) -> dict[str, Any]:
@@ -29,7 +25,7 @@ def without_resume(settings: TrainSettings) -> dict[str, Any]:
     """
     plain = settings.model_dump()
     kept = {"accept_changes": False} if "accept_changes" in plain["data"] else {}
-    return plain | {"resume": False, "data": plain["data"] | kept}
+    return plain | {"resume": False, "plugins": used_plugins(settings), "data": plain["data"] | kept}
 
 
 def build_datamodule(settings: TrainSettings, own: RunImages | None = None) -> ImageDataModule:
@@ -48,10 +44,11 @@ def build_datamodule(settings: TrainSettings, own: RunImages | None = None) -> I
         limit_train_batches=settings.trainer.limit_train_batches,
         input_range=settings.input_range,
         own=own,
+        transforms=build_transforms(settings),
     )
 
 
-def build_model(settings: AnyModelSettings, channels: int, classes: int) -> AnyModel:
+def build_model(settings: AnyModelSettings, channels: int, classes: int) -> nn.Module:
     """Build a network with random weights.
 
     Args:
@@ -60,9 +57,13 @@ def build_model(settings: AnyModelSettings, channels: int, classes: int) -> AnyM
         classes: The number of classes, K.
 
     Raises:
-        SettingError: The layers do not fit the image size.
+        SettingError: The layers do not fit the image size, or the network of a plug-in does not map images to logits.
     """
-    return ARCHITECTURES[settings.architecture](settings, channels, classes)  # type: ignore[arg-type]
+    sizes = {"channels": channels, "in_channels": channels, "num_classes": classes, "classes": classes}
+    model: nn.Module = build("model", settings, **sizes)
+    if entry_of("model", settings).plugin:
+        check_network(model, settings, channels, classes)
+    return model
 
 
 def build_data_and_task(
@@ -83,7 +84,7 @@ def build_task(
     Raises:
         SettingError: The network does not fit the images, or the number of class weights is not the number of classes.
     """
-    weights = settings.loss.class_weights
+    weights = getattr(settings.loss, "class_weights", None)  # losses of plug-ins have settings of their own
     if isinstance(weights, list) and len(weights) != len(data.classes):
         raise SettingError(
             f"loss.class_weights: got {len(weights)} weights for {len(data.classes)} classes; must be balanced, or one "
@@ -91,15 +92,17 @@ def build_task(
         )
     check_limits(settings, data)
     model = build_model(settings.model, data.channels, len(data.classes))
+    class_weights = data.class_weights() if weights == "balanced" else torch.tensor(weights) if weights else None
     check_batch_norm_batch_size(model, settings.loader, len(data.train_set))
     return ImageClassifier(
         model,
         classes=len(data.classes),
         optimizer=settings.optimizer,
         scheduler=settings.scheduler,
-        loss=Loss(settings.loss.name, settings.loss.rubbish_penalty),
-        label_smoothing=settings.loss.label_smoothing,
-        class_weights=data.class_weights() if weights == "balanced" else torch.tensor(weights) if weights else None,
+        loss=build("loss", settings.loss, num_classes=len(data.classes), class_weights=class_weights),
+        label_smoothing=getattr(settings.loss, "label_smoothing", 0.0),
+        class_weights=class_weights,
+        metrics=build_metrics(settings, len(data.classes)),
         gradient_clip_norm=settings.trainer.gradient_clip_val,
         ema_decay=settings.callbacks.ema.decay,
         compile_mode=settings.trainer.compile_mode,

@@ -1,13 +1,14 @@
 """Validation and test of a classifier."""
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import lightning
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
-from torchmetrics import MeanMetric
+from torchmetrics import MeanMetric, Metric
 from torchmetrics.classification import MulticlassAccuracy
 
 from lenet_pl.batch import Batch
@@ -22,6 +23,7 @@ class ClassifierEvaluation(lightning.LightningModule):
 
     Args:
         classes: The number of classes, K.
+        metrics: Further metrics by name, updated with logits and labels, logged as `val/<name>` and `test/<name>`.
 
     Attributes:
         test_logits: Logits of the test images, float (N, K), on the CPU, in the order of the test split; None before
@@ -29,8 +31,9 @@ class ClassifierEvaluation(lightning.LightningModule):
         test_labels: Their true classes, int64 (N,).
     """
 
-    def __init__(self, classes: int) -> None:
+    def __init__(self, classes: int, metrics: Mapping[str, Metric]) -> None:
         super().__init__()
+        self.metrics: Any = nn.ModuleDict(dict(metrics))
         # Both hold one split and epoch at a time. By default MeanMetric would ignore NaN.
         self.mean_loss = MeanMetric(nan_strategy=math.nan)
         self.accuracy = MulticlassAccuracy(classes, average="micro")
@@ -63,6 +66,8 @@ class ClassifierEvaluation(lightning.LightningModule):
     def _evaluation_step(self, batch: Batch) -> Tensor:
         with torch.autocast(self.device.type, enabled=False):  # full precision, as in evaluate and predict
             logits: Tensor = self(batch.images)
+        for metric in self.metrics.values():
+            metric.update(logits, batch.labels)
         self._evaluated.append((functional.cross_entropy(logits, batch.labels), logits.argmax(1), batch.labels))
         return logits
 
@@ -83,10 +88,15 @@ class ClassifierEvaluation(lightning.LightningModule):
         scores = {f"{split}/loss": self.mean_loss.compute(), f"{split}/accuracy": self.accuracy.compute()}
         if not torch.isfinite(mean := scores[f"{split}/loss"]):
             raise DivergenceError(f"{split}/loss: {float(mean)} in epoch {self.current_epoch + 1}, {DIVERGED}")
+        if split != "train":
+            scores |= {f"{split}/{name}": metric.compute() for name, metric in self.metrics.items()}
         self.log_dict(scores, prog_bar=True, sync_dist=self.trainer.world_size > 1)
         self.log("step", float(self.trainer.global_step))  # x axis of loggers; default: calls of training_step
         self.mean_loss.reset()
         self.accuracy.reset()
+        if split != "train":
+            for metric in self.metrics.values():
+                metric.reset()
         outputs.clear()
 
     def _gather(self, values: Tensor) -> Tensor:

@@ -31,6 +31,7 @@ class MetricsHistory(Callback):
     | train/accuracy, val/accuracy   | fraction of correct predictions, in [0, 1]                          |
     | seconds                        | wall time, s, with the preceding checkpoint, without validation     |
     | images/s                       | training images of all ranks per second                             |
+    | val/<name>                     | further metrics of the task                                         |
 
     Args:
         folder: The run folder, for metrics.csv.
@@ -78,7 +79,9 @@ class MetricsHistory(Callback):
         seconds = now - self._mark - self._validation
         self._mark, self._validation = now, 0.0
         losses: list[float] = torch.stack(pl_module.step_losses).tolist()  # one synchronization with the device
-        scores = {name: round(float(v), 6) for name, v in trainer.callback_metrics.items() if name in SCORES}
+        extra = {f"val/{name}" for name in pl_module.metrics}
+        logged = trainer.callback_metrics.items()
+        scores = {name: round(float(v), 6) for name, v in logged if name in SCORES or name in extra}
         speed = pl_module.images_trained * trainer.world_size / seconds
         lr = pl_module.step_lrs[0]
         row = {"epoch": trainer.current_epoch, "step": trainer.global_step, "lr": lr, **scores}
@@ -94,7 +97,8 @@ class MetricsHistory(Callback):
 
     def _write(self) -> None:
         text = io.StringIO()
-        writer = csv.DictWriter(text, COLUMNS)
+        extra = dict.fromkeys(name for row in self.epochs for name in row if name not in COLUMNS)
+        writer = csv.DictWriter(text, [*COLUMNS, *extra])
         writer.writeheader()
         writer.writerows(self.epochs)
         write_text(self.path, text.getvalue())

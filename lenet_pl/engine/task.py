@@ -1,10 +1,11 @@
 """ImageClassifier: the LightningModule of a training, with loss, optimizer, learning-rate schedule and EMA."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torchmetrics import Metric
 
 from lenet_pl.batch import Batch
 from lenet_pl.engine.evaluation import ClassifierEvaluation
@@ -17,7 +18,7 @@ from lenet_pl.optim.optimizers import build_optimizer
 from lenet_pl.optim.schedulers import build_scheduler
 from lenet_pl.runtime.seeding import keep_global, keyed_seed, seed_global
 from lenet_pl.runtime.signals import SignalHandler
-from lenet_pl.settings import Settings
+from lenet_pl.settings.types import PartSettings
 
 
 class ImageClassifier(ClassifierEvaluation):
@@ -49,6 +50,7 @@ class ImageClassifier(ClassifierEvaluation):
         seed: The seed of dropout and other random numbers of the model. It is combined with epoch, step and rank.
         signals: The signal handler, checked after each optimizer step.
         description: `CheckpointMetadata` as plain values, saved as `hyper_parameters` in checkpoints.
+        metrics: Further metrics by name, updated with logits and labels, logged as `val/<name>` and `test/<name>`.
 
     Attributes:
         average: The EMA of the weights; None without EMA, and after `swap_in_ema`.
@@ -62,9 +64,9 @@ class ImageClassifier(ClassifierEvaluation):
         model: nn.Module,
         *,
         classes: int,
-        optimizer: Settings,
-        scheduler: Settings,
-        loss: Loss = CROSS_ENTROPY,
+        optimizer: PartSettings,
+        scheduler: PartSettings,
+        loss: Loss | Callable[[Tensor, Tensor], Tensor] = CROSS_ENTROPY,
         label_smoothing: float = 0.0,
         class_weights: Tensor | None = None,
         gradient_clip_norm: float | None = None,
@@ -73,8 +75,9 @@ class ImageClassifier(ClassifierEvaluation):
         seed: int = 0,
         signals: SignalHandler | None = None,
         description: dict[str, Any] | None = None,
+        metrics: Mapping[str, Metric] | None = None,
     ) -> None:
-        super().__init__(classes)
+        super().__init__(classes, metrics or {})
         self.model = model.to(memory_format=torch.channels_last)
         # Compiling the function keeps the names of the weights, and the module can still be traced and exported
         self.compiled = torch.compile(self.model.forward, mode=compile_mode) if compile_mode else None
@@ -131,7 +134,7 @@ class ImageClassifier(ClassifierEvaluation):
                 seed = keyed_seed("dropout", self.seed, epoch, self.step_in_epoch, self.global_rank)
                 seed_global(seed, self.device)
                 logits = self(batch.images.to(self.dtype))
-                loss = self.loss(logits, batch.labels, self.class_weights, self.label_smoothing)
+                loss = self._compute_loss(logits, batch.labels)
                 learn(loss if batch.loss_scale == 1 else loss * batch.loss_scale)
                 self._update_ema()
                 self.step_lrs.append(groups[0]["lr"])
@@ -140,6 +143,11 @@ class ImageClassifier(ClassifierEvaluation):
                 self._steps.append((loss.detach(), logits.detach().argmax(1), batch.labels))
                 self._weights.append(batch.loss_scale)
                 self.signals.check()
+
+    def _compute_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        if isinstance(self.loss, Loss):
+            return self.loss(logits, labels, self.class_weights, self.label_smoothing)
+        return self.loss(logits, labels)
 
     def _optimizer_step(self, loss: Tensor) -> None:
         optimizer = self.trainer.optimizers[0]

@@ -22,6 +22,7 @@ from lenet_pl.engine.early_stopping import ResumableEarlyStopping
 from lenet_pl.engine.estimate_curvature import EstimateCurvature
 from lenet_pl.engine.loggers import RunBoard, RunTable
 from lenet_pl.engine.metrics_history import MetricsHistory
+from lenet_pl.engine.plugged import build_extra_callbacks, build_extra_loggers
 from lenet_pl.engine.progress_bar import ProgressBar
 from lenet_pl.errors import UserError
 from lenet_pl.runtime.signals import SignalHandler
@@ -64,7 +65,7 @@ def build_trainer(
         limit_val_batches=given.limit_val_batches,
         limit_test_batches=given.limit_test_batches,
         profiler=given.profiler,
-        callbacks=[recorder, *callbacks, *others],
+        callbacks=[recorder, *callbacks, *build_extra_callbacks(settings, folder), *others],
         logger=build_loggers(settings, folder),
         # An explicit environment disables Lightning's detection; it reads the variables that `own_variables` sets
         plugins=[AtomicCheckpointIO(), LightningEnvironment()],
@@ -119,7 +120,7 @@ def build_loggers(settings: TrainSettings, folder: Path) -> list[Logger]:
         earlier = len(list(folder.glob("csv*")))
         version = f"csv_{earlier + 1}" if earlier else "csv"  # Lightning would delete the existing files
         loggers.append(RunTable(folder, name=None, version=version))
-    return loggers
+    return loggers + build_extra_loggers(settings, folder)
 
 
 @contextmanager

@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from lenet_pl.data.datamodule import ImageDataModule
 from lenet_pl.data.identity import Identity, SplitName
 from lenet_pl.data.image_set import ImageDataset
 from lenet_pl.data.run_images import RunImages, recorded_identity
 from lenet_pl.data.transform import Preprocess
-from lenet_pl.engine.build import AnyModel, build_model
+from lenet_pl.engine.build import build_model
 from lenet_pl.errors import DataError, SettingError, display_path
 from lenet_pl.runtime.checkpoint_file import load_checkpoint
 from lenet_pl.settings import AugmentSettings, DataSettings, FolderDataSettings, validate
@@ -44,7 +44,7 @@ class TrainedRun:
     folder: Path
     checkpoint: Path
     settings: RecordedSettings
-    model: AnyModel
+    model: nn.Module
     preprocess: Preprocess
     classes: tuple[str, ...]
     side: int
@@ -53,7 +53,12 @@ class TrainedRun:
     @property
     def channels(self) -> int:
         """1 for gray images, 3 for color images."""
-        return self.model.channels
+        return len(self.preprocess.mean)
+
+    @property
+    def image_size(self) -> int:
+        """Height and width of the network's input, px."""
+        return self.settings.model.image_size
 
     @property
     def name(self) -> str:
@@ -114,7 +119,7 @@ class TrainedRun:
             chosen,
             self.settings.loader.model_copy(update={"batch_size": 1}),  # no training; a set of any size must pass
             validate(AugmentSettings, NO_AUGMENT),
-            image_size=self.model.image_size,
+            image_size=self.image_size,
             seed=self.settings.seed,
             statistics=(self.preprocess.mean, self.preprocess.std),
             own=None if settings else RunImages(self.images, self.folder, (part,), accept_changes),

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from lenet_pl.settings import LossSettings
+
 
 @dataclass(frozen=True)
 class Loss:
@@ -62,3 +64,8 @@ class Loss:
 
 
 CROSS_ENTROPY = Loss()
+
+
+def build_own(settings: LossSettings) -> Loss:
+    """Build one of the project's own losses from its settings."""
+    return Loss(settings.name, settings.rubbish_penalty)

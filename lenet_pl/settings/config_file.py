@@ -23,11 +23,14 @@ SINCE: dict[str, dict[str, Any]] = {
 }
 
 
+ADDED: dict[str, Any] = {"seeds": None, "transforms": {}, "metrics": {}, "extra_callbacks": {}, "extra_loggers": {}}
+
+
 def completed(settings: dict[str, Any]) -> dict[str, Any]:
     """Translate recorded settings to the present names, and add the settings that an earlier version lacked."""
     data = settings.get("data")
     since = SINCE.get(str(data.get("name")), {}) if isinstance(data, dict) else {}
-    settings = {"seeds": None} | settings | ({"data": since | settings["data"]} if since else {})
+    settings = ADDED | settings | ({"data": since | settings["data"]} if since else {})
     return upgraded(settings)
 
 

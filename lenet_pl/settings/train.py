@@ -8,7 +8,14 @@ from pydantic import AfterValidator, Field, PositiveFloat, ValidationInfo, field
 from lenet_pl.settings.callbacks import CallbacksSettings
 from lenet_pl.settings.data import AnyDataSettings, AugmentSettings, LoaderSettings
 from lenet_pl.settings.model import AnyModelSettings, ConvNetSettings, LeNet1Settings
-from lenet_pl.settings.optim import AnyOptimizerSettings, AnySchedulerSettings, LossSettings, SdlmSettings
+from lenet_pl.settings.optim import AnyLossSettings, AnyOptimizerSettings, AnySchedulerSettings, LossSettings, SdlmSettings
+from lenet_pl.settings.extra_parts import (
+    AnyCallbackSettings,
+    AnyLoggerSettings,
+    AnyMetricSettings,
+    AnyTransformSettings,
+    Plugins,
+)
 from lenet_pl.settings.roles import Role
 from lenet_pl.settings.types import LocalPath, PositiveInt, Settings, Threads, cores
 
@@ -117,7 +124,7 @@ class TrainSettings(Settings):
     """Inputs of gray levels 0 and 255; null: mean 0 and standard deviation 1."""
     model: AnyModelSettings
     """Network."""
-    loss: LossSettings
+    loss: AnyLossSettings
     """Loss."""
     optimizer: AnyOptimizerSettings
     """Optimizer."""
@@ -129,6 +136,16 @@ class TrainSettings(Settings):
     """Early stopping, checkpoints, EMA and display."""
     logger: Annotated[LoggerSettings, Role.OUTPUT]
     """Loggers."""
+    transforms: dict[str, AnyTransformSettings]
+    """Transforms of training batches after `augment`, by name and in this order."""
+    metrics: Annotated[dict[str, AnyMetricSettings], Role.OUTPUT]
+    """Metrics of validation and test besides loss and accuracy, by name."""
+    extra_callbacks: dict[str, AnyCallbackSettings]
+    """Lightning callbacks besides those of `callbacks`, by name and in this order."""
+    extra_loggers: Annotated[dict[str, AnyLoggerSettings], Role.OUTPUT]
+    """Loggers besides those of `logger`, by name."""
+    plugins: Annotated[Plugins, Role.COMMAND]
+    """Modules that register further parts; a run records those that it uses."""
 
     @field_validator("test")
     @classmethod
@@ -146,7 +163,7 @@ class TrainSettings(Settings):
 
     @field_validator("loss")
     @classmethod
-    def _check_loss(cls, loss: LossSettings, info: ValidationInfo) -> LossSettings:
+    def _check_loss(cls, loss: AnyLossSettings, info: ValidationInfo) -> AnyLossSettings:
         if loss.name == "mle" and isinstance(info.data.get("model"), ConvNetSettings | LeNet1Settings):
             raise ValueError(
                 "got name=mle, which is unbounded below unless the outputs are distances; must be "
@@ -165,6 +182,8 @@ class TrainSettings(Settings):
             raise ValueError(
                 f"got sdlm, which does not support batch normalization; use another optimizer, or {key}=none"
             )
+        if loss and not isinstance(loss, LossSettings):
+            raise ValueError(f"got sdlm, which does not support loss={loss.name}; use another optimizer or loss")
         if loss and loss.class_weights:
             raise ValueError(
                 "got sdlm, which does not support class weights; use another optimizer, or loss.class_weights=null"

@@ -13,9 +13,9 @@ from lenet_pl.settings.roles import Role, keys_of, roles, values_of
 from lenet_pl.settings.trained import RecordedModel, RecordedSettings
 from lenet_pl.train.recorded_settings import NO_MATTER as RESUMED
 
-COMMAND = {"run", "resume", "traceback", "data.accept_changes"}
+COMMAND = {"run", "resume", "traceback", "plugins", "data.accept_changes"}
 LOCATION = {"data_root", "data.root"}
-OUTPUT = {"logger", "logger.tensorboard", "logger.csv"}
+OUTPUT = {"logger", "logger.tensorboard", "logger.csv", "metrics", "extra_loggers"}
 COSMETIC = {"callbacks.progress_bar", "callbacks.model_summary"}
 MACHINE = {f"trainer.{name}" for name in ("accelerator", "devices", "strategy", "num_threads", "profiler")}
 MACHINE |= {"data.download"}

@@ -136,9 +136,7 @@ def occlusion(
     instead of probabilities, which saturate for confident predictions.
     """
     if not 1 <= window <= run.image_size:
-        raise SettingError(
-            f"window_size: got {window}; must be 1 to {run.image_size} px, the network's input size"
-        )
+        raise SettingError(f"window_size: got {window}; must be 1 to {run.image_size} px, the network's input size")
     if not 1 <= stride <= window:
         raise SettingError(
             f"stride: got {stride}; must be 1 to {window} px, the size of the window, to cover every pixel"

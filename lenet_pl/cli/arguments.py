@@ -15,11 +15,14 @@ from hydra.errors import HydraException
 import lenet_pl
 from lenet_pl.cli.bare_words import check_spaces, hint, meant_by_option
 from lenet_pl.cli.error_messages import OPEN, unknown_setting
+from lenet_pl.cli.group_values import expand_group
 from lenet_pl.cli.old_experiments import upgraded_searchpath
 from lenet_pl.cli.resume_overrides import data_of_run
 from lenet_pl.errors import SettingError, printable
+from lenet_pl.plugins.loading import load_plugins, named_in
 from lenet_pl.settings.compose import conf_dir, known_keys
 from lenet_pl.settings.help_page import choices_of, choices_with, groups_of, parents_of
+from lenet_pl.settings.parts import offer_choices
 from lenet_pl.settings.renamed import explain_renamed
 
 OPTIONAL_GROUPS = ("experiment", "debug")
@@ -51,6 +54,9 @@ def check_arguments(name: str) -> bool:
         sys.exit(0)
     known = _parse(name)
     check_spaces(known.overrides)
+    load_plugins(named_in(known.overrides))
+    offer_choices()
+    known.overrides = [word for override in known.overrides for word in expand_group(name, override)]
     given: dict[str, str] = {}
     for override in known.overrides:
         key, equals, value = override.partition("=")

@@ -92,7 +92,9 @@ class ImageDataModule(lightning.LightningDataModule):
                 )
         self.preprocess = Preprocess(image_size, data.resize_mode, mean, std, self.source.background)
         background = self.preprocess.background
-        self.augment = TransformedAugment(augment, background, transforms) if transforms else Augment(augment, background)
+        self.augment = (
+            TransformedAugment(augment, background, transforms) if transforms else Augment(augment, background)
+        )
 
     def _split(self, settings: SplitSettings, own: RunImages | None) -> None:
         """Split the dataset and record the images of each split."""

@@ -30,20 +30,20 @@ def load_plugged(settings: DataSettings) -> DatasetSplits:
         parts = build("data", settings)
     if not isinstance(parts, tuple | list) or len(parts) not in (2, 3):
         raise DataError(
-            f"data={settings.name}: got {type(parts).__name__}; must return (train, test) or (train, validation, test), "
-            "or take `train`, as torchvision's datasets do"
+            f"data={settings.name}: got {type(parts).__name__}; must return (train, test) or (train, validation, "
+            "test), or take `train`, as torchvision's datasets do"
         )
     sets = [dataset_from_torch(part, settings.name) for part in parts]
     train, test, validation = sets[0], sets[-1], sets[1] if len(sets) == 3 else None
     shapes = {tuple(one.array.shape[1:]) for one in sets}
     if len(shapes) > 1:
         raise DataError(
-            f"data={settings.name}: got images of shapes {', '.join(map(str, sorted(shapes)))}; must be the same in all "
-            "parts"
+            f"data={settings.name}: got images of shapes {', '.join(map(str, sorted(shapes)))}; must be the same "
+            "in all parts"
         )
     names = getattr(parts[0], "classes", None)
     count = 1 + max(int(one.labels.max()) for one in sets)
     classes = tuple(str(name) for name in names) if names else tuple(str(k) for k in range(count))
     if count > len(classes):
-        raise DataError(f"data={settings.name}: got {count} labels for {len(classes)} classes; must be a name for each")
+        raise DataError(f"data={settings.name}: got labels 0 to {count - 1} for {len(classes)} classes; must be fewer")
     return DatasetSplits(settings.name, train, test, classes, validation=validation)

@@ -50,6 +50,6 @@ class TransformedAugment(Augment):
                     got = tuple(changed.shape) if isinstance(changed, Tensor) else type(changed).__name__
                     name = getattr(transform, "__name__", type(transform).__name__)
                     raise SettingError(
-                        f"transforms: {name} maps a batch of shape {tuple(pixels.shape)} to {got}; must be the same shape"
+                        f"transforms: {name} maps a batch of shape {tuple(pixels.shape)} to {got}; must be the same"
                     )
         return changed.to(pixels.dtype)

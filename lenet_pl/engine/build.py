@@ -9,9 +9,9 @@ from lenet_pl.data.datamodule import ImageDataModule
 from lenet_pl.data.loader import limited
 from lenet_pl.data.run_images import RunImages
 from lenet_pl.engine.checkpoint import CheckpointMetadata
+from lenet_pl.engine.plugged import build_metrics, build_transforms, check_network
 from lenet_pl.engine.task import ImageClassifier
 from lenet_pl.errors import SettingError
-from lenet_pl.engine.plugged import build_metrics, build_transforms, check_network
 from lenet_pl.plugins.build import build, entry_of
 from lenet_pl.plugins.registry import used_plugins
 from lenet_pl.runtime.signals import SignalHandler

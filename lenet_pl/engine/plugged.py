@@ -1,4 +1,4 @@
-"""Parts of which a run has any number: metrics, transforms, callbacks and loggers; and checks of what plug-ins return."""
+"""Metrics, transforms, callbacks and loggers of a run, of which it has any number, and checks of plug-ins' parts."""
 
 import sys
 from collections.abc import Callable, Mapping
@@ -19,7 +19,6 @@ from lenet_pl.settings import AnyModelSettings, TrainSettings
 from lenet_pl.settings.types import PartSettings
 
 
-
 def build_metrics(settings: TrainSettings, num_classes: int) -> dict[str, Metric]:
     """Build the further metrics of a training by name."""
     return _build_all("metric", settings.metrics, Metric, num_classes=num_classes)
@@ -32,9 +31,7 @@ def build_extra_callbacks(settings: TrainSettings, folder: Path) -> list[Callbac
 
 def build_extra_loggers(settings: TrainSettings, folder: Path) -> list[Logger]:
     """Build the further loggers of a training, which may write to the run folder."""
-    return list(
-        _build_all("logger", settings.extra_loggers, Logger, folder=folder, save_dir=str(folder)).values()
-    )
+    return list(_build_all("logger", settings.extra_loggers, Logger, folder=folder, save_dir=str(folder)).values())
 
 
 def build_transforms(settings: TrainSettings) -> list[Callable[[Tensor], Tensor]]:

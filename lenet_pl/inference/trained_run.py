@@ -16,6 +16,7 @@ from lenet_pl.data.run_images import RunImages, recorded_identity
 from lenet_pl.data.transform import Preprocess
 from lenet_pl.engine.build import build_model
 from lenet_pl.errors import DataError, SettingError, display_path
+from lenet_pl.plugins.loading import how_to_load, missing_plugins
 from lenet_pl.runtime.checkpoint_file import load_checkpoint
 from lenet_pl.settings import AugmentSettings, DataSettings, FolderDataSettings, validate
 from lenet_pl.settings.config_file import completed
@@ -177,7 +178,7 @@ def open_run(settings: TrainedSettings) -> TrainedRun:
 def open_runs(settings: TrainedSettings) -> list[TrainedRun]:
     """Load the networks of a command that takes one run or several; errors as for `open_run`."""
     folders = settings.run if isinstance(settings.run, list) else [settings.run]
-    given = {"ckpt_path": settings.ckpt_path, "output_dir": None, "traceback": settings.traceback}
+    given = settings.model_dump(include={"ckpt_path", "traceback", "plugins"}) | {"output_dir": None}
     return [open_run(TrainedSettings.model_validate({"run": folder, **given})) for folder in folders]
 
 
@@ -203,6 +204,8 @@ def load_run(checkpoint: Path) -> TrainedRun:
         kept = AVERAGE if any(name.startswith(AVERAGE) for name in weights) else "model."
         model.load_state_dict({k.removeprefix(kept): v for k, v in weights.items() if k.startswith(kept)})
     except (SettingError, RuntimeError, TypeError, KeyError, ValueError, AttributeError) as error:
+        if plugins := missing_plugins(given["settings"].get("plugins")):
+            raise DataError(f"{checkpoint}: {how_to_load(plugins)}") from None
         missing = f"it has no {error}" if isinstance(error, KeyError) else ""
         why = missing or " ".join(str(error).split())[:200]
         raise DataError(f"{checkpoint}: not written by this version of lenet_pl ({why})") from None

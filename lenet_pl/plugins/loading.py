@@ -11,6 +11,7 @@ import traceback
 from collections.abc import Iterable, Sequence
 from importlib import import_module
 from importlib.metadata import entry_points
+from typing import Any
 
 from lenet_pl.errors import SettingError, UserError, printable
 from lenet_pl.plugins.registry import OWN, STATE
@@ -62,6 +63,36 @@ def named_in(overrides: Sequence[str]) -> list[str]:
     """Return the modules in `plugins=[...]` of a command line."""
     values = [word.partition("=")[2] for word in overrides if word.partition("=")[0].lstrip("+") == "plugins"]
     return [name for value in values for name in re.split(r"[\[\],\s'\"]+", value) if name and name != "null"]
+
+
+def refuse_others(names: Iterable[str]) -> None:
+    """Check that the plug-ins in composed settings are loaded, since a configuration file cannot load one.
+
+    Raises:
+        SettingError: One is not.
+    """
+    for name in names:
+        if name not in _loaded:
+            raise SettingError(
+                f"plugins: got {printable(name)} in a configuration file, which loads nothing; must be given on the "
+                f"command line, plugins=[...], or in the variable {VARIABLE}"
+            )
+
+
+def missing_plugins(recorded: Any) -> list[str]:
+    """List the plug-ins that a run used and that are not loaded; a stranger's record may hold anything else, too."""
+    names = [name for name in recorded if isinstance(name, str)] if isinstance(recorded, list) else []
+    return [name for name in names if name not in _loaded and re.fullmatch(MODULE, name, re.ASCII)]
+
+
+def how_to_load(missing: Sequence[str]) -> str:
+    """Say in half a line that plug-ins are missing, and how to load them."""
+    several = "plug-ins" if len(missing) > 1 else "plug-in"
+    be = "are" if len(missing) > 1 else "is"
+    return (
+        f"needs the {several} {', '.join(missing)}, which {be} not loaded; use plugins=[{','.join(missing)}] if you "
+        "trust the code of that name"
+    )
 
 
 def _import(name: str) -> None:

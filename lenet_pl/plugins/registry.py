@@ -108,7 +108,7 @@ def _add(entry: Entry) -> None:
     if there and there.plugin != entry.plugin:
         owner = f"the plug-in {there.plugin}" if there.plugin else "lenet_pl"
         raise SettingError(
-            f"plugins: {entry.plugin} registers the {entry.kind} {entry.name}, which {owner} has; must have another name"
+            f"plugins: {entry.plugin} registers the {entry.kind} {entry.name}, as does {owner}; must have another name"
         )
     STATE.entries[entry.kind][entry.name] = entry
 

@@ -10,6 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from lenet_pl.errors import SettingError
 from lenet_pl.settings import Settings, setting_keys, validate
+from lenet_pl.settings.parts import offer_choices
 from lenet_pl.settings.types import expand_home
 
 AnySettings = TypeVar("AnySettings", bound=Settings)
@@ -46,6 +47,7 @@ def compose(name: str, kind: type[AnySettings], overrides: Sequence[str] = ()) -
 
 
 def _compose(name: str, overrides: Sequence[str]) -> DictConfig:
+    offer_choices()  # a plug-in may have been imported since
     if GlobalHydra.instance().is_initialized():  # inside a command
         return hydra.compose(name, list(overrides))
     with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):

@@ -11,6 +11,9 @@ from typing import Any
 import yaml
 from omegaconf import OmegaConf
 
+from lenet_pl.plugins.registry import plugged_names
+from lenet_pl.settings.parts import offered_choices
+
 
 def purpose(conf: Path, name: str) -> str:
     """Return the comment at the top of a command's file: its usage and what it does."""
@@ -57,15 +60,20 @@ def _blocks(conf: Path, name: str) -> dict[str, str]:
 
 
 def choices_of(folder: Path) -> list[str]:
-    """List the choices of a group; those in subfolders as `folder/name`."""
-    return sorted(file.relative_to(folder).with_suffix("").as_posix() for file in folder.rglob("*.yaml"))
+    """List the choices of a group: its files, those in subfolders as `folder/name`, and the parts of plug-ins."""
+    return sorted({*_files(folder), *plugged_names(folder.name)})
 
 
 def choices_with(folder: Path, key: str) -> list[str]:
     """List the choices of a group that define a setting themselves."""
-    own = {name: yaml.safe_load((folder / f"{name}.yaml").read_text(encoding="utf-8")) for name in choices_of(folder)}
+    own = {name: yaml.safe_load((folder / f"{name}.yaml").read_text(encoding="utf-8")) for name in _files(folder)}
+    own |= {name: values for name, values in offered_choices(folder.name).items() if name not in own}
     having = {name for name, values in own.items() if _holds(values, key)}
     return sorted(name for name in having if not having & set(own[name].get("defaults", ())))
+
+
+def _files(folder: Path) -> list[str]:
+    return [file.relative_to(folder).with_suffix("").as_posix() for file in folder.rglob("*.yaml")]
 
 
 def _holds(values: Any, key: str) -> bool:

@@ -1,7 +1,7 @@
 """Settings of registered parts: looked up by the name of the part, and made for parts of plug-ins."""
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from typing import Any, Literal
 
 from pydantic import Field, create_model
@@ -58,7 +58,7 @@ class Part:
         return core_schema.no_info_plain_validator_function(self.validate)
 
 
-@lru_cache(maxsize=None)
+@cache
 def settings_class(entry: Entry) -> type[Settings]:
     """Return the settings class of a part. That of a plug-in's part is completed, or made from keyword arguments.
 
@@ -126,18 +126,25 @@ def _default(field: FieldInfo) -> Any:
     return value.model_dump() if isinstance(value, Settings) else value
 
 
+def offered_choices(group: str) -> dict[str, dict[str, Any]]:
+    """Return what plug-ins add to a config group: the values of each choice, as its file would hold them."""
+    choices: dict[str, dict[str, Any]] = {}
+    for entry in plugin_entries():
+        if KINDS[entry.kind].group == group:
+            values = offered_values(entry)
+            choices[entry.name] = {entry.name: values} if KINDS[entry.kind].listed else values
+    return choices
+
+
 def offer_choices() -> None:
     """Offer the parts of plug-ins as choices of their config groups, for which no file is needed.
 
     A file of the same name in a configuration folder takes precedence.
     """
+    if not plugin_entries():
+        return
     from hydra.core.config_store import ConfigStore
 
-    for entry in plugin_entries():
-        values, kind = offered_values(entry), KINDS[entry.kind]
-        ConfigStore.instance().store(
-            group=kind.group,
-            name=entry.name,
-            node={entry.name: values} if kind.listed else values,
-            provider=entry.plugin,
-        )
+    for kind in KINDS.values():
+        for name, values in offered_choices(kind.group).items():
+            ConfigStore.instance().store(group=kind.group, name=name, node=values, provider="plugins")

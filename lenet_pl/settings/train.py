@@ -7,14 +7,20 @@ from pydantic import AfterValidator, Field, PositiveFloat, ValidationInfo, field
 
 from lenet_pl.settings.callbacks import CallbacksSettings
 from lenet_pl.settings.data import AnyDataSettings, AugmentSettings, LoaderSettings
-from lenet_pl.settings.model import AnyModelSettings, ConvNetSettings, LeNet1Settings
-from lenet_pl.settings.optim import AnyLossSettings, AnyOptimizerSettings, AnySchedulerSettings, LossSettings, SdlmSettings
 from lenet_pl.settings.extra_parts import (
     AnyCallbackSettings,
     AnyLoggerSettings,
     AnyMetricSettings,
     AnyTransformSettings,
     Plugins,
+)
+from lenet_pl.settings.model import AnyModelSettings, ConvNetSettings, LeNet1Settings
+from lenet_pl.settings.optim import (
+    AnyLossSettings,
+    AnyOptimizerSettings,
+    AnySchedulerSettings,
+    LossSettings,
+    SdlmSettings,
 )
 from lenet_pl.settings.roles import Role
 from lenet_pl.settings.types import LocalPath, PositiveInt, Settings, Threads, cores

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lenet_pl.attribution.feature_maps import activations_before_pooling, first_filters, layer_maps
+from lenet_pl.attribution.feature_maps import activations_before_pooling, first_filters, in_stages, layer_maps
 from lenet_pl.errors import SettingError
 from lenet_pl.inference.trained_run import BLOCK, TrainedRun
 
@@ -64,15 +64,22 @@ def grad_cam(run: TrainedRun, images: Tensor, targets: Tensor | None = None) -> 
     Source: Selvaraju et al. 2017, "Grad-CAM: visual explanations from deep networks via gradient-based localization".
     """
     targets = _classes(run, images, targets)
-    features = activations_before_pooling(run.model.features)
-    network = nn.Sequential(features, run.model.classifier)
-    last = [layer for name, layer in features.named_children() if name.startswith("activation")][-1]
+    network, last = _up_to_last_convolution(run.model, run.preprocess(images[:1]))
     inputs = run.preprocess(images).requires_grad_()
     with torch.enable_grad():
         coarse = captum().LayerGradCam(network, last).attribute(inputs, targets, relu_attributions=True).detach()
     size = run.image_size
     fine = functional.interpolate(coarse, (size, size), mode="bilinear", align_corners=False)[:, 0]
     return fine / fine.amax((1, 2), keepdim=True).clamp(min=torch.finfo(fine.dtype).tiny)
+
+
+def _up_to_last_convolution(model: nn.Module, example: Tensor) -> tuple[nn.Module, nn.Module]:
+    """Return a network and the layer whose maps are weighted: the last convolution, with its activation if known."""
+    if not in_stages(model):
+        return model, model.get_submodule(list(layer_maps(model, example))[-1])
+    features = activations_before_pooling(model.get_submodule("features"))  # type: ignore[arg-type]
+    last = [layer for name, layer in features.named_children() if name.startswith("activation")][-1]
+    return nn.Sequential(features, model.get_submodule("classifier")), last
 
 
 def integrated_gradients(

@@ -54,9 +54,13 @@ def arguments(entry: Entry, target: Callable[..., Any], settings: Any, context: 
     parameters = signature_of(target)
     if "settings" in parameters:
         return {"settings": settings} | {name: value for name, value in context.items() if name in parameters}
-    declared = getattr(entry.settings, "model_fields", {})
-    own = {name: getattr(settings, name) for name in type(settings).model_fields if name != KINDS[entry.kind].tag}
-    given = own | {name: value for name, value in context.items() if name not in declared}
+    kind, declared = KINDS[entry.kind], getattr(entry.settings, "model_fields", {})
+    own = {
+        name: getattr(settings, name)
+        for name in type(settings).model_fields
+        if name != kind.tag and (name in declared or name not in kind.context)
+    }
+    given = context | own
     taken = {name: _like(parameters[name], value) for name, value in given.items() if name in parameters}
     if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
         taken |= {name: value for name, value in own.items() if name in declared and entry.plugin}

@@ -46,7 +46,7 @@ def load_plugins(names: Iterable[str] = ()) -> list[str]:
     """
     asked = [name for name in os.environ.get(VARIABLE, "").replace(" ", "").split(",") if name]
     for name in dict.fromkeys([*asked, *names]):
-        if not re.fullmatch(MODULE, name, re.ASCII):
+        if not re.fullmatch(MODULE, name, re.ASCII) or name.endswith(".py"):
             raise SettingError(
                 f"plugins: got {printable(name)!r}; must be names of Python modules, such as my_models for my_models.py"
             )

@@ -26,7 +26,7 @@ FILES = {
 
         @register("model", "tiny_resnet")
         class TinyResNet(nn.Module):
-            def __init__(self, num_classes: int, in_channels: int, image_size: int = 16, width: int = 8, depth: int = 1):
+            def __init__(self, num_classes, in_channels, image_size: int = 16, width: int = 8, depth: int = 1):
                 super().__init__()
                 self.stem = nn.Conv2d(in_channels, width, 3, padding=1)
                 self.blocks = nn.Sequential(*(Block(width) for _ in range(depth)))

@@ -36,6 +36,10 @@ class Part:
         """List the settings classes of all registered parts of the kind."""
         return list(dict.fromkeys(settings_class(entry) for entry in entries(self.kind).values()))
 
+    def class_of(self, name: str) -> type[Settings]:
+        """Return the settings class of a registered part."""
+        return settings_class(entries(self.kind)[name])
+
     def validate(self, value: Any) -> Settings:
         """Look up the settings class by the name in the value, and validate the value with it."""
         tag, named = KINDS[self.kind].tag, entries(self.kind)

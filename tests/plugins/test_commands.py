@@ -79,8 +79,8 @@ def test_a_trained_network_is_used_with_its_plugin_and_explains_without(
     call(trained.parents[1], command, *words, "plugins=[mine]")
     line = call(trained.parents[1], command, *words, code=1)
     assert line == (
-        "error: runs/first/checkpoints/best.ckpt: needs the plug-in mine, which is not loaded; use plugins=[mine] if you "
-        "trust the code of that name\n"
+        "error: runs/first/checkpoints/best.ckpt: needs the plug-in mine, which is not loaded; use plugins=[mine] "
+        "if you trust the code of that name\n"
     )
 
 

@@ -27,6 +27,7 @@ def expand_group(command: str, override: str) -> list[str]:
         values = OverridesParser.create().parse_override(override).value()
     except HydraException:
         return [override]  # reported later
+    assert isinstance(values, dict)
     words = [f"{name}={quoted(inner)}" for name, inner in leaves(values, f"{key}.")]
     place = sys.argv.index(override)
     sys.argv[place : place + 1] = words

@@ -7,6 +7,7 @@ from lightning.pytorch.callbacks import Callback
 
 from lenet_pl.engine.task import ImageClassifier
 from lenet_pl.optim.curvature import diagonal_curvature
+from lenet_pl.optim.losses import Loss
 
 
 class EstimateCurvature(Callback):
@@ -26,5 +27,6 @@ class EstimateCurvature(Callback):
         optimizer: Any = trainer.optimizers[0]
         if pl_module.step_in_epoch == 0:
             images = trainer.train_dataloader.loader.sample(self.samples)  # type: ignore[union-attr]
+            assert isinstance(pl_module.loss, Loss)  # `TrainSettings` refuses any other
             found = diagonal_curvature(pl_module.model, images.to(pl_module.dtype), pl_module.loss)
             optimizer.set_curvature(found)

@@ -11,9 +11,10 @@ import yaml
 from lenet_pl.errors import printable
 from lenet_pl.settings import TrainSettings
 from lenet_pl.settings.compose import compose, conf_dir
+from lenet_pl.settings.help_page import choices_of
 from lenet_pl.settings.roles import Role, values_of
 
-NAMED = ("data", "model", "optimizer", "scheduler")  # groups whose `name` is the name of their file
+NAMED = ("data", "model", "loss", "optimizer", "scheduler")  # groups whose `name` is the name of their file
 KEPT = (Role.RECIPE, Role.EVALUATION, Role.NUMERICS)
 
 
@@ -26,7 +27,7 @@ def write_experiment(path: Path, settings: TrainSettings, header: list[str]) -> 
         header: The comment lines at its top, without `#`.
     """
     names = {group: getattr(settings, group).name for group in NAMED}
-    choices = {group: name for group, name in names.items() if (conf_dir() / group / f"{name}.yaml").exists()}
+    choices = {group: name for group, name in names.items() if name in choices_of(conf_dir() / group)}
     wanted = values_of(settings, *KEPT)
     places = [f"data.path={_quote(settings.data.path)}"] if hasattr(settings.data, "path") else []
     overrides = [f"{group}={name}" for group, name in choices.items()]

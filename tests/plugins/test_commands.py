@@ -113,10 +113,17 @@ def test_the_jobs_of_a_sweep_load_the_plugin(repository: Path) -> None:
 
 def test_a_search_varies_a_setting_of_a_plugin(repository: Path) -> None:
     space = "+search.space.loss.gamma={low:1.0,high:3.0}"
-    call(repository, "search", *OWN, space, "search.n_trials=2", "run=runs/search", "trainer.max_epochs=1")
+    text = call(repository, "search", *OWN, space, "search.n_trials=2", "run=runs/search", "trainer.max_epochs=1")
     trials = sorted((repository / "runs/search/trials").glob("*/config.yaml"))
     gammas = [yaml.safe_load(file.read_text())["loss"]["gamma"] for file in trials]
     assert len(set(gammas)) == 2
+    best = next(line for line in text.splitlines() if line.startswith("train: python -m lenet_pl.train "))
+    assert best.endswith(" experiment=best plugins=[mine]")
+    words = ["hydra.searchpath=[file://runs/search]", "experiment=best", "plugins=[mine]", "run=runs/best", *SHORT]
+    call(repository, "train", *words)
+    settings = yaml.safe_load((repository / "runs/best/config.yaml").read_text())
+    assert (settings["model"]["name"], settings["loss"]["name"]) == ("tiny_resnet", "focal")
+    assert settings["loss"]["gamma"] in gammas
 
 
 def test_without_the_plugin_its_choices_are_unknown(repository: Path) -> None:

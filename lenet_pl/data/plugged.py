@@ -14,12 +14,12 @@ def load_plugged(settings: DataSettings) -> DatasetSplits:
     """Load the dataset of a plug-in.
 
     Its object is called twice if it takes `train` (bool) or `split` ("train", "test"), as torchvision's datasets do, or
-    else once, and returns the training and test parts, or those of training, validation and test. Each part is a torch
+    else once, and returns the splits (train, test) or (train, validation, test). Each split is a torch
     Dataset or a pair of images and labels, see `dataset_from_torch`. Class names are those of `classes`, if the first
-    part has it.
+    split has it.
 
     Raises:
-        DataError: A part is unsuitable, or the parts do not fit each other.
+        DataError: A split is unsuitable, or the splits do not fit each other.
     """
     parameters = signature_of(entry_of("data", settings).load())
     if "train" in parameters:

@@ -80,7 +80,7 @@ def refuse_others(names: Iterable[str]) -> None:
 
 
 def missing_plugins(recorded: Any) -> list[str]:
-    """List the plug-ins that a run used and that are not loaded; a stranger's record may hold anything else, too."""
+    """List the plug-ins that a run used and that are not loaded. The record is untrusted input of any type."""
     names = [name for name in recorded if isinstance(name, str)] if isinstance(recorded, list) else []
     return [name for name in names if name not in _loaded and re.fullmatch(MODULE, name, re.ASCII)]
 
@@ -126,7 +126,7 @@ def _find_in_working_directory() -> None:
 
 
 def _load_installed() -> None:
-    """Load the plug-ins of installed packages; one that fails is reported, and the command goes on without it."""
+    """Load the plug-ins of installed packages; one that fails is reported, and the command continues without it."""
     if OWN in _installed:
         return
     _installed.add(OWN)  # once per process

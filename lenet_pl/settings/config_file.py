@@ -73,5 +73,5 @@ def _parse(block: str) -> dict[str, Any]:
     content = yaml.load(block, Loader)
     if not isinstance(content, dict):
         raise ValueError(f"got {block[:40].strip()!r} where a setting is expected")
-    plain: dict[str, Any] = json.loads(json.dumps(content, sort_keys=True))  # a date, say, is a TypeError
+    plain: dict[str, Any] = json.loads(json.dumps(content))  # a date, say, is a TypeError; transforms have an order
     return plain

@@ -95,7 +95,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one(trained: Path) -> None:
     call(folder, "train", *OWN, "run=runs/three", *SHORT, longer)
     call(folder, "train", *OWN, "run=runs/two", *SHORT)
     line = call(folder, "train", "run=runs/two", "resume=true", longer, code=1)
-    assert "resume: runs/two: needs the plug-in mine, which is not loaded; use plugins=[mine]" in line
+    assert "runs/two: needs the plug-in mine, which is not loaded; use plugins=[mine]" in line
     call(folder, "train", "plugins=[mine]", "run=runs/two", "resume=true", longer)
     whole, resumed = (
         torch.load(folder / "runs" / name / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -41,12 +42,17 @@ def build_transforms(settings: TrainSettings) -> list[Callable[[Tensor], Tensor]
         if isinstance(transform, v2.CutMix | v2.MixUp):
             raise SettingError(f"transforms: {name} mixes labels, which transforms do not get; must change images only")
         if draws_once(transform):
-            print(
-                f"note: transforms: {name} draws its random numbers once for each batch, so all images of a batch are "
-                "changed alike",
-                file=sys.stderr,
-            )
+            _note_that_it_draws_once(name)
     return list(transforms.values())
+
+
+@lru_cache
+def _note_that_it_draws_once(name: str) -> None:
+    """Print a note, once in a process that trains several times."""
+    print(
+        f"note: transforms: {name} draws random numbers once for each batch; all images of it are changed alike",
+        file=sys.stderr,
+    )
 
 
 def draws_once(transform: Any) -> bool:

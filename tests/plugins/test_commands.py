@@ -154,7 +154,7 @@ def test_nothing_that_a_run_folder_names_is_imported(trained: Path, tmp_path: Pa
     for command, words in (
         ("evaluate", ["run=run"]),
         ("evaluate", ["ckpt_path=run/checkpoints/best.ckpt"]),
-        ("predict", ["run=run", "images=run"]),
+        ("predict", ["run=run", f"images={trained}/curves.png"]),
         ("explain", ["run=run"]),
         ("export", ["run=run"]),
         ("train", ["run=run", "resume=true"]),

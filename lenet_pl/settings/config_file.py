@@ -23,7 +23,8 @@ SINCE: dict[str, dict[str, Any]] = {
 }
 
 
-ADDED: dict[str, Any] = {"seeds": None, "transforms": {}, "metrics": {}, "extra_callbacks": {}, "extra_loggers": {}}
+ADDED: dict[str, Any] = {"seeds": None, "plugins": []}
+ADDED |= {group: {} for group in ("transforms", "metrics", "extra_callbacks", "extra_loggers")}
 
 
 def completed(settings: dict[str, Any]) -> dict[str, Any]:

@@ -17,6 +17,7 @@ FLOORS = (
     "batch",  # Batch(images, labels), the contract between data and task
     "runtime",  # process and machine: files, signals, memory, seeds, threads, SLURM
     "display",  # text for the terminal, files and figures
+    "plugins",  # registry of the parts of a training, and code from outside that adds to it
     "config_files",  # configuration files: ours and the user's, their groups, choices and keys
     "settings",  # conf/ and the command line as validated settings
     "cli",  # from arguments to an exit code; sweep jobs

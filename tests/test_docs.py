@@ -12,6 +12,7 @@ import os
 import re
 import runpy
 import shlex
+import subprocess
 import sys
 import textwrap
 import tomllib
@@ -140,7 +141,7 @@ def check_composition(command: str, folder: Path) -> None:
     if "-m" in arguments:
         overrides = first_values(overrides)
     path = next((word for word in overrides if word.startswith(("hydra.searchpath=", "--config-dir="))), "")
-    if path:  # the folder is there only when the page is run
+    if path or any(word.startswith("plugins=") for word in overrides):  # are there only when the page is run
         return
     kind: type[Settings] = KINDS[name]
     compose(name, kind, overrides)
@@ -224,7 +225,14 @@ def write_pictures(folder: Path) -> None:
 
 
 def execute(name: str, arguments: list[str], command: str) -> None:
-    """Run a command in this process; the jobs of its sweeps share one server from which they are forked."""
+    """Run a command in this process, in which the jobs of its sweeps share one server from which they are forked.
+
+    With plug-ins it is run in another process, since they stay registered.
+    """
+    if any(word.startswith("plugins=") for word in arguments):
+        done = subprocess.run([sys.executable, "-m", f"lenet_pl.{name}", *arguments], capture_output=True, check=False)
+        assert done.returncode == 0, f"{command}\n{done.stderr.decode()}"
+        return
     output = io.StringIO()
     before = sys.argv
     sys.argv = [name, *arguments]
@@ -261,7 +269,9 @@ def test_a_page_runs_from_top_to_bottom(
     write_pictures(tmp_path)
     names: dict[str, Any] = {"__name__": "__main__"}
     for example in examples(page.read_text()):
-        if example.language == "python":
+        if file := re.match(r"# (\S+\.py)\n", example.body):
+            (tmp_path / file[1]).write_text(example.body)
+        elif example.language == "python":
             exec(compile(example.body, f"{page.name}:{example.line}", "exec"), names)
         elif example.language == "yaml":
             path = tmp_path / re.search(r"^# (\S+\.yaml)$", example.body, re.MULTILINE)[1]  # type: ignore[index]
@@ -348,7 +358,7 @@ def test_the_reference_has_every_setting_of_a_command(name: str, generated: dict
 
 @pytest.mark.slow
 def test_the_reference_has_every_choice(generated: dict[str, str]) -> None:
-    for group in ("data", "model", "augment", "optimizer", "scheduler", "trainer", "callbacks", "logger"):
+    for group in ("data", "model", "augment", "optimizer", "scheduler", "trainer", "callbacks", "logger", "loss"):
         for path in (ROOT / "conf" / group).glob("*.yaml"):
             assert f"`{path.stem}`" in generated[f"settings_{group}"]
 

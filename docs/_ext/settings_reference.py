@@ -29,6 +29,7 @@ from setting_types import classes_of
 
 from lenet_pl.__main__ import commands
 from lenet_pl.config_files.groups import choices_of, groups_of, parents_of
+from lenet_pl.settings.parts import Part
 
 GENERATED = Path(__file__).resolve().parents[1] / "reference" / "generated"
 GROUPS = {  # pages of settings, in the order of the data: key of `train`, title
@@ -42,6 +43,10 @@ GROUPS = {  # pages of settings, in the order of the data: key of `train`, title
     "trainer": "Trainer",
     "callbacks": "Callbacks",
     "logger": "Loggers",
+    "transforms": "Transforms of plug-ins",
+    "metrics": "Further metrics",
+    "extra_callbacks": "Further callbacks",
+    "extra_loggers": "Loggers of plug-ins",
 }
 
 
@@ -55,7 +60,8 @@ def settings_class(command: str) -> type[BaseModel]:
 def group_page(group: str, title: str) -> str:
     """Describe one group of the settings of a training, with all its choices."""
     field = settings_class("train").model_fields[group]
-    classes = classes_of(field.annotation) or [field.annotation]
+    registered = [mark for mark in field.metadata if isinstance(mark, Part)]
+    classes = registered[0].classes() if registered else classes_of(field.annotation) or [field.annotation]
     parts = [f"(settings-{group})=\n# {title}\n"]
     folder = CONF / group
     if not folder.is_dir():
@@ -64,6 +70,8 @@ def group_page(group: str, title: str) -> str:
         parts.append(f"{first_paragraph(classes[0])}\n")
         parts.append(settings_table(classes[0], composed("train")[group], inner, f"{group}."))
         return "\n".join(parts)
+    if get_origin(field.annotation) is dict:
+        return "\n".join([*parts, *_listed(group, get_args(field.annotation)[1])])
     choices = choices_of(folder)
     default = next(one[group] for one in _defaults("train") if isinstance(one, dict) and group in one)
     listed = ", ".join(f"`{choice}`" for choice in choices)
@@ -88,6 +96,22 @@ def group_page(group: str, title: str) -> str:
             ]
             parts.append(table(["choice", "settings"], others))
     return "\n".join(parts)
+
+
+def _listed(group: str, part: Any) -> list[str]:
+    """Describe the choices of a group of which a run takes any number."""
+    choices = [choice for choice in choices_of(CONF / group) if choice != "none"]
+    listed = ", ".join(f"`{choice}`" for choice in choices) or "those of [plug-ins](../../howto/own_parts.md)"
+    found = [f"Choose any number with `{group}=[<choice>,...]`: {listed}. Default: `{group}=none`.\n"]
+    for choice in choices:
+        cls = next(mark for mark in get_args(part) if isinstance(mark, Part)).class_of(choice)
+        found.append(f"## `{group}={choice}`\n\n{first_paragraph(cls)}\n")
+        comments = {key.partition(".")[2]: text for key, text in comments_of_choice(group, choice).items()}
+        own = [name for name in cls.model_fields if name != "name"]
+        if own:
+            values = composed("train", f"{group}={choice}")[group][choice]
+            found.append(settings_table(cls, values, comments, f"{group}.{choice}.", own))
+    return found
 
 
 def _base(group: str, own: list[str]) -> str:

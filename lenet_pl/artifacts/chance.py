@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lenet_pl.settings import ConvNetSettings, SgdSettings, TrainSettings
+from lenet_pl.settings import ConvNetSettings, LossSettings, SgdSettings, TrainSettings
 
 SURE = 2.33  # standard deviations: the one-sided 1 % level of a normal distribution
 NEARLY_ALL = 0.95  # fraction of the images of all other classes that are predicted as one class
@@ -82,17 +82,20 @@ def what_to_try(settings: TrainSettings, guess: Guess, classes: int, steps: int)
         classes: The number of classes, K.
         steps: The number of optimizer steps of the training.
     """
-    optimizer, lr = settings.optimizer, settings.optimizer.lr
+    optimizer, lr = settings.optimizer, getattr(settings.optimizer, "lr", None)  # a plug-in may call it otherwise
     sgd, model = isinstance(optimizer, SgdSettings), settings.model
     saturates = isinstance(model, ConvNetSettings) and model.activation in SATURATING
     tips: list[str] = []
     if (
         guess.share > max(0.5, 1.5 / classes)
-        and not settings.loss.class_weights
+        and isinstance(settings.loss, LossSettings)
         and settings.loss.name == "cross_entropy"
+        and not settings.loss.class_weights
     ):
         tips.append("loss.class_weights=balanced")
-    if lr >= (0.5 if sgd else 0.005):
+    if not isinstance(lr, float):
+        tips.append("optimizer=adam")
+    elif lr >= (0.5 if sgd else 0.005):
         tips.append(f"a smaller optimizer.lr ({0.05 if sgd else 0.001} instead of {lr:g})")
     elif sgd and saturates:
         tips += ["optimizer=adam", f"a larger optimizer.lr (it is {lr:g})"]

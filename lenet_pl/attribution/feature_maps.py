@@ -11,24 +11,53 @@ from torch import Tensor, nn
 from lenet_pl.attribution.plots import draw_feature_maps, draw_filters
 from lenet_pl.data.transform import Preprocess
 from lenet_pl.display.figure import Figure
+from lenet_pl.errors import SettingError
 
 
 def first_filters(model: nn.Module) -> Tensor:
-    """Return a copy of the weights of the first convolution, float (out_channels, C, k, k)."""
-    first = next(layer for layer in model.modules() if isinstance(layer, nn.Conv2d))
-    return first.weight.detach().clone()
+    """Return a copy of the weights of the first convolution, float (out_channels, C, k, k).
+
+    Raises:
+        SettingError: The network has no convolution.
+    """
+    return require_convolutions(model)[0].weight.detach().clone()
+
+
+def require_convolutions(model: nn.Module) -> list[nn.Conv2d]:
+    """Return the convolutions of a network in the order of their registration.
+
+    Raises:
+        SettingError: There are none.
+    """
+    found = [layer for layer in model.modules() if isinstance(layer, nn.Conv2d)]
+    if not found:
+        raise SettingError(
+            f"methods: {type(model).__name__} has no convolution (Conv2d); must be integrated_gradients or occlusion"
+        )
+    return found
+
+
+def in_stages(model: nn.Module) -> bool:
+    """Whether a network is of this package: `features` of the layers conv1, activation1, ..., then `classifier`."""
+    features = getattr(model, "features", None)
+    return isinstance(features, nn.Sequential) and {"conv1", "activation1"} <= dict(features.named_children()).keys()
 
 
 def layer_maps(model: nn.Module, inputs: Tensor) -> dict[str, Tensor]:
     """Compute the output of each convolution layer, after its activation and before any pooling.
 
+    Of a network that is not of this package, whose structure is unknown, it is the output of the convolution itself.
+
     Args:
-        model: A network of this package in evaluation mode.
+        model: A network in evaluation mode.
         inputs: Normalized images, float (N, C, H, W).
 
     Returns:
-        The feature maps of conv1, conv2, ..., float (N, channels, H, W).
+        The feature maps of conv1, conv2, ..., or of each convolution by its name, in the order of their execution,
+        float (N, channels, H, W).
     """
+    if not in_stages(model):
+        return _convolution_outputs(model, inputs)
     maps = {}
     with torch.no_grad():
         values, features = inputs, model.get_submodule("features")
@@ -37,6 +66,22 @@ def layer_maps(model: nn.Module, inputs: Tensor) -> dict[str, Tensor]:
             values = layer(values)
             if name.startswith("activation"):
                 maps[name.replace("activation", "conv")] = values
+    return maps
+
+
+def _convolution_outputs(model: nn.Module, inputs: Tensor) -> dict[str, Tensor]:
+    maps: dict[str, Tensor] = {}
+    names = {layer: name for name, layer in model.named_modules()}
+    handles = [
+        layer.register_forward_hook(lambda module, _, output: maps.update({names[module]: output}))
+        for layer in require_convolutions(model)
+    ]
+    try:
+        with torch.no_grad():
+            model(inputs)
+    finally:
+        for handle in handles:
+            handle.remove()
     return maps
 
 
@@ -68,14 +113,16 @@ def draw_layers(model: nn.Module, preprocess: Preprocess, image: Tensor, name: s
     """Draw the filters of the first convolution, and the feature maps of an image.
 
     Args:
-        model: A network of this package, on any device and in any mode and precision; it is not changed.
+        model: A network, on any device and in any mode and precision; it is not changed.
         preprocess: The preprocessing for the network.
         image: An image as stored, uint8 (C, h, w).
         name: The name of the network, for the headings.
 
     Returns:
-        The figures `filters` and `feature_maps`.
+        The figures `filters` and `feature_maps`; none of a network without convolutions.
     """
+    if not any(isinstance(layer, nn.Conv2d) for layer in model.modules()):
+        return {}
     weight, training = first_filters(model), model.training
     preprocess = copy.deepcopy(preprocess).cpu()  # it may be on another device than the network
     with torch.no_grad():

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lenet_pl.attribution.feature_maps import activations_before_pooling, first_filters, layer_maps
+from lenet_pl.attribution.feature_maps import activations_before_pooling, first_filters, in_stages, layer_maps
 from lenet_pl.errors import SettingError
 from lenet_pl.inference.trained_run import BLOCK, TrainedRun
 
@@ -64,15 +64,22 @@ def grad_cam(run: TrainedRun, images: Tensor, targets: Tensor | None = None) -> 
     Source: Selvaraju et al. 2017, "Grad-CAM: visual explanations from deep networks via gradient-based localization".
     """
     targets = _classes(run, images, targets)
-    features = activations_before_pooling(run.model.features)
-    network = nn.Sequential(features, run.model.classifier)
-    last = [layer for name, layer in features.named_children() if name.startswith("activation")][-1]
+    network, last = _up_to_last_convolution(run.model, run.preprocess(images[:1]))
     inputs = run.preprocess(images).requires_grad_()
     with torch.enable_grad():
         coarse = captum().LayerGradCam(network, last).attribute(inputs, targets, relu_attributions=True).detach()
-    size = run.model.image_size
+    size = run.image_size
     fine = functional.interpolate(coarse, (size, size), mode="bilinear", align_corners=False)[:, 0]
     return fine / fine.amax((1, 2), keepdim=True).clamp(min=torch.finfo(fine.dtype).tiny)
+
+
+def _up_to_last_convolution(model: nn.Module, example: Tensor) -> tuple[nn.Module, nn.Module]:
+    """Return a network and the layer whose maps are weighted: the last convolution, with its activation if known."""
+    if not in_stages(model):
+        return model, model.get_submodule(list(layer_maps(model, example))[-1])
+    features = activations_before_pooling(model.get_submodule("features"))  # type: ignore[arg-type]
+    last = [layer for name, layer in features.named_children() if name.startswith("activation")][-1]
+    return nn.Sequential(features, model.get_submodule("classifier")), last
 
 
 def integrated_gradients(
@@ -135,10 +142,8 @@ def occlusion(
     Source: Zeiler & Fergus 2014, "Visualizing and understanding convolutional networks", section 4.2, here with logits
     instead of probabilities, which saturate for confident predictions.
     """
-    if not 1 <= window <= run.model.image_size:
-        raise SettingError(
-            f"window_size: got {window}; must be 1 to {run.model.image_size} px, the network's input size"
-        )
+    if not 1 <= window <= run.image_size:
+        raise SettingError(f"window_size: got {window}; must be 1 to {run.image_size} px, the network's input size")
     if not 1 <= stride <= window:
         raise SettingError(
             f"stride: got {stride}; must be 1 to {window} px, the size of the window, to cover every pixel"
@@ -184,7 +189,7 @@ def select_examples(logits: Tensor, labels: Tensor, count: int) -> list[int]:
 
 def _background(run: TrainedRun) -> Tensor:
     """Build the network's input for an empty background, float (1, C, H, W)."""
-    size = run.model.image_size
+    size = run.image_size
     return run.preprocess.normalize(torch.full((1, run.channels, size, size), run.preprocess.background))
 
 

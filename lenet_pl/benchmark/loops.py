@@ -46,6 +46,7 @@ class Workload:
     @classmethod
     def from_data(cls, data: ImageDataModule, batch_size: int, device: torch.device = CPU) -> "Workload":
         """Take the training images and their transforms from a data module."""
+        assert isinstance(data.augment, Augment)  # the loops know the project's own transforms
         return cls(data.train_set, data.preprocess, data.augment, batch_size, device)
 
 

@@ -17,12 +17,15 @@ from hydra.errors import HydraException
 import lenet_pl
 from lenet_pl.cli.bare_words import check_spaces, hint, meant_by_option
 from lenet_pl.cli.error_messages import OPEN, unknown_setting
+from lenet_pl.cli.group_values import expand_group
 from lenet_pl.cli.old_experiments import upgraded_searchpath
 from lenet_pl.cli.resume_overrides import data_of_run
 from lenet_pl.config_files.folders import FLAG, own_folder, use
-from lenet_pl.config_files.groups import choices, choices_with, groups_of, is_group, parents_of
+from lenet_pl.config_files.groups import choices, groups_of, is_group, parents_of
 from lenet_pl.errors import SettingError, printable
+from lenet_pl.plugins.loading import load_plugins, named_in
 from lenet_pl.settings.compose import help_text, known_keys
+from lenet_pl.settings.parts import choices_with_key, offer_choices
 from lenet_pl.settings.renamed import explain_renamed
 from lenet_pl.settings.types import expand_home
 
@@ -56,6 +59,9 @@ def check_arguments(name: str) -> bool:
     known = _parse(name)
     _find_own_folders(known)
     check_spaces(known.overrides)
+    load_plugins(named_in(known.overrides))
+    offer_choices()
+    known.overrides = [word for override in known.overrides for word in expand_group(name, override)]
     given: dict[str, str] = {}
     for override in known.overrides:
         key, equals, value = override.partition("=")
@@ -146,7 +152,7 @@ def _check_added_key(name: str, key: str) -> None:
     """Reject a key added with + that no choice of its group has, since Hydra would add it without a suggestion."""
     group, _, subkey = key.partition(".")
     known = key in known_keys(name) or key.startswith(OPEN) or is_group(key)
-    if not known and not (is_group(group) and choices_with(group, subkey)):
+    if not known and not (is_group(group) and choices_with_key(group, subkey)):
         raise SettingError(unknown_setting(name, key, key))
 
 

@@ -23,6 +23,7 @@ from lenet_pl.cli.sweep import report_sweep, start_sweep
 from lenet_pl.cli.sweep_job import run_job
 from lenet_pl.config_files.folders import conf_dir, own_sources, use
 from lenet_pl.display.text import prepare_output
+from lenet_pl.plugins.loading import load_plugins, named_in, refuse_others
 from lenet_pl.runtime import startup
 from lenet_pl.runtime.folder_checks import check_folder_unused
 from lenet_pl.runtime.processes import this_process
@@ -116,7 +117,9 @@ def run_command(
 
         def resolve_settings() -> AnySettings | None:
             nonlocal rank
+            load_plugins(named_in(overrides))  # a launcher may have started this process
             settings = to_settings(settings_cls, config)
+            refuse_others(getattr(settings, "plugins", []))
             if isinstance(settings, TrainSettings):
                 rank = this_process(settings.trainer.num_devices).rank
             if prepare:

@@ -7,12 +7,14 @@ import yaml
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseException
 
-from lenet_pl.config_files.groups import choices, choices_with, groups_of, is_group
+from lenet_pl.config_files.groups import choices, groups_of, is_group
 from lenet_pl.errors import SettingError, UserError, did_you_mean, printable
+from lenet_pl.plugins.kinds import KINDS
 from lenet_pl.runtime import slurm
 from lenet_pl.settings import nearest_key
 from lenet_pl.settings.compose import known_keys
 from lenet_pl.settings.old_names import CHOICES, SEARCH
+from lenet_pl.settings.parts import choices_with_key
 from lenet_pl.settings.renamed import new_key
 from lenet_pl.settings.synonyms import known_elsewhere
 
@@ -77,7 +79,14 @@ def _no_such_choice(missing: str, options: list[str]) -> str:
         group, _, choice = missing.partition("/")
         options = sorted({*options, *choices(group)}) if is_group(group) else options
     near = did_you_mean(choice, options)
-    return f"{group}={choice}: no such {group}; {near + ' ' if near else ''}must be one of {', '.join(options)}"
+    listed = f"{near + ' ' if near else ''}must be one of {', '.join(options)}"
+    return f"{group}={choice}: no such {group}; {listed}{'' if near else _of_plugin(group)}"
+
+
+def _of_plugin(group: str) -> str:
+    """Say how a choice of a plug-in is found, for the groups that plug-ins extend."""
+    extended = group in {kind.group for kind in KINDS.values()}
+    return ", or of a plug-in that plugins=[<module>] loads" if extended else ""
 
 
 def _unreadable(override: str) -> str:
@@ -97,7 +106,7 @@ def _of_hydra(error: HydraException | OmegaConfBaseException, name: str) -> str:
             return _unresolved(cause)
     if old := re.match(r"In '(.+?)': Could not load '(.+?)/([^/']+)'", text):
         new = CHOICES.get(old[2], {}).get(old[3])
-        must = f"it is now called {new}" if new else f"must be one of {', '.join(choices(old[2]))}"
+        must = f"it is now called {new}" if new else f"must be one of {', '.join(choices(old[2]))}{_of_plugin(old[2])}"
         return f"{old[1]}: got {old[2]}={old[3]} in its defaults; {must}"
     if other := re.match(r"Could not delete from config\. The value of '(.+?)' is (.*) and not (.*)\.$", text):
         return f"~{other[1]}={other[3]}: the value is {other[2]}; settings cannot be deleted, use {other[1]}={other[3]}"
@@ -148,7 +157,7 @@ def unknown_setting(command: str, key: str, deepest: str) -> str:
     group, _, subkey = key.partition(".")
     if deepest != key and key.startswith(OPEN):
         return f"{key}: no such key in it; use +{key}.<key>=... to add one"
-    if deepest == key and subkey and group in groups_of(command) and (having := choices_with(group, subkey)):
+    if deepest == key and subkey and group in groups_of(command) and (having := choices_with_key(group, subkey)):
         others = " or ".join(f"{group}={choice}" for choice in having)
         return f"{key}: not a setting of the chosen {group}; use {others}"
     if new := new_key(command, deepest):

@@ -28,19 +28,20 @@ def data_of_run(given: Mapping[str, str]) -> list[str]:
         data = completed(read_settings(folder))["data"]
     except (DataError, KeyError, TypeError):  # reported later, when the run folder is checked
         return []
-    overrides = {key: f"{key}={_quoted(value)}" for key, value in _leaves(data, "data.") if key != "data.name"}
+    overrides = {key: f"{key}={quoted(value)}" for key, value in leaves(data, "data.") if key != "data.name"}
     return [f"data={data['name']}", *(override for key, override in overrides.items() if key not in named)]
 
 
-def _leaves(values: dict[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+def leaves(values: dict[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+    """Yield the dotted keys and values of nested settings."""
     for name, value in values.items():
         if isinstance(value, dict):
-            yield from _leaves(value, f"{prefix}{name}.")
+            yield from leaves(value, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}", value
 
 
-def _quoted(value: Any) -> str:
+def quoted(value: Any) -> str:
     """Quote a value for Hydra."""
     if not isinstance(value, str):
         return json.dumps(value)

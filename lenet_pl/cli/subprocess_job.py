@@ -17,8 +17,10 @@ from typing import Any
 
 from lenet_pl.cli.error_messages import exit_code, format_error
 from lenet_pl.display.text import prepare_output
+from lenet_pl.plugins.loading import load_plugins
 from lenet_pl.runtime.environment import COMMAND_ENV
 from lenet_pl.runtime.signals import Interruption, SignalHandler
+from lenet_pl.settings import Settings, validate
 
 PRELOAD = [
     "lenet_pl.artifacts.run_folder",
@@ -52,7 +54,9 @@ def run_in_subprocess(
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(PRELOAD)
     here, there = context.Pipe(duplex=False)
-    process = context.Process(target=_child_main, args=(name, settings, folder, command, log, there))
+    # Plain values, since classes of plug-ins exist only where these are loaded
+    values = type(settings), settings.model_dump()
+    process = context.Process(target=_child_main, args=(name, *values, folder, command, log, there))
     stop: Interruption | None = None
     with SignalHandler():
         process.start()
@@ -75,7 +79,15 @@ def run_in_subprocess(
     return code, reason
 
 
-def _child_main(name: str, settings: Any, folder: Path, command: str, log: Path | None, connection: Connection) -> None:
+def _child_main(
+    name: str,
+    kind: type[Settings],
+    values: dict[str, Any],
+    folder: Path,
+    command: str,
+    log: Path | None,
+    connection: Connection,
+) -> None:
     os.environ[COMMAND_ENV] = command
     os.setpgrp()  # signals of the terminal reach only the sweep, which passes them on once
     threading.Thread(target=_end_with_parent, daemon=True).start()
@@ -85,10 +97,12 @@ def _child_main(name: str, settings: Any, folder: Path, command: str, log: Path 
         os.dup2(descriptor, 1)
         os.dup2(descriptor, 2)
     try:
+        load_plugins(values.get("plugins", []))
+        settings = validate(kind, values)
         getattr(import_module(f"lenet_pl.{name}"), name)(settings, folder)
         connection.send((0, ""))
     except Exception as error:
-        if settings.traceback:
+        if values.get("traceback"):
             traceback.print_exception(error)
         connection.send((exit_code(error), format_error(error, name)))
     except Interruption as interruption:

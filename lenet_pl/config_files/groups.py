@@ -6,6 +6,7 @@ from typing import Any
 import yaml
 
 from lenet_pl.config_files.folders import folders
+from lenet_pl.plugins.registry import plugged_names
 
 Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # C is ten times as fast, where it was built
 
@@ -16,8 +17,8 @@ def is_group(name: str) -> bool:
 
 
 def choices(group: str) -> list[str]:
-    """List the choices of a group alphabetically, the user's own included."""
-    return choices_of(*(folder / group for folder in folders()))
+    """List the choices of a group alphabetically, with those of the user and of plug-ins."""
+    return sorted({*choices_of(*(folder / group for folder in folders())), *plugged_names(group)})
 
 
 def choices_of(*places: Path) -> list[str]:
@@ -41,7 +42,7 @@ def read(name: str) -> dict[str, Any]:
 def choices_with(group: str, key: str) -> list[str]:
     """List the choices of a group that define a setting themselves."""
     own = {choice: read(f"{group}/{choice}") for choice in choices(group)}
-    having = {choice for choice, values in own.items() if _holds(values, key)}
+    having = {choice for choice, values in own.items() if holds(values, key)}
     return sorted(choice for choice in having if not having & {str(entry) for entry in own[choice].get("defaults", ())})
 
 
@@ -57,7 +58,7 @@ def parents_of(command: str) -> list[str]:
     return [entry for entry in read(command).get("defaults", ()) if isinstance(entry, str) and entry != "_self_"]
 
 
-def _holds(values: Any, key: str) -> bool:
+def holds(values: Any, key: str) -> bool:
     """Whether nested values have a dotted key."""
     name, _, rest = key.partition(".")
-    return isinstance(values, dict) and name in values and (not rest or _holds(values[name], rest))
+    return isinstance(values, dict) and name in values and (not rest or holds(values[name], rest))

@@ -2,7 +2,7 @@
 
 import random
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -107,6 +107,37 @@ def choose_augment(augment: AnyAugment, background: float = 0.0) -> Augment | Ca
         f"augment: got {type(augment).__name__}; must be a name, strengths, a transform of torchvision, or a function "
         "of a float batch"
     )
+
+
+class ChainedAugment:
+    """Several augmentations, one after another.
+
+    Args:
+        augments: The augmentations, in order.
+    """
+
+    active = True
+
+    def __init__(self, augments: Sequence[Augment | CallableAugment]) -> None:
+        self.augments = augments
+
+    def __call__(self, pixels: Tensor, generator: torch.Generator) -> Tensor:
+        """Transform a batch; arguments and errors as for `CallableAugment`."""
+        for augment in self.augments:
+            pixels = augment(pixels, generator)
+        return pixels
+
+
+AnyBatchAugment = Augment | CallableAugment | ChainedAugment
+
+
+def chain_augments(
+    first: Augment | CallableAugment, transforms: Sequence[Callable[[Tensor], Tensor]]
+) -> AnyBatchAugment:
+    """Append transforms of the caller to an augmentation."""
+    if not transforms:
+        return first
+    return ChainedAugment([*[first] * first.active, *map(CallableAugment, transforms)])
 
 
 def is_from_torchvision(transform: object) -> bool:

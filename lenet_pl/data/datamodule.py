@@ -1,7 +1,7 @@
 """The LightningDataModule: a dataset, its fixed splits and their loaders."""
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,14 +9,14 @@ import lightning
 import torch
 from torch import Tensor
 
-from lenet_pl.data.callable_augment import AnyAugment, choose_augment
+from lenet_pl.data.callable_augment import AnyAugment, chain_augments, choose_augment
 from lenet_pl.data.choose_data import choose_data
+from lenet_pl.data.dataset_splits import DatasetSplits
 from lenet_pl.data.identity import Identity
 from lenet_pl.data.image_set import ImageDataset
 from lenet_pl.data.loaded_data import LoadedData, build_preprocess, split_source
 from lenet_pl.data.loader import BatchLoader
 from lenet_pl.data.run_images import RunImages
-from lenet_pl.data.sources import DatasetSplits
 from lenet_pl.data.trainer_state import epoch_counter, finished_batches, place_of
 from lenet_pl.errors import SettingError
 from lenet_pl.settings import SplitSettings
@@ -54,6 +54,7 @@ class ImageDataModule(lightning.LightningDataModule):
         statistics: The mean and standard deviation per channel of pixels in [0, 1]; None for those of the training
             images.
         own: The recorded images of an existing run, to use the same ones again, or None for the dataset as it is.
+        transforms: Further transforms of training batches after `augment`: functions as for `CallableAugment`.
         **options: Other settings of the dataset, such as `variant="letters"` of "emnist" or `path="pets"` of "folder";
             for images of the caller `classes`, `background` and `test_fraction`, see `splits_from_objects`.
 
@@ -83,6 +84,7 @@ class ImageDataModule(lightning.LightningDataModule):
         input_range: Sequence[float] | None = None,
         statistics: tuple[Sequence[float], Sequence[float]] | None = None,
         own: RunImages | None = None,
+        transforms: Sequence[Callable[[Tensor], Tensor]] = (),
         **options: Any,
     ) -> None:
         super().__init__()
@@ -90,7 +92,7 @@ class ImageDataModule(lightning.LightningDataModule):
         self.image_size, self.batch_size, self.eval_batch_size = image_size, batch_size, eval_batch_size
         self.shuffle, self.drop_last, self.seed = shuffle, drop_last, seed
         self.input_range, self.statistics = input_range, statistics
-        self.given_augment = augment
+        self.given_augment, self.transforms = augment, transforms
         choose_augment(augment)  # fail before anything is downloaded
         self._loaded: LoadedData | None = None
 
@@ -126,7 +128,8 @@ class ImageDataModule(lightning.LightningDataModule):
             )
         fit = self.data.settings.resize_mode
         self.preprocess = build_preprocess(loaded, self.image_size, fit, self.input_range, self.statistics)
-        self.augment: Any = choose_augment(self.given_augment, self.preprocess.background)
+        augment = choose_augment(self.given_augment, self.preprocess.background)
+        self.augment = chain_augments(augment, self.transforms)
         self._loaded = loaded
 
     def with_seed(self, seed: int) -> "ImageDataModule":

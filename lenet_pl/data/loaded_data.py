@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from lenet_pl.data.dataset_splits import DatasetSplits
 from lenet_pl.data.folds import hold_out, split_grouped
 from lenet_pl.data.identity import SPLITS, Identity
 from lenet_pl.data.image_set import ImageDataset
 from lenet_pl.data.record_identity import identify
 from lenet_pl.data.run_images import UNRECORDED, RunImages
-from lenet_pl.data.sources import DatasetSplits
 from lenet_pl.data.split import split
 from lenet_pl.data.split_digests import digest_source
 from lenet_pl.data.transform import Preprocess, pixel_statistics

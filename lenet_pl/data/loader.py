@@ -7,8 +7,7 @@ import torch
 from torch import Tensor
 
 from lenet_pl.batch import Batch
-from lenet_pl.data.augment import Augment
-from lenet_pl.data.callable_augment import CallableAugment
+from lenet_pl.data.callable_augment import AnyBatchAugment
 from lenet_pl.data.image_set import ImageDataset
 from lenet_pl.data.transform import Preprocess
 from lenet_pl.errors import SettingError
@@ -43,7 +42,7 @@ class BatchLoader:
         batch_size: int,
         preprocess: Preprocess,
         *,
-        augment: Augment | CallableAugment | None = None,
+        augment: AnyBatchAugment | None = None,
         shuffle: bool = False,
         drop_last: bool = False,
         seed: int = 0,

@@ -9,11 +9,11 @@ import torch
 from pydantic import ValidationError
 
 from lenet_pl.data.changes import count_missing, describe, describe_classes, list_current, list_recorded
+from lenet_pl.data.dataset_splits import DatasetSplits
 from lenet_pl.data.identity import FILE, SPLITS, Identity, SplitName, read_identity
 from lenet_pl.data.image_set import ImageDataset
 from lenet_pl.data.record_identity import record_classes
 from lenet_pl.data.recover_images import all_contents, choose_images
-from lenet_pl.data.sources import DatasetSplits
 from lenet_pl.data.split_digests import digest_pixels, digest_source
 from lenet_pl.errors import DataError, printable
 from lenet_pl.runtime.checkpoint_file import load_checkpoint

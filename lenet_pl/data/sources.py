@@ -1,21 +1,23 @@
 """Loading of any dataset as uint8 images of shape (N, C, H, W) and int64 labels of shape (N,)."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from lenet_pl.data.arrays import read_arrays
+from lenet_pl.data.dataset_splits import DatasetSplits
 from lenet_pl.data.decoders import decode_cifar, decode_idx, decode_libsvm
 from lenet_pl.data.download import ensure_files, read_files
 from lenet_pl.data.emnist import emnist
 from lenet_pl.data.fingerprints import digest_images
 from lenet_pl.data.folder import read_folder
 from lenet_pl.data.image_set import ImageDataset, Origin
+from lenet_pl.data.plugged import load_plugged
 from lenet_pl.data.registry import DIGIT_NAMES, PUBLISHED, DataFile, PublishedDataset
 from lenet_pl.data.split import stratified_split
 from lenet_pl.errors import DataError
+from lenet_pl.plugins.build import build, entry_of
 from lenet_pl.settings import (
     ArraysDataSettings,
     DataSettings,
@@ -25,43 +27,6 @@ from lenet_pl.settings import (
     FolderDataSettings,
     NamedDataSettings,
 )
-
-
-@dataclass(frozen=True)
-class DatasetSplits:
-    """A dataset with its official splits.
-
-    Attributes:
-        name: The name of the dataset.
-        train: The training images, including the future validation images if `validation` is None.
-        test: The test images.
-        classes: The class names, in the order of the labels.
-        mean: The mean per channel of training pixels scaled to [0, 1], or None if it is yet to be computed.
-        std: The standard deviation per channel of training pixels scaled to [0, 1], or None.
-        background: The gray level around the object, from 0 to 255.
-        validation: The official validation images, or None if they are yet to be split off `train`.
-        whole: All images in their original order if `test` is only a sample of them; None if it is an official split.
-    """
-
-    name: str
-    train: ImageDataset
-    test: ImageDataset
-    classes: tuple[str, ...]
-    mean: tuple[float, ...] | None = None
-    std: tuple[float, ...] | None = None
-    background: int = 0
-    validation: ImageDataset | None = None
-    whole: ImageDataset | None = None
-
-    @property
-    def splits(self) -> tuple[ImageDataset, ...]:
-        """The official splits: training, validation if there is one, and test."""
-        return tuple(split for split in (self.train, self.validation, self.test) if split is not None)
-
-    @property
-    def channels(self) -> int:
-        """The number of channels: 1 for gray, 3 for color."""
-        return self.train.array.shape[1]
 
 
 def download_dataset(settings: DataSettings) -> None:
@@ -86,25 +51,34 @@ def load_dataset(settings: DataSettings, image_size: int) -> DatasetSplits:
     Raises:
         DataError: If files are missing, corrupt or have unexpected content.
     """
-    if isinstance(settings, NamedDataSettings | EmnistDataSettings):
-        return _published(settings.name, _find_published(settings), settings)
-    if isinstance(settings, FolderDataSettings):
-        train, validation, test, classes, whole = read_folder(settings, image_size)
-        return DatasetSplits(
-            settings.display_name,
-            train,
-            test,
-            classes,
-            background=settings.background,
-            validation=validation,
-            whole=whole,
-        )
-    if isinstance(settings, ArraysDataSettings):
-        return DatasetSplits(settings.display_name, *read_arrays(settings), background=settings.background)
-    if isinstance(settings, FakeDataSettings):
-        return _fake(settings)
-    assert isinstance(settings, DigitsDataSettings)
-    return _digits()
+    if entry_of("data", settings).plugin:
+        return load_plugged(settings)
+    source: DatasetSplits = build("data", settings, image_size=image_size)
+    return source
+
+
+def load_published(settings: NamedDataSettings | EmnistDataSettings) -> DatasetSplits:
+    """Load a published dataset."""
+    return _published(settings.name, _find_published(settings), settings)
+
+
+def load_folder(settings: FolderDataSettings, image_size: int) -> DatasetSplits:
+    """Load the user's own images from class directories."""
+    train, validation, test, classes, whole = read_folder(settings, image_size)
+    return DatasetSplits(
+        settings.display_name,
+        train,
+        test,
+        classes,
+        background=settings.background,
+        validation=validation,
+        whole=whole,
+    )
+
+
+def load_arrays(settings: ArraysDataSettings) -> DatasetSplits:
+    """Load the user's own NumPy files."""
+    return DatasetSplits(settings.display_name, *read_arrays(settings), background=settings.background)
 
 
 def _find_published(settings: NamedDataSettings | EmnistDataSettings) -> PublishedDataset:
@@ -144,11 +118,11 @@ def _decode(name: str, files: tuple[DataFile, ...], contents: list[bytes]) -> tu
     return images[:, None], (labels[:, 0] if labels.ndim == 2 else labels).long()  # QMNIST: column 0 is the class
 
 
-def _digits() -> DatasetSplits:
+def load_digits(settings: DigitsDataSettings) -> DatasetSplits:
     """Load scikit-learn's 1,797 digits of 8×8 px with 17 gray levels; a fifth of each class is the test split."""
-    from sklearn.datasets import load_digits  # a heavy import that only this dataset needs
+    from sklearn import datasets  # a heavy import that only this dataset needs
 
-    bunch = load_digits()
+    bunch = datasets.load_digits()
     images = torch.from_numpy(bunch.images * (255 / 16)).round().to(torch.uint8)[:, None]
     labels = torch.from_numpy(bunch.target).long()
     train, test = stratified_split(labels, round(len(labels) / 5))
@@ -156,7 +130,7 @@ def _digits() -> DatasetSplits:
     return DatasetSplits("digits", everything.subset(train), everything.subset(test), DIGIT_NAMES, whole=everything)
 
 
-def _fake(settings: FakeDataSettings) -> DatasetSplits:
+def load_fake(settings: FakeDataSettings) -> DatasetSplits:
     """Generate one random pattern per class with noise, reproducibly for the same seed."""
     generator = torch.Generator().manual_seed(settings.seed)
     shape = (settings.channels, settings.image_size, settings.image_size)

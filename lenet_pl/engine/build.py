@@ -15,14 +15,15 @@ from lenet_pl.engine.checkpoint import CheckpointMetadata
 from lenet_pl.engine.chunked import ChunkedClassifier
 from lenet_pl.engine.freeze import check_frozen
 from lenet_pl.engine.initial_weights import InitialWeights
+from lenet_pl.engine.plugged import build_metrics, build_transforms, check_network
 from lenet_pl.engine.steps_per_hook import choose_steps_per_hook
 from lenet_pl.engine.task import ImageClassifier
 from lenet_pl.errors import SettingError
-from lenet_pl.models.by_name import AnyModel, build_network
-from lenet_pl.optim.losses import Loss
 from lenet_pl.optim.optimizers import build_optimizer
 from lenet_pl.optim.parameter_groups import parameter_groups
 from lenet_pl.optim.schedulers import build_scheduler
+from lenet_pl.plugins.build import build, entry_of
+from lenet_pl.plugins.registry import used_plugins
 from lenet_pl.runtime.signals import SignalHandler
 from lenet_pl.settings import AnyModelSettings, LoaderSettings, TrainSettings
 from lenet_pl.settings.logger import connected_by
@@ -36,7 +37,8 @@ def without_resume(settings: TrainSettings) -> dict[str, Any]:
     plain = settings.model_dump()
     kept = {"accept_changes": False} if "accept_changes" in plain["data"] else {}
     logger = connected_by(None, settings.logger).model_dump()
-    return plain | {"resume": False, "data": plain["data"] | kept, "logger": logger}
+    own = {"plugins": used_plugins(settings), "data": plain["data"] | kept, "logger": logger}
+    return plain | {"resume": False} | own
 
 
 def build_datamodule(
@@ -62,13 +64,14 @@ def build_datamodule(
         input_range=settings.input_range,
         statistics=initial.statistics if initial else None,
         own=own,
+        transforms=build_transforms(settings),
     )
     data.prepare_data()
     data.setup()
     return data
 
 
-def build_model(settings: AnyModelSettings, channels: int, classes: int) -> AnyModel:
+def build_model(settings: AnyModelSettings, channels: int, classes: int) -> nn.Module:
     """Build a network with random weights.
 
     Args:
@@ -77,9 +80,13 @@ def build_model(settings: AnyModelSettings, channels: int, classes: int) -> AnyM
         classes: The number of classes, K.
 
     Raises:
-        SettingError: The layers do not fit the image size.
+        SettingError: The layers do not fit the image size, or the network of a plug-in does not map images to logits.
     """
-    return build_network(settings, channels, classes)
+    sizes = {"channels": channels, "in_channels": channels, "num_classes": classes, "classes": classes}
+    model: nn.Module = build("model", settings, **sizes)
+    if entry_of("model", settings).plugin:
+        check_network(model, settings, channels, classes)
+    return model
 
 
 def build_data_and_task(
@@ -114,7 +121,7 @@ def build_task(
         SettingError: The network does not fit the images or the initial weights, the number of class weights is not
             the number of classes, or a name of layers matches none.
     """
-    weights = settings.loss.class_weights
+    weights = getattr(settings.loss, "class_weights", None)  # losses of plug-ins have settings of their own
     if isinstance(weights, list) and len(weights) != len(data.classes):
         raise SettingError(
             f"loss.class_weights: got {len(weights)} weights for {len(data.classes)} classes; must be balanced, or one "
@@ -122,6 +129,7 @@ def build_task(
         )
     check_limits(settings, data)
     model = build_model(settings.model, data.channels, len(data.classes))
+    class_weights = data.class_weights() if weights == "balanced" else torch.tensor(weights) if weights else None
     check_batch_norm_batch_size(model, settings.loader, len(data.train_set))
     if initial:
         initial.load_into(model, data.classes, settings.model.model_dump(), reset_head=settings.reset_head)
@@ -144,12 +152,8 @@ def build_task(
         num_classes=len(data.classes),
         optimizer=partial(build_optimizer, settings.optimizer, fused=fused),
         scheduler=partial(build_scheduler, settings.scheduler),
-        loss=Loss(
-            settings.loss.name,
-            settings.loss.rubbish_penalty,
-            data.class_weights() if weights == "balanced" else torch.tensor(weights) if weights else None,
-            settings.loss.label_smoothing,
-        ),
+        loss=build("loss", settings.loss, num_classes=len(data.classes), class_weights=class_weights),
+        metrics=build_metrics(settings, len(data.classes)),
         ema_decay=settings.callbacks.ema.decay,
         compile_mode=settings.trainer.compile_mode,
         parameter_groups=parameter_groups(model, decay) if decay is not None else None,

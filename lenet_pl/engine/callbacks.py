@@ -1,9 +1,9 @@
-"""Callbacks of the caller, for one training or several."""
+"""Callbacks of the caller, for one training or several, and one of Lightning's that needs to know our batches."""
 
 import copy
 from collections.abc import Callable, Sequence
 
-from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.callbacks import Callback, ThroughputMonitor
 
 from lenet_pl.errors import SettingError
 from lenet_pl.settings import TrainSettings
@@ -30,3 +30,8 @@ def for_each(callbacks: Callbacks) -> Callable[[TrainSettings], Sequence[Callbac
             ) from error
 
     return copies
+
+
+def build_throughput_monitor(window_size: int) -> ThroughputMonitor:
+    """Build Lightning's ThroughputMonitor for batches of images."""
+    return ThroughputMonitor(lambda batch: len(batch.labels), window_size=window_size)

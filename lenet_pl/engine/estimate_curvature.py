@@ -24,7 +24,7 @@ class EstimateCurvature(Callback):
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, batch: Any, batch_idx: int
     ) -> None:
         assert isinstance(pl_module, ImageClassifier)
-        assert isinstance(pl_module.loss, Loss)
+        assert isinstance(pl_module.loss, Loss)  # `TrainSettings` refuses any other
         optimizer: Any = trainer.optimizers[0]
         if pl_module.step_in_epoch == 0:
             images = trainer.train_dataloader.sample(self.samples)  # type: ignore[union-attr]

@@ -33,6 +33,7 @@ class MetricsHistory(Callback):
     | train/accuracy, val/accuracy   | fraction of correct predictions, in [0, 1]                          |
     | seconds                        | wall time, s, with the preceding checkpoint, without validation     |
     | images/s                       | training images of all ranks per second                             |
+    | val/<name>                     | further metrics of the task                                         |
 
     Args:
         folder: The run folder, for metrics.csv.
@@ -55,6 +56,7 @@ class MetricsHistory(Callback):
         self.first_step: float | None = None
         self.resumed_at: list[int] = []
         self._mark = self._validation = self._earlier = 0.0
+        self._validated = False  # in this epoch
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         self._mark = time.perf_counter() - self._earlier
@@ -71,6 +73,7 @@ class MetricsHistory(Callback):
 
     def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         self._validation += time.perf_counter()
+        self._validated = True
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         assert isinstance(pl_module, ImageClassifier)
@@ -80,7 +83,11 @@ class MetricsHistory(Callback):
         seconds = now - self._mark - self._validation
         self._mark, self._validation = now, 0.0
         losses: list[float] = torch.stack(pl_module.step_losses).tolist()  # one synchronization with the device
-        scores = {name: round(float(v), 6) for name, v in trainer.callback_metrics.items() if name in SCORES}
+        wanted = {*SCORES, *map(str, pl_module.val_metrics)}
+        if not self._validated:  # `callback_metrics` keeps the values of the last validation
+            wanted = {name for name in wanted if not name.startswith("val/")}
+        logged = trainer.callback_metrics.items()
+        scores = {name: round(float(value), 6) for name, value in logged if name in wanted}
         speed = pl_module.images_trained * trainer.world_size / seconds
         lr = pl_module.step_lrs[0]
         row = {"epoch": trainer.current_epoch, "step": trainer.global_step, "lr": lr, **scores}
@@ -90,6 +97,7 @@ class MetricsHistory(Callback):
         for logger in trainer.loggers:
             logger.log_metrics({"images_per_second": speed}, trainer.global_step)
         self.step_losses += losses
+        self._validated = False
         if trainer.is_global_zero:
             self._write()
 
@@ -103,7 +111,8 @@ class MetricsHistory(Callback):
 
     def _write(self) -> None:
         text = io.StringIO()
-        writer = csv.DictWriter(text, COLUMNS)
+        extra = dict.fromkeys(name for row in self.epochs for name in row if name not in COLUMNS)
+        writer = csv.DictWriter(text, [*COLUMNS, *extra])
         writer.writeheader()
         writer.writerows(self.epochs)
         write_text(self.path, text.getvalue())

@@ -6,6 +6,7 @@ from lightning.pytorch.callbacks import Callback
 
 from lenet_pl.engine.chunked import STEPS_PER_CHUNK
 from lenet_pl.errors import SettingError
+from lenet_pl.plugins.build import loaded
 from lenet_pl.settings import TrainSettings
 
 STEP_HOOKS = (
@@ -23,7 +24,7 @@ def choose_steps_per_hook(settings: TrainSettings, callbacks: Sequence[Callback]
 
     Args:
         settings: The training settings.
-        callbacks: The callbacks of the caller.
+        callbacks: The callbacks of the caller. Those of `extra_callbacks` are known from the settings.
 
     Raises:
         SettingError: More than one step was requested, but something needs the hooks of each step.
@@ -50,9 +51,12 @@ def why_step_hooks(settings: TrainSettings, callbacks: Sequence[Callback] = ()) 
         f"trainer.val_check_interval={given.val_check_interval}": given.val_check_interval != 1.0,
         f"trainer.fast_dev_run={given.fast_dev_run}": bool(given.fast_dev_run),
     }
-    needs |= {f"the callback {type(callback).__name__}": _has_step_hooks(callback) for callback in callbacks}
+    built = [loaded("callback", part) for part in settings.extra_callbacks.values()]
+    for kind in (*map(type, callbacks), *built):
+        # What a function builds is not known yet
+        needs |= {f"the callback {kind.__name__}": not isinstance(kind, type) or _has_step_hooks(kind)}
     return next((name for name, needed in needs.items() if needed), "")
 
 
-def _has_step_hooks(callback: Callback) -> bool:
-    return any(getattr(type(callback), name) is not getattr(Callback, name) for name in STEP_HOOKS)
+def _has_step_hooks(kind: type) -> bool:
+    return any(getattr(kind, name, None) is not getattr(Callback, name) for name in STEP_HOOKS)

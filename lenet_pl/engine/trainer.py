@@ -23,6 +23,7 @@ from lenet_pl.engine.estimate_curvature import EstimateCurvature
 from lenet_pl.engine.freeze import FreezeLayers
 from lenet_pl.engine.loggers import FlushLoggers, build_loggers
 from lenet_pl.engine.metrics_history import MetricsHistory
+from lenet_pl.engine.plugged import build_extra_callbacks
 from lenet_pl.engine.progress_bar import ProgressBar
 from lenet_pl.engine.steps_per_hook import choose_steps_per_hook
 from lenet_pl.errors import UserError
@@ -83,7 +84,7 @@ def build_trainer(
         val_check_interval=given.val_check_interval,
         fast_dev_run=given.fast_dev_run,
         profiler=given.profiler,
-        callbacks=[recorder, FlushLoggers(), *callbacks, *others],
+        callbacks=[recorder, FlushLoggers(), *callbacks, *build_extra_callbacks(settings, folder), *others],
         logger=build_loggers(settings, folder),
         # An explicit environment disables Lightning's detection; it reads the variables that `own_variables` sets
         plugins=[AtomicCheckpointIO(), LightningEnvironment()],

@@ -176,7 +176,8 @@ def build_classifier(model: Any, description: dict[str, Any]) -> Any:
     from lenet_pl.export.formats import DeployableModel
 
     inputs = {key: description[key] for key in ("side", "mean", "std", "background")}
-    return DeployableModel(model, image_size=model.image_size, fit=description["resize_mode"], **inputs)
+    image_size = description["model"]["image_size"]
+    return DeployableModel(model, image_size=image_size, fit=description["resize_mode"], **inputs)
 
 
 def load_safetensors(path: Path) -> Any:

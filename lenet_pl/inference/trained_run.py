@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from lenet_pl.data.datamodule import ImageDataModule
 from lenet_pl.data.identity import Identity, SplitName
@@ -17,7 +17,7 @@ from lenet_pl.data.run_images import RunImages, recorded_identity
 from lenet_pl.data.transform import Preprocess
 from lenet_pl.engine.build import build_model
 from lenet_pl.errors import DataError, SettingError, display_path
-from lenet_pl.models import AnyModel
+from lenet_pl.plugins.loading import how_to_load, missing_plugins
 from lenet_pl.runtime.checkpoint_file import load_checkpoint
 from lenet_pl.settings import DataSettings, FolderDataSettings, validate
 from lenet_pl.settings.config_file import completed
@@ -45,7 +45,7 @@ class TrainedRun:
     folder: Path
     checkpoint: Path
     settings: RecordedSettings
-    model: AnyModel
+    model: nn.Module
     preprocess: Preprocess
     classes: tuple[str, ...]
     side: int
@@ -54,7 +54,12 @@ class TrainedRun:
     @property
     def channels(self) -> int:
         """1 for gray images, 3 for color images."""
-        return self.model.channels
+        return len(self.preprocess.mean)
+
+    @property
+    def image_size(self) -> int:
+        """Height and width of the network's input, px."""
+        return self.settings.model.image_size
 
     @property
     def name(self) -> str:
@@ -113,7 +118,7 @@ class TrainedRun:
             chosen = chosen.model_copy(update={"color_mode": "rgb"})  # gray images are converted for a color network
         module = ImageDataModule(
             chosen,
-            image_size=self.model.image_size,
+            image_size=self.image_size,
             batch_size=1,  # no training; a set of any size must pass
             eval_batch_size=self.settings.loader.eval_batch_size,
             seed=self.settings.seed,
@@ -176,7 +181,7 @@ def open_run(settings: TrainedSettings) -> TrainedRun:
 def open_runs(settings: TrainedSettings) -> list[TrainedRun]:
     """Load the networks of a command that takes one run or several; errors as for `open_run`."""
     folders = settings.run if isinstance(settings.run, list) else [settings.run]
-    given = {"ckpt_path": settings.ckpt_path, "output_dir": None, "traceback": settings.traceback}
+    given = settings.model_dump(include={"ckpt_path", "traceback", "plugins"}) | {"output_dir": None}
     return [open_run(TrainedSettings.model_validate({"run": folder, **given})) for folder in folders]
 
 
@@ -202,6 +207,8 @@ def load_run(checkpoint: Path) -> TrainedRun:
         kept = AVERAGE if any(name.startswith(AVERAGE) for name in weights) else "model."
         model.load_state_dict({k.removeprefix(kept): v for k, v in weights.items() if k.startswith(kept)})
     except (SettingError, RuntimeError, TypeError, KeyError, ValueError, AttributeError) as error:
+        if plugins := missing_plugins(given["settings"].get("plugins")):
+            raise DataError(f"{checkpoint}: {how_to_load(plugins)}") from None
         missing = f"it has no {error}" if isinstance(error, KeyError) else ""
         why = missing or " ".join(str(error).split())[:200]
         raise DataError(f"{checkpoint}: not written by this version of lenet_pl ({why})") from None

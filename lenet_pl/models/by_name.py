@@ -6,16 +6,14 @@ from lenet_pl.errors import SettingError
 from lenet_pl.models.convnet import ConvNet
 from lenet_pl.models.lenet1 import LeNet1
 from lenet_pl.models.lenet5_1998 import LeNet5Original
-from lenet_pl.settings import AnyModelSettings, ConvNetSettings, LeNet1Settings, LeNet1998Settings, validate
+from lenet_pl.plugins.build import build
+from lenet_pl.plugins.registry import entries
+from lenet_pl.settings import AnyModelSettings, validate
 from lenet_pl.settings.choices import list_choices, read_choice
+from lenet_pl.settings.model import ModelSettings
+from lenet_pl.settings.parts import Part
 
 AnyModel = ConvNet | LeNet1 | LeNet5Original
-PUBLISHED: dict[str, type[LeNet1] | type[LeNet5Original]] = {"lenet1": LeNet1, "lenet5_1998": LeNet5Original}
-SETTINGS: dict[str, type[ConvNetSettings] | type[LeNet1Settings] | type[LeNet1998Settings]] = {
-    "convnet": ConvNetSettings,
-    "lenet1": LeNet1Settings,
-    "lenet5_1998": LeNet1998Settings,
-}
 
 
 def build_network(settings: AnyModelSettings, in_channels: int, num_classes: int) -> AnyModel:
@@ -29,11 +27,8 @@ def build_network(settings: AnyModelSettings, in_channels: int, num_classes: int
     Raises:
         SettingError: If the layers do not fit the image size or the number of classes.
     """
-    if isinstance(settings, ConvNetSettings):
-        specification = settings.model_dump(exclude={"architecture", "name"})
-        return ConvNet(**specification, num_classes=num_classes, in_channels=in_channels)
-    network = PUBLISHED[settings.architecture]
-    return network(num_classes, in_channels, fan_in_exponent=settings.fan_in_exponent)
+    network: AnyModel = build("model", settings, in_channels=in_channels, num_classes=num_classes)
+    return network
 
 
 def list_models() -> list[str]:
@@ -58,9 +53,11 @@ def get_model(name: str, num_classes: int = 10, in_channels: int = 1, **settings
     """
     values = read_choice("model", name, {key: value for key, value in settings.items() if value is not None})
     architecture = values["architecture"]
-    if architecture not in SETTINGS:
-        raise SettingError(f"architecture: got {architecture!r}; must be one of {', '.join(SETTINGS)}")
-    return build_network(validate(SETTINGS[architecture], values), in_channels, num_classes)
+    if architecture not in (known := entries("model")):
+        raise SettingError(f"architecture: got {architecture!r}; must be one of {', '.join(known)}")
+    given = validate(Part("model").class_of(architecture), values)
+    assert isinstance(given, ModelSettings)
+    return build_network(given, in_channels, num_classes)
 
 
 def lenet1(num_classes: int = 10, in_channels: int = 1, **settings: Any) -> LeNet1:

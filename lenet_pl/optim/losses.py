@@ -7,6 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from lenet_pl.settings import LossSettings
+
 
 class Loss(nn.Module):
     """Cross entropy, or one of the two criteria of LeCun et al. 1998.
@@ -64,3 +66,13 @@ class Loss(nn.Module):
     def _append_rubbish_logit(self, logits: Tensor) -> Tensor:
         """Append the logit -j of the rubbish class, for `map`."""
         return functional.pad(logits, (0, 1), value=-self.rubbish_penalty) if self.name == "map" else logits
+
+
+def build_own(settings: LossSettings, class_weights: Tensor | None = None) -> Loss:
+    """Build one of the project's own losses from its settings.
+
+    Args:
+        settings: The settings of the loss.
+        class_weights: The weight of each class, float (K,); None for equal weights.
+    """
+    return Loss(settings.name, settings.rubbish_penalty, class_weights, settings.label_smoothing)

@@ -5,43 +5,28 @@ from typing import Any
 
 from torch import optim
 
-from lenet_pl.optim.sdlm import SDLM
-from lenet_pl.settings import (
-    AdamSettings,
-    RmspropSettings,
-    SdlmSettings,
-    Settings,
-    SgdSettings,
-)
+from lenet_pl.errors import SettingError
+from lenet_pl.plugins.build import build
+from lenet_pl.settings.types import PartSettings
 
 
-def build_optimizer(settings: Settings, parameters: Iterable[Any], *, fused: bool = True) -> optim.Optimizer:
+def build_optimizer(settings: PartSettings, parameters: Iterable[Any], *, fused: bool = True) -> optim.Optimizer:
     """Build an optimizer from its settings.
 
     Args:
-        settings: `AdamSettings` (for Adam and AdamW), `SgdSettings`, `RmspropSettings` or `SdlmSettings`.
+        settings: The settings of a registered optimizer, such as `AdamSettings`.
         parameters: The parameters to optimize, or groups of them as dictionaries.
-        fused: Whether to use torch's fused kernels, on CPU and GPU. RMSprop and SDLM have none.
+        fused: Whether to use torch's fused kernels, on CPU and GPU. Optimizers that have none ignore it.
 
     Returns:
         The optimizer, with `settings.lr` as its learning rate.
+
+    Raises:
+        SettingError: What a plug-in returns is no optimizer.
     """
-    if isinstance(settings, AdamSettings):
-        kind = optim.Adam if settings.name == "adam" else optim.AdamW
-        first, second = settings.betas
-        return kind(parameters, settings.lr, (first, second), settings.eps, settings.weight_decay, fused=fused)
-    if isinstance(settings, SgdSettings):
-        return optim.SGD(
-            parameters,
-            settings.lr,
-            settings.momentum,
-            weight_decay=settings.weight_decay,
-            nesterov=settings.nesterov,
-            fused=fused,
+    optimizer = build("optimizer", settings, parameters, fused=fused)
+    if not isinstance(optimizer, optim.Optimizer):
+        raise SettingError(
+            f"optimizer: {settings.name} returns {type(optimizer).__name__}; must be a torch.optim.Optimizer"
         )
-    if isinstance(settings, SdlmSettings):
-        return SDLM(parameters, settings.lr, settings.mu)
-    assert isinstance(settings, RmspropSettings)
-    return optim.RMSprop(
-        parameters, settings.lr, settings.alpha, weight_decay=settings.weight_decay, momentum=settings.momentum
-    )
+    return optimizer

@@ -7,23 +7,19 @@ from typing import Any
 from torch import optim
 from torch.optim import lr_scheduler
 
-from lenet_pl.settings import (
-    CosineSettings,
-    ExponentialSettings,
-    OneCycleSettings,
-    PiecewiseConstantSettings,
-    PlateauSettings,
-    Settings,
-    StepSettings,
-)
+from lenet_pl.errors import SettingError
+from lenet_pl.plugins.build import build
 from lenet_pl.settings.metric_mode import metric_mode
+from lenet_pl.settings.types import PartSettings
+
+PLATEAU_MONITOR = "val/loss"  # what a ReduceLROnPlateau of a plug-in monitors if it does not say so
 
 
-def build_scheduler(settings: Settings, optimizer: optim.Optimizer, steps: int) -> dict[str, Any] | None:
+def build_scheduler(settings: PartSettings, optimizer: optim.Optimizer, steps: int) -> dict[str, Any] | None:
     """Build a learning-rate scheduler from its settings.
 
     Args:
-        settings: The settings of one group `scheduler`, such as `CosineSettings` or `PlateauSettings`.
+        settings: The settings of a registered scheduler, such as `CosineSettings` or `PlateauSettings`.
         optimizer: The optimizer whose learning rate is scheduled.
         steps: The number of optimizer steps of the whole training, over which `CosineSettings` and `OneCycleSettings`
             spread their schedule.
@@ -33,39 +29,67 @@ def build_scheduler(settings: Settings, optimizer: optim.Optimizer, steps: int) 
 
         - `scheduler`: the torch scheduler;
         - `interval`: "step" or "epoch", how often `scheduler.step()` is due;
-        - `monitor`: the metric that `scheduler.step(metric)` takes, such as "val/loss"; only for `PlateauSettings`.
+        - `monitor`: the metric that `scheduler.step(metric)` takes, such as "val/loss"; only for reduction on plateaus.
 
+    Raises:
+        SettingError: What a plug-in returns is no scheduler.
     """
-    scheduler: Any
-    if isinstance(settings, PlateauSettings):
-        mode = metric_mode(settings.monitor)
-        scheduler = lr_scheduler.ReduceLROnPlateau(optimizer, mode, settings.factor, settings.patience)
-        return {"scheduler": scheduler, "interval": "epoch", "monitor": settings.monitor}
-    if isinstance(settings, StepSettings):
-        return {"scheduler": lr_scheduler.StepLR(optimizer, settings.step_size, settings.gamma), "interval": "epoch"}
-    if isinstance(settings, ExponentialSettings):
-        return {"scheduler": lr_scheduler.ExponentialLR(optimizer, settings.gamma), "interval": "epoch"}
-    if isinstance(settings, PiecewiseConstantSettings):
-        ends, factors = list(itertools.accumulate(settings.epochs)), settings.factors
-
-        def factor(epoch: int) -> float:
-            return factors[bisect.bisect_right(ends, epoch)]
-
-        return {"scheduler": lr_scheduler.LambdaLR(optimizer, factor), "interval": "epoch"}
-    if isinstance(settings, CosineSettings):
-        scheduler = lr_scheduler.CosineAnnealingLR(optimizer, steps, settings.eta_min)
-        return {"scheduler": scheduler, "interval": "step"}
-    if isinstance(settings, OneCycleSettings):
-        # torch divides by zero if the warmup is exactly one step
-        warmup = settings.pct_start + 1e-6 * (abs(settings.pct_start * steps - 1) < 1e-6)
-        scheduler = lr_scheduler.OneCycleLR(
-            optimizer,
-            [group["lr"] for group in optimizer.param_groups],
-            steps,
-            pct_start=warmup,
-            cycle_momentum=settings.cycle_momentum,
-            div_factor=1 / settings.start_factor,
-            final_div_factor=settings.start_factor / settings.final_factor,
+    built = build("scheduler", settings, optimizer, steps=steps)
+    if built is None:
+        return None
+    schedule = {"interval": "epoch"} | (built if isinstance(built, dict) else {"scheduler": built})
+    if not isinstance(schedule.get("scheduler"), lr_scheduler.LRScheduler):
+        raise SettingError(
+            f"scheduler: {settings.name} returns {type(built).__name__}; must be a scheduler of torch, or Lightning's "
+            "dictionary with one"
         )
-        return {"scheduler": scheduler, "interval": "step"}
-    return None
+    if isinstance(schedule["scheduler"], lr_scheduler.ReduceLROnPlateau):
+        schedule = {"monitor": PLATEAU_MONITOR} | schedule
+    return schedule
+
+
+def plateau(optimizer: optim.Optimizer, *, monitor: str, factor: float, patience: int) -> dict[str, Any]:
+    """Build the scheduler of `PlateauSettings`."""
+    scheduler = lr_scheduler.ReduceLROnPlateau(optimizer, metric_mode(monitor), factor, patience)
+    return {"scheduler": scheduler, "interval": "epoch", "monitor": monitor}
+
+
+def piecewise_constant(
+    optimizer: optim.Optimizer, *, epochs: list[int], factors: list[float]
+) -> lr_scheduler.LRScheduler:
+    """Build the scheduler of `PiecewiseConstantSettings`."""
+    ends = list(itertools.accumulate(epochs))
+    return lr_scheduler.LambdaLR(optimizer, lambda epoch: factors[bisect.bisect_right(ends, epoch)])
+
+
+def cosine(optimizer: optim.Optimizer, *, steps: int, eta_min: float) -> dict[str, Any]:
+    """Build the scheduler of `CosineSettings`."""
+    return {"scheduler": lr_scheduler.CosineAnnealingLR(optimizer, steps, eta_min), "interval": "step"}
+
+
+def onecycle(
+    optimizer: optim.Optimizer,
+    *,
+    steps: int,
+    pct_start: float,
+    start_factor: float,
+    final_factor: float,
+    cycle_momentum: bool,
+) -> dict[str, Any]:
+    """Build the scheduler of `OneCycleSettings`."""
+    # torch divides by zero if the warmup is exactly one step
+    warmup = pct_start + 1e-6 * (abs(pct_start * steps - 1) < 1e-6)
+    scheduler = lr_scheduler.OneCycleLR(
+        optimizer,
+        [group["lr"] for group in optimizer.param_groups],
+        steps,
+        pct_start=warmup,
+        cycle_momentum=cycle_momentum,
+        div_factor=1 / start_factor,
+        final_div_factor=start_factor / final_factor,
+    )
+    return {"scheduler": scheduler, "interval": "step"}
+
+
+def constant(optimizer: optim.Optimizer) -> None:
+    """Return no scheduler, for a constant learning rate."""

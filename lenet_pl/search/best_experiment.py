@@ -8,13 +8,16 @@ from typing import Any
 
 import yaml
 
+from lenet_pl.cli.resume_overrides import quoted
 from lenet_pl.config_files.folders import conf_dir
+from lenet_pl.config_files.groups import choices_of
 from lenet_pl.errors import printable
 from lenet_pl.settings import TrainSettings
 from lenet_pl.settings.compose import compose
+from lenet_pl.settings.parts import offered_choices
 from lenet_pl.settings.roles import Role, values_of
 
-NAMED = ("data", "model", "optimizer", "scheduler")  # groups whose `name` is the name of their file
+NAMED = ("data", "model", "loss", "optimizer", "scheduler")  # groups whose `name` is the name of their file
 KEPT = (Role.RECIPE, Role.EVALUATION, Role.NUMERICS)
 
 
@@ -27,14 +30,21 @@ def write_experiment(path: Path, settings: TrainSettings, header: list[str]) -> 
         header: The comment lines at its top, without `#`.
     """
     names = {group: getattr(settings, group).name for group in NAMED}
-    choices = {group: name for group, name in names.items() if (conf_dir() / group / f"{name}.yaml").exists()}
+    choices = {group: name for group, name in names.items() if name in choices_of(conf_dir() / group)}
     wanted = values_of(settings, *KEPT)
-    places = [f"data.path={_quote(settings.data.path)}"] if hasattr(settings.data, "path") else []
+    required = [("data", "path")] if hasattr(settings.data, "path") else []
+    required += [
+        (group, key)
+        for group, name in choices.items()
+        for key, value in offered_choices(group).get(name, {}).items()
+        if value == "???"
+    ]
+    places = [f"{group}.{key}={_quote(wanted[group][key])}" for group, key in required]
     overrides = [f"{group}={name}" for group, name in choices.items()]
     base = values_of(compose("train", TrainSettings, ["run=unused", *overrides, *places]), *KEPT)
     changed = _difference(base, wanted)
-    if places:
-        changed.setdefault("data", {})["path"] = wanted["data"]["path"]
+    for group, key in required:
+        changed.setdefault(group, {})[key] = wanted[group][key]
     defaults = [{f"override /{group}": name} for group, name in choices.items()]
     text = yaml.safe_dump({"defaults": defaults, **changed}, sort_keys=False, allow_unicode=True)
     comment = "".join(f"# {printable(line)}\n" for line in header)
@@ -57,6 +67,9 @@ def _difference(base: dict[str, Any], wanted: dict[str, Any]) -> dict[str, Any]:
     return changed
 
 
-def _quote(text: str) -> str:
-    escaped = text.replace("\\", "\\\\").replace("'", "\\'")
+def _quote(value: Any) -> str:
+    """Write a value as an override of Hydra."""
+    if not isinstance(value, str):
+        return quoted(value)
+    escaped = value.replace("\\", "\\\\").replace("'", "\\'")
     return f"'{escaped}'"

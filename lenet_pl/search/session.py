@@ -16,6 +16,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from lenet_pl.display.console import Console
 from lenet_pl.errors import DataError, printable
+from lenet_pl.plugins.loading import loaded_plugins
 from lenet_pl.runtime.environment import describe_environment
 from lenet_pl.runtime.startup import as_typed
 from lenet_pl.search.best_experiment import write_experiment
@@ -174,7 +175,8 @@ class SearchWorker:
         )
 
     def _experiment(self) -> str:
-        return f"hydra.searchpath=[file://{self.home}] experiment=best"
+        plugins = f" plugins=[{','.join(loaded_plugins())}]" if loaded_plugins() else ""
+        return f"hydra.searchpath=[file://{self.home}] experiment=best{plugins}"
 
     def _print_summary(self, best: FrozenTrial, results: dict[str, Any], missing: list[str]) -> None:
         done, asked = len(self.shared.tally().finished), self.given.n_trials

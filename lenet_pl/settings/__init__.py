@@ -23,6 +23,7 @@ from lenet_pl.settings.logger import LoggerSettings, MlflowSettings, WandbSettin
 from lenet_pl.settings.model import AnyModelSettings, ConvNetSettings, LeNet1Settings, LeNet1998Settings
 from lenet_pl.settings.optim import (
     AdamSettings,
+    AnyLossSettings,
     AnyOptimizerSettings,
     AnySchedulerSettings,
     CosineSettings,
@@ -45,6 +46,7 @@ from lenet_pl.settings.validation import nearest_key, setting_keys, validate
 __all__ = [
     "AdamSettings",
     "AnyDataSettings",
+    "AnyLossSettings",
     "AnyModelSettings",
     "AnyOptimizerSettings",
     "AnySchedulerSettings",

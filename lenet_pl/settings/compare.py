@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from lenet_pl.settings.extra_parts import Plugins
 from lenet_pl.settings.types import LocalPath, PositiveInt, Settings
 
 Text = Annotated[str, Field(min_length=1)]
@@ -31,3 +32,5 @@ class CompareSettings(Settings):
     """Folder that receives the files."""
     traceback: bool
     """Whether errors show where in the code they arose."""
+    plugins: Plugins
+    """Modules that register further parts, such as the networks of the runs."""

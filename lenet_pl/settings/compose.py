@@ -16,6 +16,7 @@ from lenet_pl.settings import (
     setting_keys,
     validate,
 )
+from lenet_pl.settings.parts import offer_choices
 from lenet_pl.settings.types import expand_home
 
 AnySettings = TypeVar("AnySettings", bound=Settings)
@@ -60,6 +61,7 @@ def help_text(name: str, overrides: Sequence[str], config_dir: str | Path | None
 def _compose(
     name: str, overrides: Sequence[str], config_dir: str | Path | None = None, *, with_hydra: bool = False
 ) -> DictConfig:
+    offer_choices()  # a plug-in may have been imported since
     if config_dir is None and GlobalHydra.instance().is_initialized():  # inside a command
         return hydra.compose(name, list(overrides))
     own = own_folder(None if config_dir is None else str(config_dir))

@@ -29,6 +29,11 @@ ADDED: dict[str, Any] = {
     "layer_decay": None,
     "tags": [],
     "notes": None,
+    "plugins": [],
+    "transforms": {},
+    "metrics": {},
+    "extra_callbacks": {},
+    "extra_loggers": {},
 }
 TRAINER_ADDED: dict[str, Any] = {
     "benchmark": None,
@@ -106,5 +111,5 @@ def _parse(block: str) -> dict[str, Any]:
     content = yaml.load(block, Loader)
     if not isinstance(content, dict):
         raise ValueError(f"got {block[:40].strip()!r} where a setting is expected")
-    plain: dict[str, Any] = json.loads(json.dumps(content, sort_keys=True))  # a date, say, is a TypeError
+    plain: dict[str, Any] = json.loads(json.dumps(content))  # a date, say, is a TypeError; transforms have an order
     return plain

@@ -4,6 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
+from lenet_pl.plugins.registry import register_own
+from lenet_pl.settings.parts import PLUGGED, Part
 from lenet_pl.settings.roles import Role
 from lenet_pl.settings.types import Degrees, Fraction, ImageSize, LocalPath, PositiveInt, Probability, Settings
 
@@ -57,6 +59,8 @@ class DataSettings(Settings):
     """Split of the training images into training and validation."""
     resize_mode: Literal["pad", "resize"]
     """How smaller images reach the model's size: padding with background, or resizing."""
+    name: Annotated[str, Role.EVALUATION]
+    """Name of the data set."""
 
 
 class NamedDataSettings(DataSettings):
@@ -160,15 +164,15 @@ class RunDataSettings(Settings):
     """Whether the run's own test images are used where others were added, removed or replaced since."""
 
 
-AnyDataSettings = Annotated[
-    NamedDataSettings
-    | EmnistDataSettings
-    | DigitsDataSettings
-    | FolderDataSettings
-    | ArraysDataSettings
-    | FakeDataSettings,
-    Field(discriminator="name"),
-]
+AnyDataSettings = Annotated[DataSettings, Part("data")]
+PLUGGED["data"] = DataSettings
+for _name in ("mnist", "fashion", "kmnist", "qmnist", "usps", "cifar10"):
+    register_own("data", _name, "lenet_pl.data.sources:load_published", NamedDataSettings)
+register_own("data", "emnist", "lenet_pl.data.sources:load_published", EmnistDataSettings)
+register_own("data", "digits", "lenet_pl.data.sources:load_digits", DigitsDataSettings)
+register_own("data", "folder", "lenet_pl.data.sources:load_folder", FolderDataSettings)
+register_own("data", "arrays", "lenet_pl.data.sources:load_arrays", ArraysDataSettings)
+register_own("data", "fake", "lenet_pl.data.sources:load_fake", FakeDataSettings)
 
 
 class LoaderSettings(Settings):

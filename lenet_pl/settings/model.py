@@ -4,13 +4,26 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from lenet_pl.plugins.registry import register_own
+from lenet_pl.settings.parts import PLUGGED, Part
 from lenet_pl.settings.types import ImageSize, LayerWidth, Probability, Settings
 
 ModelName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.\-]+$")]
 WindowSize = Annotated[int, Field(ge=1, le=31)]
 
 
-class ConvNetSettings(Settings):
+class ModelSettings(Settings):
+    """The settings of every network."""
+
+    architecture: str
+    """Class of the network."""
+    name: ModelName
+    """Name of the network in results."""
+    image_size: ImageSize
+    """Height and width of the input in px."""
+
+
+class ConvNetSettings(ModelSettings):
     """Specification of a `ConvNet`."""
 
     architecture: Literal["convnet"]
@@ -55,7 +68,7 @@ class ConvNetSettings(Settings):
         return self
 
 
-class LeNet1998Settings(Settings):
+class LeNet1998Settings(ModelSettings):
     """LeNet-5 as published; its sizes are the paper's."""
 
     architecture: Literal["lenet5_1998"]
@@ -68,7 +81,7 @@ class LeNet1998Settings(Settings):
     """Exponent of the fan-in in the range of the initial weights, uniform in ±2.4 / fan_in**exponent."""
 
 
-class LeNet1Settings(Settings):
+class LeNet1Settings(ModelSettings):
     """LeNet-1 as published; its sizes are the paper's."""
 
     architecture: Literal["lenet1"]
@@ -81,7 +94,11 @@ class LeNet1Settings(Settings):
     """Exponent of the fan-in in the range of the initial weights, uniform in ±2.4 / fan_in**exponent."""
 
 
-AnyModelSettings = Annotated[ConvNetSettings | LeNet1Settings | LeNet1998Settings, Field(discriminator="architecture")]
+AnyModelSettings = Annotated[ModelSettings, Part("model")]
+PLUGGED["model"] = ModelSettings
+register_own("model", "convnet", "lenet_pl.models.convnet:ConvNet", ConvNetSettings)
+register_own("model", "lenet1", "lenet_pl.models.lenet1:LeNet1", LeNet1Settings)
+register_own("model", "lenet5_1998", "lenet_pl.models.lenet5_1998:LeNet5Original", LeNet1998Settings)
 
 
 def _as_list(value: int | list[int]) -> list[int]:

@@ -4,13 +4,15 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat, ValidationInfo, field_validator, model_validator
 
-from lenet_pl.settings.types import Fraction, Metric, PositiveInt, Probability, Settings
+from lenet_pl.plugins.registry import register_own
+from lenet_pl.settings.parts import PLUGGED, Part
+from lenet_pl.settings.types import Fraction, Metric, PartSettings, PositiveInt, Probability
 
 LearningRate = Annotated[float, Field(gt=0, le=1000)]
 Factor = Annotated[float, Field(gt=0, le=1)]
 
 
-class LossSettings(Settings):
+class LossSettings(PartSettings):
     """What the training minimizes."""
 
     name: Literal["cross_entropy", "mle", "map"]
@@ -32,7 +34,7 @@ class LossSettings(Settings):
         return value
 
 
-class AdamSettings(Settings):
+class AdamSettings(PartSettings):
     """torch.optim.Adam or AdamW."""
 
     name: Literal["adam", "adamw"]
@@ -47,7 +49,7 @@ class AdamSettings(Settings):
     """Term added to the denominator."""
 
 
-class SgdSettings(Settings):
+class SgdSettings(PartSettings):
     """torch.optim.SGD."""
 
     name: Literal["sgd"]
@@ -68,7 +70,7 @@ class SgdSettings(Settings):
         return self
 
 
-class RmspropSettings(Settings):
+class RmspropSettings(PartSettings):
     """torch.optim.RMSprop."""
 
     name: Literal["rmsprop"]
@@ -83,7 +85,7 @@ class RmspropSettings(Settings):
     """Decay rate of the average of the squared gradient."""
 
 
-class SdlmSettings(Settings):
+class SdlmSettings(PartSettings):
     """Stochastic diagonal Levenberg-Marquardt: steps of lr / (mu + h). Source: LeCun et al. 1998."""
 
     name: Literal["sdlm"]
@@ -96,7 +98,7 @@ class SdlmSettings(Settings):
     """Training images from which the curvature h is estimated before each epoch."""
 
 
-class PlateauSettings(Settings):
+class PlateauSettings(PartSettings):
     """Multiply the learning rate by `factor` after `patience` epochs without a better `monitor`."""
 
     name: Literal["plateau"]
@@ -109,7 +111,7 @@ class PlateauSettings(Settings):
     """Epochs without improvement before the learning rate is reduced."""
 
 
-class StepSettings(Settings):
+class StepSettings(PartSettings):
     """Multiply the learning rate by `gamma` every `step_size` epochs."""
 
     name: Literal["step"]
@@ -120,7 +122,7 @@ class StepSettings(Settings):
     """Factor of the learning rate."""
 
 
-class ExponentialSettings(Settings):
+class ExponentialSettings(PartSettings):
     """Multiply the learning rate by `gamma` every epoch."""
 
     name: Literal["exponential"]
@@ -129,7 +131,7 @@ class ExponentialSettings(Settings):
     """Factor of the learning rate."""
 
 
-class PiecewiseConstantSettings(Settings):
+class PiecewiseConstantSettings(PartSettings):
     """Multiply the learning rate by the first of `factors` for the first of `epochs`, and so on; the last one stays."""
 
     name: Literal["piecewise_constant"]
@@ -151,7 +153,7 @@ class PiecewiseConstantSettings(Settings):
         return factors
 
 
-class CosineSettings(Settings):
+class CosineSettings(PartSettings):
     """Half a cosine from the learning rate down to `eta_min`, updated every step."""
 
     name: Literal["cosine"]
@@ -160,7 +162,7 @@ class CosineSettings(Settings):
     """Learning rate after the last step."""
 
 
-class OneCycleSettings(Settings):
+class OneCycleSettings(PartSettings):
     """Up to the learning rate and down again, updated every step. Source: Smith and Topin 2018."""
 
     name: Literal["onecycle"]
@@ -175,23 +177,30 @@ class OneCycleSettings(Settings):
     """Whether momentum, or Adam's first beta, goes from 0.95 down to 0.85 and back, whatever was set."""
 
 
-class NoSchedulerSettings(Settings):
+class NoSchedulerSettings(PartSettings):
     """The learning rate stays constant."""
 
     name: Literal["none"]
     """Choice of the group `scheduler`."""
 
 
-AnyOptimizerSettings = Annotated[
-    AdamSettings | SgdSettings | RmspropSettings | SdlmSettings, Field(discriminator="name")
-]
-AnySchedulerSettings = Annotated[
-    PlateauSettings
-    | StepSettings
-    | ExponentialSettings
-    | PiecewiseConstantSettings
-    | CosineSettings
-    | OneCycleSettings
-    | NoSchedulerSettings,
-    Field(discriminator="name"),
-]
+AnyLossSettings = Annotated[PartSettings, Part("loss")]
+AnyOptimizerSettings = Annotated[PartSettings, Part("optimizer")]
+AnySchedulerSettings = Annotated[PartSettings, Part("scheduler")]
+PLUGGED |= dict.fromkeys(("loss", "optimizer", "scheduler"), PartSettings)
+for _name in ("cross_entropy", "mle", "map"):
+    register_own("loss", _name, "lenet_pl.optim.losses:build_own", LossSettings)
+register_own("optimizer", "adam", "torch.optim:Adam", AdamSettings)
+register_own("optimizer", "adamw", "torch.optim:AdamW", AdamSettings)
+register_own("optimizer", "sgd", "torch.optim:SGD", SgdSettings)
+register_own("optimizer", "rmsprop", "torch.optim:RMSprop", RmspropSettings)
+register_own("optimizer", "sdlm", "lenet_pl.optim.sdlm:SDLM", SdlmSettings)
+register_own("scheduler", "plateau", "lenet_pl.optim.schedulers:plateau", PlateauSettings)
+register_own("scheduler", "step", "torch.optim.lr_scheduler:StepLR", StepSettings)
+register_own("scheduler", "exponential", "torch.optim.lr_scheduler:ExponentialLR", ExponentialSettings)
+register_own(
+    "scheduler", "piecewise_constant", "lenet_pl.optim.schedulers:piecewise_constant", PiecewiseConstantSettings
+)
+register_own("scheduler", "cosine", "lenet_pl.optim.schedulers:cosine", CosineSettings)
+register_own("scheduler", "onecycle", "lenet_pl.optim.schedulers:onecycle", OneCycleSettings)
+register_own("scheduler", "none", "lenet_pl.optim.schedulers:constant", NoSchedulerSettings)

@@ -66,10 +66,13 @@ def upgraded_parameter(key: str, value: Any = None) -> tuple[str, Any]:
 
 def upgraded_defaults(defaults: list[Any]) -> list[Any]:
     """Translate the choices in a defaults list of Hydra."""
+
+    def upgraded(group: str, choice: Any) -> Any:
+        names = CHOICES.get(group.rpartition("/")[2], {})
+        return names.get(choice, choice) if isinstance(choice, str) else choice  # a list of choices, or null
+
     return [
-        {group: CHOICES.get(group.rpartition("/")[2], {}).get(choice, choice) for group, choice in entry.items()}
-        if isinstance(entry, dict)
-        else entry
+        {group: upgraded(group, choice) for group, choice in entry.items()} if isinstance(entry, dict) else entry
         for entry in defaults
     ]
 

@@ -6,10 +6,11 @@ with a setting follows from its role: `keys_of` and `values_of` replace lists of
 
 from collections.abc import Iterator
 from enum import Enum
-from typing import Any, get_args
+from typing import Annotated, Any, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
+from lenet_pl.settings.parts import Part
 from lenet_pl.settings.types import Settings
 
 
@@ -73,7 +74,7 @@ def _select(
 def _walk(kind: type[Settings], prefix: str, inherited: Role) -> Iterator[tuple[str, Role]]:
     for name, field in kind.model_fields.items():
         key, role = f"{prefix}{name}", _role(field, inherited)
-        groups = list(_groups(field.annotation))
+        groups = list(_groups(field.annotation, *field.metadata))
         chosen = {_role(group.model_fields["name"], role) for group in groups if "name" in group.model_fields}
         yield key, chosen.pop() if role is Role.RECIPE and len(chosen) == 1 else role
         for group in groups:
@@ -84,9 +85,16 @@ def _role(field: FieldInfo, inherited: Role) -> Role:
     return next((mark for mark in field.metadata if isinstance(mark, Role)), inherited)
 
 
-def _groups(annotation: Any) -> Iterator[type[Settings]]:
-    """Yield the settings classes in a type, alone or in a union."""
-    if isinstance(annotation, type) and issubclass(annotation, Settings):
+def _groups(annotation: Any, *marks: Any) -> Iterator[type[Settings]]:
+    """Yield the settings classes in a type: alone, in a union, or of the registered parts that it stands for."""
+    if parts := [mark for mark in marks if isinstance(mark, Part)]:
+        yield from parts[0].classes()
+    elif get_origin(annotation) is dict:
+        return  # its keys are chosen by the user
+    elif isinstance(annotation, type) and issubclass(annotation, Settings):
         yield annotation
-    for inner in get_args(annotation):
-        yield from _groups(inner)
+    elif get_origin(annotation) is Annotated:
+        yield from _groups(*get_args(annotation))
+    else:
+        for inner in get_args(annotation):
+            yield from _groups(inner)

@@ -8,10 +8,23 @@ from pydantic import Field, ValidationInfo, field_validator
 from lenet_pl.settings.callbacks import CallbacksSettings
 from lenet_pl.settings.cross_validation import Folds, FoldsGroup, check_folds
 from lenet_pl.settings.data import AnyDataSettings, AugmentSettings, LoaderSettings
+from lenet_pl.settings.extra_parts import (
+    AnyCallbackSettings,
+    AnyLoggerSettings,
+    AnyMetricSettings,
+    AnyTransformSettings,
+    Plugins,
+)
 from lenet_pl.settings.fine_tune import LayerDecay, Layers, ResetHead, Sha256, UnfreezeAfter
 from lenet_pl.settings.logger import LoggerSettings, Tags
 from lenet_pl.settings.model import AnyModelSettings, ConvNetSettings, LeNet1Settings
-from lenet_pl.settings.optim import AnyOptimizerSettings, AnySchedulerSettings, LossSettings, SdlmSettings
+from lenet_pl.settings.optim import (
+    AnyLossSettings,
+    AnyOptimizerSettings,
+    AnySchedulerSettings,
+    LossSettings,
+    SdlmSettings,
+)
 from lenet_pl.settings.roles import Role
 from lenet_pl.settings.trainer import TrainerSettings
 from lenet_pl.settings.types import LocalPath, Settings
@@ -69,7 +82,7 @@ class TrainSettings(Settings):
     """Epochs after which the frozen layers are trained too; null: never."""
     layer_decay: LayerDecay
     """Factor of the learning rate from each layer to the one before it, or a mapping of layers to factors."""
-    loss: LossSettings
+    loss: AnyLossSettings
     """Loss."""
     optimizer: AnyOptimizerSettings
     """Optimizer."""
@@ -81,6 +94,16 @@ class TrainSettings(Settings):
     """Early stopping, checkpoints, EMA and display."""
     logger: Annotated[LoggerSettings, Role.OUTPUT]
     """Loggers."""
+    transforms: dict[str, AnyTransformSettings]
+    """Transforms of training batches after `augment`, by name and in this order."""
+    metrics: Annotated[dict[str, AnyMetricSettings], Role.OUTPUT]
+    """Metrics of validation and test besides loss and accuracy, by name."""
+    extra_callbacks: dict[str, AnyCallbackSettings]
+    """Lightning callbacks besides those of `callbacks`, by name and in this order."""
+    extra_loggers: Annotated[dict[str, AnyLoggerSettings], Role.OUTPUT]
+    """Loggers besides those of `logger`, by name."""
+    plugins: Annotated[Plugins, Role.COMMAND]
+    """Modules that register further parts; a run records those that it uses."""
 
     @field_validator("test")
     @classmethod
@@ -98,7 +121,7 @@ class TrainSettings(Settings):
 
     @field_validator("loss")
     @classmethod
-    def _check_loss(cls, loss: LossSettings, info: ValidationInfo) -> LossSettings:
+    def _check_loss(cls, loss: AnyLossSettings, info: ValidationInfo) -> AnyLossSettings:
         if loss.name == "mle" and isinstance(info.data.get("model"), ConvNetSettings | LeNet1Settings):
             raise ValueError(
                 "got name=mle, which is unbounded below unless the outputs are distances; must be "
@@ -117,6 +140,8 @@ class TrainSettings(Settings):
             raise ValueError(
                 f"got sdlm, which does not support batch normalization; use another optimizer, or {key}=none"
             )
+        if loss and not isinstance(loss, LossSettings):
+            raise ValueError(f"got sdlm, which does not support loss={loss.name}; use another optimizer or loss")
         if loss and loss.class_weights:
             raise ValueError(
                 "got sdlm, which does not support class weights; use another optimizer, or loss.class_weights=null"

@@ -3,6 +3,7 @@
 from pydantic import ConfigDict
 
 from lenet_pl.settings.data import AnyDataSettings, LoaderSettings
+from lenet_pl.settings.extra_parts import Plugins
 from lenet_pl.settings.model import AnyModelSettings
 from lenet_pl.settings.types import LocalPath, Settings
 
@@ -18,6 +19,8 @@ class TrainedSettings(Settings):
     """Folder that receives the files; null: <run>/<command>/<date>_<time>."""
     traceback: bool
     """Whether errors show where in the code they arose."""
+    plugins: Plugins
+    """Modules that register further parts, such as the network of the run."""
 
 
 class RecordedModel(Settings):

@@ -61,3 +61,10 @@ class Settings(BaseModel):
         if unknown := set(update or {}) - type(self).model_fields.keys():
             raise TypeError(f"{type(self).__name__} has no settings {', '.join(sorted(unknown))}")
         return super().model_copy(update=update, deep=deep)
+
+
+class PartSettings(Settings):
+    """The settings of a registered part, such as an optimizer."""
+
+    name: str
+    """Name of the part."""

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from lenet_pl.errors import DataError, SettingError
+from lenet_pl.plugins.loading import how_to_load, missing_plugins
 from lenet_pl.settings import TrainSettings, validate
 from lenet_pl.settings.compose import compose
 from lenet_pl.settings.config_file import NOT_OWN, completed, read_settings
@@ -27,9 +28,13 @@ def recorded_settings(folder: Path, settings: TrainSettings) -> TrainSettings:
         DataError: config.yaml is corrupt, or was written by another program or version.
     """
     own = {name: getattr(settings, name) for name in NOT_OF_THE_RUN}
+    values: dict[str, Any] = {}
     try:
-        return validate(TrainSettings, completed(read_settings(folder)) | own)
+        values = completed(read_settings(folder))
+        return validate(TrainSettings, values | own)
     except (DataError, SettingError) as error:
+        if plugins := missing_plugins(values.get("plugins")):
+            raise DataError(f"resume: {folder}: {how_to_load(plugins)}") from None
         known = "" if str(error) == NOT_OWN else " of this version"
         raise DataError(f"resume: {folder}: {error}; must be a run of lenet_pl.train{known}") from None
 

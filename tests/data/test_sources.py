@@ -13,10 +13,11 @@ from conftest import Compose
 from sklearn.datasets import load_digits
 
 from lenet_pl.data import sources
+from lenet_pl.data.dataset_splits import DatasetSplits
 from lenet_pl.data.emnist import emnist
 from lenet_pl.data.image_set import ImageDataset
 from lenet_pl.data.registry import PUBLISHED, DataFile, PublishedDataset
-from lenet_pl.data.sources import DatasetSplits, load_dataset
+from lenet_pl.data.sources import load_dataset
 from lenet_pl.errors import DataError
 
 PARTS = (6, 3)  # images in the training and the test part

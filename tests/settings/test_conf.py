@@ -24,6 +24,8 @@ OTHERS = ("hydra", "search")  # groups that are no settings of a training
 FOLDERS = [folder for folder in sorted(conf_dir().iterdir()) if folder.is_dir() and folder.name not in OTHERS]
 GROUPS = {folder.name: choices_of(folder) for folder in FOLDERS}
 FACTORS = ("model", "data", "optimizer", "scheduler")
+NAMED = (*FACTORS, "loss")  # groups whose choices have the names of parts
+LISTED = ("transforms", "metrics", "extra_callbacks", "extra_loggers")
 SIDES = {"usps": 16, "cifar10": 32}  # px; the other published sets have 28
 
 
@@ -53,9 +55,12 @@ ROWS = covering_array(*(GROUPS[name] for name in FACTORS))
 
 @pytest.mark.parametrize(("group", "choice"), [(g, c) for g, cs in GROUPS.items() for c in cs])
 def test_every_choice_composes_and_has_the_name_of_its_file(group: str, choice: str, compose: Compose) -> None:
-    settings = compose(f"{group}={choice}", *["data.path=somewhere"] * (choice in ("folder", "arrays")))
-    if group in FACTORS:
+    needed = ["data.path=somewhere"] * (choice in ("folder", "arrays")) + ["model=lenet5_1998"] * (choice == "mle")
+    settings = compose(f"{group}={choice}", *needed)
+    if group in NAMED:
         assert getattr(settings, group).name == choice
+    if group in LISTED and choice != "none":
+        assert [(key, part.name) for key, part in getattr(settings, group).items()] == [(choice, choice)]
 
 
 @pytest.mark.parametrize("choice", GROUPS["experiment"])

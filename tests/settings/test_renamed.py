@@ -79,7 +79,10 @@ def test_values_of_a_sweep_are_named_together(run: Any) -> None:
 
 def test_an_old_key_inside_a_value_names_the_new_one(run: Any) -> None:
     code, lines = run("loss={rubbish:2}")
-    assert (code, lines) == (2, ["error: loss.rubbish: it is now called loss.rubbish_penalty"])
+    assert (code, lines) == (
+        2,
+        ["error: loss.rubbish: got 2; it is now called loss.rubbish_penalty, write loss.rubbish_penalty=2"],
+    )
 
 
 def test_settings_are_upgraded_once_and_what_is_new_stays() -> None:

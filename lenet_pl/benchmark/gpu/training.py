@@ -12,7 +12,7 @@ from lenet_pl.data.image_set import ImageDataset
 from lenet_pl.engine.build import build_task
 from lenet_pl.optim.optimizers import build_optimizer
 from lenet_pl.optim.schedulers import build_scheduler
-from lenet_pl.settings import TrainSettings
+from lenet_pl.settings import LossSettings, TrainSettings
 
 
 class WholeTraining:
@@ -39,8 +39,10 @@ class WholeTraining:
         self.given, self.data, self.device = given, data, device
         self.model = build_task(given, data).model.to(device).train()
         self.optimizer = build_optimizer(given.optimizer, self.model.parameters())
+        self._lr = self.optimizer.param_groups[0]["lr"]
         self.test = data.test_set.to(device) if device.type == "cuda" else data.test_set
         images, labels = data.train_set.images.to(device), data.train_set.labels.to(device)
+        assert isinstance(given.loss, LossSettings)
         smoothing, preprocess = given.loss.label_smoothing, data.preprocess.to(device)
         self._whole = WholeSteps(
             self.model,
@@ -68,7 +70,7 @@ class WholeTraining:
 
     def _all_steps(self) -> None:
         for group in self.optimizer.param_groups:
-            group["lr"] = self.given.optimizer.lr
+            group["lr"] = self._lr
         schedule = build_scheduler(self.given.scheduler, self.optimizer, len(self._batches))
         for at in range(len(self._batches)):
             self._steps(at + 1)

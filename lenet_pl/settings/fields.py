@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
+from lenet_pl.settings.roles import groups_in
 from lenet_pl.settings.types import Settings, expand_home
 
 TAGS = ("architecture", "name")  # fields by which the class of a group is chosen
@@ -36,13 +37,13 @@ def field_of(kind: type[Settings], key: str, values: Mapping[str, Any]) -> Field
         return field
     inner = values.get(name)
     inner = inner if isinstance(inner, Mapping) else {}
-    found = class_of(field.annotation, inner)
+    found = class_of(field, inner)
     return field_of(found, rest, inner) if found else None
 
 
-def class_of(annotation: Any, values: Mapping[str, Any]) -> type[Settings] | None:
-    """Return the settings class in a type that the values are for. None if there is none."""
-    classes = [one for one, _ in branches(annotation) if isinstance(one, type) and issubclass(one, Settings)]
+def class_of(field: FieldInfo, values: Mapping[str, Any]) -> type[Settings] | None:
+    """Return the settings class of a field that the values are for. None if there is none."""
+    classes = list(groups_in(field.annotation, *field.metadata))
     tagged = [one for one in classes if _tags(one)]
     fitting = [one for one in tagged if all(values.get(name) in allowed for name, allowed in _tags(one).items())]
     return next(iter([*fitting, *(one for one in classes if one not in tagged)]), None)

@@ -74,7 +74,7 @@ def _select(
 def _walk(kind: type[Settings], prefix: str, inherited: Role) -> Iterator[tuple[str, Role]]:
     for name, field in kind.model_fields.items():
         key, role = f"{prefix}{name}", _role(field, inherited)
-        groups = list(_groups(field.annotation, *field.metadata))
+        groups = list(groups_in(field.annotation, *field.metadata))
         chosen = {_role(group.model_fields["name"], role) for group in groups if "name" in group.model_fields}
         yield key, chosen.pop() if role is Role.RECIPE and len(chosen) == 1 else role
         for group in groups:
@@ -85,7 +85,7 @@ def _role(field: FieldInfo, inherited: Role) -> Role:
     return next((mark for mark in field.metadata if isinstance(mark, Role)), inherited)
 
 
-def _groups(annotation: Any, *marks: Any) -> Iterator[type[Settings]]:
+def groups_in(annotation: Any, *marks: Any) -> Iterator[type[Settings]]:
     """Yield the settings classes in a type: alone, in a union, or of the registered parts that it stands for."""
     if parts := [mark for mark in marks if isinstance(mark, Part)]:
         yield from parts[0].classes()
@@ -94,7 +94,7 @@ def _groups(annotation: Any, *marks: Any) -> Iterator[type[Settings]]:
     elif isinstance(annotation, type) and issubclass(annotation, Settings):
         yield annotation
     elif get_origin(annotation) is Annotated:
-        yield from _groups(*get_args(annotation))
+        yield from groups_in(*get_args(annotation))
     else:
         for inner in get_args(annotation):
-            yield from _groups(inner)
+            yield from groups_in(inner)

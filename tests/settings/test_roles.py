@@ -21,11 +21,11 @@ OUTPUT |= {"logger.mlflow", "logger.mlflow.experiment_name"}
 OUTPUT |= {"logger.wandb", "logger.wandb.project", "logger.wandb.entity"}
 COSMETIC = {"callbacks.progress_bar", "callbacks.model_summary"}
 MACHINE = {f"trainer.{name}" for name in ("accelerator", "devices", "strategy", "num_threads", "profiler")}
-MACHINE |= {"data.download"}
+MACHINE |= {"data.download", "trainer.steps_per_hook", "trainer.benchmark", "trainer.detect_anomaly"}
 NUMERICS = {"trainer.precision", "trainer.compile"}
 EVALUATION = {"data", "data.name", "data.path", "data.test_path", "data.split", "data.split.method"}
 EVALUATION |= {"data.split.val_size", "callbacks.checkpoint", "callbacks.checkpoint.monitor"}
-EVALUATION |= {"trainer.limit_val_batches", "folds", "folds_group"}
+EVALUATION |= {"trainer.limit_val_batches", "trainer.val_check_interval", "folds", "folds_group"}
 EVALUATION |= {"data.split.fold", "data.split.fold.of", "data.split.fold.group"}
 SEED, STAGE = {"seed", "seeds", "data.split.fold.number"}, {"train", "test"}
 
@@ -51,11 +51,11 @@ def test_values_are_those_of_their_roles(compose: Any) -> None:
 
 
 def groups(kind: type[Settings]) -> Iterator[type[Settings]]:
-    from lenet_pl.settings.roles import _groups
+    from lenet_pl.settings.roles import groups_in
 
     yield kind
     for field in kind.model_fields.values():
-        for group in _groups(field.annotation):
+        for group in groups_in(field.annotation):
             yield from groups(group)
 
 

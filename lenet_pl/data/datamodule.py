@@ -121,7 +121,8 @@ class ImageDataModule(lightning.LightningDataModule):
 
     def _arrange(self, loaded: LoadedData) -> None:
         """Check the splits, and build the transforms."""
-        if not 1 <= self.batch_size <= len(loaded.train):
+        # An existing run may be evaluated without its training images
+        if len(loaded.train) and not 1 <= self.batch_size <= len(loaded.train):
             raise SettingError(
                 f"loader.batch_size: got {self.batch_size} for {len(loaded.train)} training images; "
                 f"must be 1 to {len(loaded.train)}"

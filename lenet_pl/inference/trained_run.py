@@ -59,7 +59,7 @@ class TrainedRun:
     @property
     def image_size(self) -> int:
         """Height and width of the network's input, px."""
-        return self.settings.model.image_size
+        return self.preprocess.image_size
 
     @property
     def name(self) -> str:

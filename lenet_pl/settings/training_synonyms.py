@@ -3,10 +3,13 @@
 TRAINING = {
     # length, device, precision
     "epochs num_epochs n_epochs nb_epochs nepochs max_epoch epoch num_train_epochs": "trainer.max_epochs=<number>",
-    "max_steps num_steps n_steps steps total_steps iterations max_iter max_iters iters train_steps steps_per_epoch": (
-        "length is set in epochs, trainer.max_epochs=<number>; trainer.limit_train_batches=<number> shortens each"
+    "max_steps num_steps n_steps steps total_steps iterations max_iter max_iters iters train_steps": (
+        "trainer.max_steps=<number>"
     ),
-    "min_epochs min_steps": "no minimum can be set; callbacks.early_stopping=null runs all epochs",
+    "steps_per_epoch": "trainer.limit_train_batches=<number>",
+    "min_epochs": "trainer.min_epochs=<number>",
+    "min_steps": "trainer.min_steps=<number>",
+    "max_time max_duration time_limit": "trainer.max_time=<days:hours:minutes:seconds>",
     "gpus gpu num_gpus n_gpu n_gpus ngpu ngpus use_gpu cuda use_cuda": (
         "write trainer.accelerator=gpu trainer.devices=<number>"
     ),
@@ -20,7 +23,7 @@ TRAINING = {
         "write trainer.precision=<auto, 32-true, bf16-mixed, 16-mixed or 64-true>"
     ),
     "torch_compile compile_model torchcompile": "write trainer.compile=<true, reduce-overhead or max-autotune>",
-    "benchmark cudnn_benchmark cudnn": "write trainer.deterministic=false",
+    "benchmark cudnn_benchmark cudnn": "trainer.benchmark=<true or false>",
     "threads n_threads nthreads torch_threads": "trainer.num_threads=<number>",
     # optimization
     "lr learning_rate lr0 base_lr init_lr initial_lr max_lr learningrate lrate alpha_lr": "optimizer.lr=<number>",
@@ -41,16 +44,15 @@ TRAINING = {
     "gradient_clip_norm gradient_clip clip_grad clip_grad_norm max_grad_norm grad_clip clipnorm clip clip_norm": (
         "trainer.gradient_clip_val=<number>"
     ),
-    "gradient_clip_algorithm clip_mode clipvalue clip_value": (
-        "gradients are clipped by their norm alone: trainer.gradient_clip_val=<number>"
-    ),
+    "gradient_clip_algorithm clip_mode": "trainer.gradient_clip_algorithm=<norm or value>",
+    "clipvalue clip_value": "write trainer.gradient_clip_val=<number> trainer.gradient_clip_algorithm=value",
     "accumulate_grad_batches gradient_accumulation_steps grad_accum grad_accum_steps accum_iter accumulation_steps": (
-        "gradients are not accumulated; all images of a step are set by loader.batch_size=<number>"
+        "trainer.accumulate_grad_batches=<number>"
     ),
     "ema model_ema use_ema model_ema_decay ema_decay swa": "write callbacks.ema.decay=<number>, such as 0.999",
     "label_smooth smoothing": "loss.label_smoothing=<number>",
     "class_weight weight weights_per_class pos_weight": "write loss.class_weights=<balanced or a list>",
-    "criterion loss_fn loss_function loss_name": "write loss.name=<cross_entropy, mle or map>",
+    "criterion loss_fn loss_function loss_name": "write loss=<cross_entropy, mle or map>",
     # data
     "batch_size bs batch batchsize train_batch_size per_device_train_batch_size mini_batch_size": (
         "loader.batch_size=<number>"
@@ -73,7 +75,7 @@ TRAINING = {
     "num_classes n_classes nb_classes num_class in_channels in_chans input_channels input_shape": (
         "the data set tells it; leave it out"
     ),
-    "aug augs augmentation augmentations data_augmentation auto_augment aa transform transforms randaugment": (
+    "aug augs augmentation augmentations data_augmentation auto_augment aa transform randaugment": (
         "write augment=<affine, cifar, lecun or none>"
     ),
     "flip horizontal_flip random_flip": "augment.hflip=<probability>",
@@ -121,9 +123,10 @@ TRAINING = {
     "enable_progress_bar progress_bar_refresh_rate progress refresh_rate no_progress": "callbacks.progress_bar=false",
     "verbose verbosity quiet silent": "write callbacks.progress_bar=false callbacks.model_summary=false",
     "enable_model_summary weights_summary": "callbacks.model_summary=false",
-    "callback": "write callbacks=<default or no_early_stopping>",
-    "val_check_interval check_val_every_n_epoch val_every eval_every eval_interval eval_freq evaluation_strategy": (
-        "each epoch is validated; trainer.limit_val_batches=<number> shortens that"
+    "callback": "write callbacks=<default or no_early_stopping>, or extra_callbacks=[<choice>] for further ones",
+    "val_check_interval": "trainer.val_check_interval=<batches, or a fraction of the epoch>",
+    "check_val_every_n_epoch val_every eval_every eval_interval eval_freq evaluation_strategy": (
+        "trainer.check_val_every_n_epoch=<number>"
     ),
     "num_sanity_val_steps": "no validation is run before the training; leave it out",
     "log_interval log_freq log_every print_freq logging_steps log_steps": "trainer.log_every_n_steps=<number>",
@@ -144,11 +147,17 @@ TRAINING = {
     "kfold k_folds n_folds num_folds n_splits kfolds cv cross_validation": "folds=<number>",
     "groups group_kfold fold_groups group_by_key": "folds_group=<separator in file names, or groups.npy>",
     "num_seeds n_seeds repeats num_runs n_runs": "write seeds=[0,1,2] or -m seed=0,1,2",
-    "fast_dev_run dev_run dry_run smoke smoke_test sanity_check": "debug=fast_dev_run takes one batch of each split",
-    "overfit_batches overfit overfit_pct": "debug=overfit trains on one batch again and again",
+    "k_folds num_folds n_folds n_splits kfold cv cross_validation": "folds=<number>",
+    "fast_dev_run dev_run dry_run smoke smoke_test sanity_check": (
+        "trainer.fast_dev_run=true tries one batch of each split; debug=fast_dev_run also writes its run"
+    ),
+    "overfit_batches overfit overfit_pct": (
+        "trainer.overfit_batches=<number>; debug=overfit trains on one batch again and again"
+    ),
     "limit_batches subset train_subset max_samples max_train_samples": "trainer.limit_train_batches=<number>",
     "profile use_profiler": "write trainer.profiler=<simple or advanced>",
-    "detect_anomaly terminate_on_nan": "a loss or gradient that is not finite always ends the training; leave it out",
+    "detect_anomaly": "trainer.detect_anomaly=true",
+    "terminate_on_nan": "a loss or gradient that is not finite always ends the training; leave it out",
     "test_only eval_only eval do_eval evaluate": "a finished run is tested by python -m lenet_pl.evaluate run=<folder>",
     "do_train": "train=<true or false>",
     "do_test run_test": "test=<true or false>",

@@ -485,7 +485,7 @@ def advised(text: str) -> list[tuple[str, str]]:
 def every_key(name: str) -> set[str]:
     """List the keys of a command under every choice of its config groups."""
     keys = set(known_keys(name))
-    for group in {"data", "optimizer", "scheduler"} & set(groups_of(name)):
+    for group in {"data", "logger", "optimizer", "scheduler"} & set(groups_of(name)):
         for choice in choices_of(conf_dir() / group):
             values: Any = yaml.safe_load((conf_dir() / group / f"{choice}.yaml").read_text())
             keys |= set(setting_keys({group: values}))
@@ -530,17 +530,17 @@ HABITS = {
         "run: got ${oc.env:NOWHERE}, but the environment variable NOWHERE is not set; must be a value, or ${...} with "
         "the key of another setting"
     ),
-    "fast_dev_run=true": "fast_dev_run: unknown setting; debug=fast_dev_run takes one batch of each split",
+    "fast_dev_run=true": (
+        "fast_dev_run: unknown setting; trainer.fast_dev_run=true tries one batch of each split; debug=fast_dev_run "
+        "also writes its run"
+    ),
     "trainer.gpus=1": "trainer.gpus: unknown setting; write trainer.accelerator=gpu trainer.devices=<number>",
     "trainer.early_stopping=false": (
         "trainer.early_stopping: unknown setting; callbacks.early_stopping=null switches it off, "
         "callbacks.early_stopping.patience=<epochs> sets it"
     ),
     "callbacks.early_stopping=false": "callbacks.early_stopping: got false; must be a group of settings or null",
-    "max_steps=100": (
-        "max_steps: unknown setting; length is set in epochs, trainer.max_epochs=<number>; "
-        "trainer.limit_train_batches=<number> shortens each"
-    ),
+    "max_steps=100": "max_steps: unknown setting; did you mean trainer.max_steps?",
     "learning_rate=0.1": "learning_rate: unknown setting; did you mean optimizer.lr?",
     "loader.num_workers=4": (
         "loader.num_workers: unknown setting; there are no worker processes, as whole batches are made at once; leave "

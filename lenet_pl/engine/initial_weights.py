@@ -21,7 +21,7 @@ class InitialWeights:
         sha256: The digest of the file.
         statistics: The mean and standard deviation per channel with which its images were normalized.
         classes: The class names, in the order of the labels.
-        model: The settings of the network, as plain values.
+        architecture: The settings of the network, as plain values.
         weights: The state dict of the network; with EMA, the averaged weights. Empty for a run that is resumed, which
             has its weights in its checkpoint.
     """
@@ -30,7 +30,7 @@ class InitialWeights:
     sha256: str
     statistics: tuple[list[float], list[float]]
     classes: tuple[str, ...] = ()
-    model: Mapping[str, Any] = field(default_factory=dict)
+    architecture: Mapping[str, Any] = field(default_factory=dict)
     weights: Mapping[str, Tensor] = field(default_factory=dict)
 
     def load_into(
@@ -53,7 +53,7 @@ class InitialWeights:
         target = model.state_dict()
         wanted = {name: value for name, value in target.items() if not _is_in(name, head)}
         given = {name: value for name, value in self.weights.items() if not _is_in(name, head)}
-        same = f"must be a network of the same architecture and input, such as {_name(self.model)}"
+        same = f"must be a network of the same architecture and input, such as {_name(self.architecture)}"
         for name in (*wanted, *given):
             there, here = (tuple(some[name].shape) if name in some else None for some in (given, wanted))
             if there != here:
@@ -61,7 +61,7 @@ class InitialWeights:
                     f"init_from: {name} is {_shape(there)} in {self.place} and {_shape(here)} in "
                     f"{_name(settings)}; {same}"
                 )
-        for key, there in self.model.items():
+        for key, there in self.architecture.items():
             if key not in MAY_DIFFER and key in settings and settings[key] != there:
                 raise SettingError(
                     f"init_from: {self.place} was trained with model.{key}={there}, but here it is {settings[key]}; "

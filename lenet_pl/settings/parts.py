@@ -18,7 +18,7 @@ from lenet_pl.settings.types import Settings
 PLUGGED: dict[str, type[Settings]] = {}  # what the settings of a plug-in's part have besides its own, by kind
 OFFERED: dict[str, dict[str, Any]] = {  # values of those settings; the defaults of the project's own parts are in conf/
     "model": {"image_size": 32},
-    "data": {"split": {"method": "stratified", "val_size": 0.15}, "resize_mode": "pad"},
+    "data": {"split": {"method": "stratified", "val_size": 0.15, "fold": None}, "resize_mode": "pad"},
 }
 EXTENDABLE = {"root": "${data_root}"}  # required settings of a plug-in that have a value in every training
 

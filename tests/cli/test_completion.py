@@ -189,7 +189,7 @@ def test_options_and_their_values_are_offered(project: Path) -> None:
     assert texts("train", "--c") == ["--cfg", "--config-dir"]
     assert texts("train", "--cfg", "") == ["job", "hydra", "all"]
     assert "defaults-tree" in texts("train", "--info", "def")
-    assert texts("train", "--cfg", "job", "--package", "tr") == ["trainer"]
+    assert texts("train", "--cfg", "job", "--package", "trai") == ["trainer"]
     assert texts("train", "--config-dir=co") == ["--config-dir=conf/"]
     assert texts("completion", "z") == ["zsh"]
     assert texts("no_such_command", "") == []

@@ -17,7 +17,7 @@ from lenet_pl.train import train
 
 def asked(run: object = None, ckpt_path: object = None, output_dir: object = None) -> TrainedSettings:
     run, ckpt_path, output_dir = (None if value is None else str(value) for value in (run, ckpt_path, output_dir))
-    return TrainedSettings(run=run, ckpt_path=ckpt_path, output_dir=output_dir, traceback=False)
+    return TrainedSettings(run=run, ckpt_path=ckpt_path, output_dir=output_dir, traceback=False, plugins=[])
 
 
 def test_a_run_scores_again_what_it_scored_when_it_was_trained(digits_run: Path) -> None:

@@ -81,8 +81,12 @@ def refused(digits_run: Path, compose: Compose, tmp_path: Path) -> Refused:
         resumed = begin_or_resume(given, run, [], False)
         assert resumed
         ways: list[Callable[[], Any]] = [
-            lambda: open_run(TrainedSettings(run=None, ckpt_path=str(checkpoint), output_dir=None, traceback=False)),
-            lambda: open_run(TrainedSettings(run=str(run), ckpt_path=None, output_dir=None, traceback=False)),
+            lambda: open_run(
+                TrainedSettings(run=None, ckpt_path=str(checkpoint), output_dir=None, traceback=False, plugins=[])
+            ),
+            lambda: open_run(
+                TrainedSettings(run=str(run), ckpt_path=None, output_dir=None, traceback=False, plugins=[])
+            ),
             lambda: train(resumed, run),
         ]
         said = []

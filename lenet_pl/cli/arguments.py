@@ -25,7 +25,7 @@ from lenet_pl.config_files.groups import choices, groups_of, is_group, parents_o
 from lenet_pl.errors import SettingError, printable
 from lenet_pl.plugins.loading import load_plugins, named_in
 from lenet_pl.settings.compose import help_text, known_keys
-from lenet_pl.settings.parts import choices_with_key, offer_choices
+from lenet_pl.settings.parts import choices_with_key, is_plugged, offer_choices
 from lenet_pl.settings.renamed import explain_renamed
 from lenet_pl.settings.types import expand_home
 
@@ -67,7 +67,8 @@ def check_arguments(name: str) -> bool:
         key, equals, value = override.partition("=")
         if not key:
             raise SettingError(f"{override or repr(override)}: got no key; must be key=value, see --help")
-        if line := explain_renamed(name, printable(override)):
+        line = explain_renamed(name, printable(override))
+        if line and not is_plugged(key.lstrip("+~")):
             raise SettingError(line)
         if not equals and not key.startswith("~"):
             raise SettingError(f"{printable(key)}: got no value; {hint(name, key, known.overrides)}")

@@ -34,12 +34,15 @@ class CallableAugment:
             it is called for each image.
         per_image: Whether to call it for each image; None for True if it is from torchvision. A transform that is
             called for the whole batch and draws the same parameters for all images causes a warning.
+        name: The setting that an error names.
     """
 
     active = True
 
-    def __init__(self, transform: Callable[[Tensor], Tensor], *, per_image: bool | None = None) -> None:
-        self.transform = transform
+    def __init__(
+        self, transform: Callable[[Tensor], Tensor], *, per_image: bool | None = None, name: str = "augment"
+    ) -> None:
+        self.transform, self.name = transform, name
         self.per_image = is_from_torchvision(transform) if per_image is None else per_image
         self._is_checked = self.per_image
 
@@ -61,7 +64,7 @@ class CallableAugment:
                 changed = self._checked(self.transform(pixels), pixels)
         if not self._is_checked and draws_once_per_batch(self.transform, pixels):
             warnings.warn(
-                "augment: the transform draws the same parameters for all images of a batch; use "
+                f"{self.name}: the transform draws the same parameters for all images of a batch; use "
                 "CallableAugment(transform, per_image=True) for independent ones",
                 stacklevel=2,
             )
@@ -77,7 +80,7 @@ class CallableAugment:
             else type(changed).__name__
         )
         raise SettingError(
-            f"augment: the transform returned {what} for {pixels.dtype} of shape {tuple(pixels.shape)}; must be "
+            f"{self.name}: the transform returned {what} for {pixels.dtype} of shape {tuple(pixels.shape)}; must be "
             "floating point of the same shape"
         )
 
@@ -137,7 +140,12 @@ def chain_augments(
     """Append transforms of the caller to an augmentation."""
     if not transforms:
         return first
-    return ChainedAugment([*[first] * first.active, *map(CallableAugment, transforms)])
+    own = [CallableAugment(transform, name=_setting_of(transform)) for transform in transforms]
+    return ChainedAugment([first, *own] if first.active else own)
+
+
+def _setting_of(transform: Callable[[Tensor], Tensor]) -> str:
+    return f"transforms: {getattr(transform, '__name__', type(transform).__name__)}"
 
 
 def is_from_torchvision(transform: object) -> bool:

@@ -32,7 +32,11 @@ KINDS: dict[str, type[DataSettings]] = {
     "folder": FolderDataSettings,
 }
 # As for a folder of images, which has no published size either
-IN_MEMORY_SPLIT = {"resize_mode": "pad", "split": {"method": "stratified", "val_size": 0.15, "fold": None}}
+IN_MEMORY_SPLIT = {
+    "name": "images",
+    "resize_mode": "pad",
+    "split": {"method": "stratified", "val_size": 0.15, "fold": None},
+}
 
 
 class DataSource(Protocol):

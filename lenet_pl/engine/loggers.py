@@ -10,6 +10,7 @@ from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import Logger
 
 from lenet_pl.engine.file_loggers import RunBoard, RunTable
+from lenet_pl.engine.plugged import build_extra_loggers
 from lenet_pl.engine.run_logger import End, run_loggers
 from lenet_pl.engine.tracking_logger import LoggerRun, label_of, read_records
 from lenet_pl.errors import SettingError
@@ -39,7 +40,7 @@ def build_loggers(settings: TrainSettings, folder: Path) -> list[Logger]:
         from lenet_pl.engine.wandb_logger import WandbRun
 
         loggers.append(WandbRun(folder, given.wandb, label, records.get(WandbRun.product, LoggerRun())))
-    return loggers
+    return loggers + build_extra_loggers(settings, folder)
 
 
 def check_loggers(given: LoggerSettings, *folders: Path) -> None:

@@ -9,8 +9,7 @@ from typing import Any
 import yaml
 
 from lenet_pl.cli.resume_overrides import quoted
-from lenet_pl.config_files.folders import conf_dir
-from lenet_pl.config_files.groups import choices_of
+from lenet_pl.config_files.groups import choices as group_choices
 from lenet_pl.errors import printable
 from lenet_pl.settings import TrainSettings
 from lenet_pl.settings.compose import compose
@@ -30,7 +29,7 @@ def write_experiment(path: Path, settings: TrainSettings, header: list[str]) -> 
         header: The comment lines at its top, without `#`.
     """
     names = {group: getattr(settings, group).name for group in NAMED}
-    choices = {group: name for group, name in names.items() if name in choices_of(conf_dir() / group)}
+    choices = {group: name for group, name in names.items() if name in group_choices(group)}
     wanted = values_of(settings, *KEPT)
     required = [("data", "path")] if hasattr(settings.data, "path") else []
     required += [

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from lenet_pl.plugins.registry import register_own
 from lenet_pl.settings.parts import PLUGGED, Part
-from lenet_pl.settings.types import Fraction, PartSettings, PositiveInt
+from lenet_pl.settings.types import PartSettings, PositiveInt
 
 AnyTransformSettings = Annotated[PartSettings, Part("transform")]
 AnyMetricSettings = Annotated[PartSettings, Part("metric")]
@@ -64,19 +64,6 @@ class LearningRateMonitorSettings(PartSettings):
     """Whether the weight decay is logged too."""
 
 
-class SwaSettings(PartSettings):
-    """Stochastic weight averaging (SWA)."""
-
-    swa_lrs: Annotated[float, Field(gt=0, le=1000)]
-    """Learning rate during the averaging."""
-    swa_epoch_start: PositiveInt | Fraction
-    """First epoch of the averaging, or fraction of all epochs before it."""
-    annealing_epochs: PositiveInt
-    """Epochs from the present learning rate to `swa_lrs`."""
-    annealing_strategy: Literal["cos", "linear"]
-    """Shape of the way to `swa_lrs`."""
-
-
 class DeviceStatsSettings(PartSettings):
     """Log of the memory and load of the device at every step."""
 
@@ -112,7 +99,6 @@ for _name, _target, _class in (
 ):
     register_own("metric", _name, f"torchmetrics.classification:{_target}", _class)
 register_own("callback", "lr_monitor", "lightning.pytorch.callbacks:LearningRateMonitor", LearningRateMonitorSettings)
-register_own("callback", "swa", "lightning.pytorch.callbacks:StochasticWeightAveraging", SwaSettings)
 register_own("callback", "device_stats", "lightning.pytorch.callbacks:DeviceStatsMonitor", DeviceStatsSettings)
 register_own("callback", "timer", "lightning.pytorch.callbacks:Timer", TimerSettings)
 register_own("callback", "throughput", "lenet_pl.engine.callbacks:build_throughput_monitor", ThroughputSettings)

@@ -141,6 +141,12 @@ def offered_choices(group: str) -> dict[str, dict[str, Any]]:
     return choices
 
 
+def is_plugged(key: str) -> bool:
+    """Whether a part of a plug-in has a setting of this dotted key."""
+    group, _, subkey = key.partition(".")
+    return any(holds(values, subkey) for values in offered_choices(group).values())
+
+
 def choices_with_key(group: str, key: str) -> list[str]:
     """List the choices of a group, with those of plug-ins, that define a setting themselves."""
     plugged = [name for name, values in offered_choices(group).items() if holds(values, key)]

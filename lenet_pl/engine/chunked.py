@@ -73,7 +73,6 @@ class ChunkedClassifier(ImageClassifier):
                 with self.trainer.precision_plugin.forward_context():
                     loss = self.training_loss(batch)
                 self._optimizer_step(loss)
-                self.update_ema()
                 if by_step:
                     by_step.step()
                 if self.step_in_epoch < self.trainer.num_training_batches:  # else at the end of the epoch

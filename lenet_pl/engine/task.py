@@ -93,6 +93,7 @@ class ImageClassifier(ClassifierEvaluation):
         self.build_optimizer, self.build_scheduler = optimizer, scheduler
         self.parameter_groups, self.seed = parameter_groups, seed
         self.save_hyperparameters(dict(description or {}), logger=False)
+        self._lr: float | None = None
         self.last_loss = torch.zeros(())
         self._steps: list[Step] = []  # outputs of the training steps of this epoch
         self._scales: list[float] = []  # `Batch.loss_scale` of each step
@@ -107,6 +108,15 @@ class ImageClassifier(ClassifierEvaluation):
         averaged = self.average is not None and not self.training
         network: Any = self.average.module if averaged else self.compiled or self.model  # type: ignore[union-attr]
         return network(images)  # type: ignore[no-any-return]
+
+    @property
+    def lr(self) -> float | None:
+        """The learning rate that replaces that of `optimizer`; None: not replaced. `LearningRateFinder` sets it."""
+        return self._lr
+
+    @lr.setter
+    def lr(self, lr: float | None) -> None:
+        self._lr = lr
 
     def swap_in_ema(self) -> None:
         """Replace the weights of the model with their EMA, if there is one."""
@@ -146,21 +156,12 @@ class ImageClassifier(ClassifierEvaluation):
         self._scales.append(getattr(batch, "loss_scale", 1.0))
         return loss
 
-    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
-        super().optimizer_step(*args, **kwargs)
-        self.update_ema()
-
     def configure_gradient_clipping(self, optimizer: Optimizer, *args: Any, **kwargs: Any) -> None:
         # Lightning clips no gradients of fused optimizers with mixed precision, but in bf16 they unscale nothing
         if self.trainer.precision == "bf16-mixed":
             clip_gradients(self.parameters(), self.trainer.gradient_clip_val, self.trainer.gradient_clip_algorithm)
         else:
             super().configure_gradient_clipping(optimizer, *args, **kwargs)
-
-    def update_ema(self) -> None:
-        """Update the EMA, if there is one, with the weights after an optimizer step."""
-        if self.average is not None:
-            self.average.update_parameters(self.model)
 
     def on_train_start(self) -> None:
         if self._resumed:
@@ -202,7 +203,12 @@ class ImageClassifier(ClassifierEvaluation):
 
     def configure_optimizers(self) -> Any:
         optimizer = self.build_optimizer(self.parameter_groups or self.model.parameters())
+        if self.lr is not None:
+            for group in optimizer.param_groups:
+                group["lr"] = self.lr
         scale_learning_rates(optimizer)
+        if self.average is not None:
+            optimizer.register_step_post_hook(lambda *_: self.average.update_parameters(self.model))
         if self.build_scheduler is None:
             return optimizer
         found = self.build_scheduler(optimizer, int(self.trainer.estimated_stepping_batches))

@@ -33,3 +33,8 @@ def finished_batches(trainer: Any) -> int:
     # `ImageClassifier` counts itself, since Lightning counts chunks on the fast path
     counted: int = trainer.fit_loop.epoch_loop.batch_progress.current.ready
     return getattr(trainer.lightning_module, "step_in_epoch", counted)
+
+
+def overfits(trainer: Any) -> bool:
+    """Whether every epoch has the same few batches, for which Lightning disables the shuffling of its own loaders."""
+    return trainer is not None and trainer.overfit_batches > 0

@@ -41,6 +41,7 @@ class ClassifierEvaluation(lightning.LightningModule):
         self.test_metrics = self.val_metrics.clone(prefix="test/")
         self._evaluated: list[Step] = []
         self._logits: list[Tensor] = []
+        self._validated = False  # in this epoch
         self.test_logits: Tensor | None = None
         self.test_labels: Tensor | None = None
 
@@ -53,6 +54,7 @@ class ClassifierEvaluation(lightning.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         self._score("val", self._evaluated)
+        self._validated = True
         self._log_metrics(self.val_metrics)
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:

@@ -5,6 +5,7 @@ from functools import partial
 from typing import Any
 
 import torch
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
@@ -169,6 +170,7 @@ class ImageClassifier(ClassifierEvaluation):
             self._scales = [1.0] * len(self._steps)
 
     def on_train_epoch_start(self) -> None:
+        self._validated = False
         if not self._resumed:
             self._steps, self.step_lrs, self._scales = [], [], []
 
@@ -215,7 +217,9 @@ class ImageClassifier(ClassifierEvaluation):
         if found is None:
             return optimizer
         self._schedule = found if isinstance(found, dict) else {"scheduler": found}
-        return {"optimizer": optimizer, "lr_scheduler": self._schedule}
+        # Lightning would end the training if there is no validation in its first epoch
+        own = {"reduce_on_plateau": False} if self._steps_plateau_itself else {}
+        return {"optimizer": optimizer, "lr_scheduler": self._schedule | own}
 
     def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
         if not self._steps_plateau_itself:
@@ -232,6 +236,13 @@ class ImageClassifier(ClassifierEvaluation):
         return isinstance(scheduler, ReduceLROnPlateau) and interval == "epoch"
 
     def _step_plateau_scheduler(self) -> None:
-        metric = self.trainer.callback_metrics.get(self._schedule.get("monitor", ""))
-        if self._steps_plateau_itself and metric is not None:
-            self._schedule["scheduler"].step(metric)
+        if not self._steps_plateau_itself:
+            return
+        monitor = self._schedule["monitor"]
+        # Lightning keeps the values of the last validation, which may be that of an earlier epoch
+        if monitor.startswith("val/") and not self._validated and self.trainer.enable_validation:
+            return
+        if (metric := self.trainer.callback_metrics.get(monitor)) is None:
+            known = ", ".join(self.trainer.callback_metrics)
+            raise MisconfigurationException(f"ReduceLROnPlateau: no metric {monitor}; must be one of {known}")
+        self._schedule["scheduler"].step(metric)

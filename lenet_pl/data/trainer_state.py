@@ -22,8 +22,12 @@ def epoch_counter(trainer: Any) -> Callable[[], int]:
     passes = itertools.count()
     if trainer is None:
         return passes.__next__
-    # Unlike `trainer.current_epoch`, the same before and after a resume
-    return lambda: int(trainer.fit_loop.epoch_progress.current.processed)
+    return lambda: finished_epochs(trainer)
+
+
+def finished_epochs(trainer: Any) -> int:
+    """Count the finished epochs. Unlike `trainer.current_epoch`, the same before and after a resume."""
+    return int(trainer.fit_loop.epoch_progress.current.processed)
 
 
 def finished_batches(trainer: Any) -> int:

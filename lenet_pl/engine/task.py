@@ -12,6 +12,7 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 from torchmetrics import Metric
 
 from lenet_pl.batch import Batch
+from lenet_pl.data.trainer_state import finished_epochs
 from lenet_pl.engine.evaluation import ClassifierEvaluation
 from lenet_pl.engine.loop_state import LoopState
 from lenet_pl.engine.partial_epoch import Step, pack, unpack
@@ -57,6 +58,8 @@ class ImageClassifier(ClassifierEvaluation):
 
     Attributes:
         average: The EMA of the weights; None without EMA, and after `swap_in_ema`.
+        lr: The learning rate that replaces that of `optimizer`, such as the one that Lightning's LearningRateFinder
+            sets; None for that of `optimizer`.
         last_loss: The loss () of the current step, before it is scaled for this rank.
         step_losses: The training loss () of each batch of the last finished epoch, mean over all ranks.
         step_lrs: The learning rate of each batch of the current epoch, until the next one starts.
@@ -94,7 +97,7 @@ class ImageClassifier(ClassifierEvaluation):
         self.build_optimizer, self.build_scheduler = optimizer, scheduler
         self.parameter_groups, self.seed = parameter_groups, seed
         self.save_hyperparameters(dict(description or {}), logger=False)
-        self._lr: float | None = None
+        self.lr: float | None = None
         self.last_loss = torch.zeros(())
         self._steps: list[Step] = []  # outputs of the training steps of this epoch
         self._scales: list[float] = []  # `Batch.loss_scale` of each step
@@ -109,15 +112,6 @@ class ImageClassifier(ClassifierEvaluation):
         averaged = self.average is not None and not self.training
         network: Any = self.average.module if averaged else self.compiled or self.model  # type: ignore[union-attr]
         return network(images)  # type: ignore[no-any-return]
-
-    @property
-    def lr(self) -> float | None:
-        """The learning rate that replaces that of `optimizer`; None: not replaced. `LearningRateFinder` sets it."""
-        return self._lr
-
-    @lr.setter
-    def lr(self, lr: float | None) -> None:
-        self._lr = lr
 
     def swap_in_ema(self) -> None:
         """Replace the weights of the model with their EMA, if there is one."""
@@ -146,8 +140,10 @@ class ImageClassifier(ClassifierEvaluation):
         Returns:
             The mean loss over the images of this rank, a scalar tensor ().
         """
-        epoch = self.trainer.fit_loop.epoch_progress.current.processed  # type: ignore[attr-defined]
-        seed_global(keyed_seed("dropout", self.seed, epoch, self.step_in_epoch, self.global_rank), self.device)
+        seed_global(
+            keyed_seed("dropout", self.seed, finished_epochs(self.trainer), self.step_in_epoch, self.global_rank),
+            self.device,
+        )
         images, labels = batch[0], batch[1]
         logits = self(images.to(self.dtype))
         loss = self.loss(logits, labels)

@@ -111,7 +111,7 @@ class HandWritten(lightning.LightningModule):
         return torch.optim.Adam(self.parameters(), lr=1e-3)
 
 
-HOOKS = sorted(name for name in vars(own.Callback) if name.startswith("on_")) + ["setup", "teardown"]
+HOOKS = [*sorted(name for name in vars(own.Callback) if name.startswith("on_")), "setup", "teardown"]
 
 
 class Hooks(own.Callback):

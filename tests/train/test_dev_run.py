@@ -17,7 +17,7 @@ GIVEN = tuple(word for word in QUIET if word != "logger=none")  # the default lo
     ("overrides", "line"),
     [
         (("trainer.fast_dev_run=true",), "1 training batch, 1 validation batch, 1 test batch"),
-        (("trainer.fast_dev_run=3", "loader.eval_batch_size=100"), "3 training batches, 3 validation batches, 3 test batches"),
+        (("trainer.fast_dev_run=2", "loader.eval_batch_size=99"), "2 training batches, 2 validation batches, 2 t"),
         (("trainer.fast_dev_run=true", "test=false", "seeds=[0,1]"), "1 training batch, 1 validation batch"),
         (("trainer.fast_dev_run=true", "train=false"), "1 test batch"),
         (("trainer.fast_dev_run=2", "callbacks.ema.decay=0.9", "extra_callbacks=[timer]"), "2 training batches, "),

@@ -171,7 +171,7 @@ def test_the_metrics_of_a_best_validation_within_an_epoch_are_its_own(compose: C
     best = checkpoint(tmp_path, "best")
     assert best["global_step"] == STEPS // 2
     score = next(v for k, v in best["callbacks"].items() if "Checkpoint" in k)["best_model_score"]
-    assert results["metrics"]["best/val/loss"] == pytest.approx(float(score), abs=1e-5)
+    assert results["metrics"]["best/val/accuracy"] == pytest.approx(float(score), abs=1e-5)
     assert results["metrics"]["best/val/loss"] != float(rows(tmp_path)[0]["val/loss"])
 
 

@@ -218,7 +218,8 @@ class ImageClassifier(ClassifierEvaluation):
         return {"optimizer": optimizer, "lr_scheduler": self._schedule | own}
 
     def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
-        if not self._steps_plateau_itself:
+        # StochasticWeightAveraging and LearningRateFinder replace the scheduler
+        if not self._steps_plateau_itself or scheduler is not self._schedule["scheduler"]:
             super().lr_scheduler_step(scheduler, metric)
 
     @property
@@ -232,7 +233,8 @@ class ImageClassifier(ClassifierEvaluation):
         return isinstance(scheduler, ReduceLROnPlateau) and interval == "epoch"
 
     def _step_plateau_scheduler(self) -> None:
-        if not self._steps_plateau_itself:
+        present = (config.scheduler for config in self.trainer.lr_scheduler_configs)
+        if not self._steps_plateau_itself or self._schedule["scheduler"] not in present:
             return
         monitor = self._schedule["monitor"]
         # Lightning keeps the values of the last validation, which may be that of an earlier epoch

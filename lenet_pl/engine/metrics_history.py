@@ -98,7 +98,7 @@ class MetricsHistory(Callback):
             logger.log_metrics({"images_per_second": speed}, trainer.global_step)
         self.step_losses += losses
         self._validated = False
-        if trainer.is_global_zero and not trainer.fast_dev_run:
+        if trainer.is_global_zero and not trainer.fast_dev_run:  # type: ignore[attr-defined]
             self._write()
 
     def _log_steps(self, trainer: lightning.Trainer, losses: list[float], lrs: list[float]) -> None:

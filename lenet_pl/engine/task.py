@@ -205,8 +205,8 @@ class ImageClassifier(ClassifierEvaluation):
             for group in optimizer.param_groups:
                 group["lr"] = self.lr
         scale_learning_rates(optimizer)
-        if self.average is not None:
-            optimizer.register_step_post_hook(lambda *_: self.average.update_parameters(self.model))
+        if (average := self.average) is not None:
+            optimizer.register_step_post_hook(lambda *_: average.update_parameters(self.model))
         if self.build_scheduler is None:
             return optimizer
         found = self.build_scheduler(optimizer, int(self.trainer.estimated_stepping_batches))

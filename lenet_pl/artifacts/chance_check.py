@@ -23,12 +23,16 @@ def check_chance_level(
         settings: The training settings.
         data: The data module.
         task: The classifier, with the weights of the best epoch.
-        best: The metrics of the best epoch; empty without training.
+        best: The metrics of the best epoch; empty without training, and without accuracy if it was not validated.
     """
     given, loader = settings.trainer, settings.loader
     images, train_images = data.validation_set, len(data.train_set)
-    seen = limited(-(-train_images // loader.batch_size), given.limit_train_batches) * loader.batch_size
-    if not best or 2 * seen < train_images:  # a short trial run
+    train_limit, val_limit = (given.overfit_batches or n for n in (given.limit_train_batches, given.limit_val_batches))
+    batches = limited(-(-train_images // loader.batch_size), train_limit)
+    if given.max_steps > 0:
+        batches = min(batches, given.max_steps * given.accumulate_grad_batches)
+    seen = batches * loader.batch_size
+    if "val/accuracy" not in best or 2 * seen < train_images:  # a short trial run
         return None
     frequent = float(torch.bincount(images.labels).max()) / len(images)
     if best["val/accuracy"] > frequent + CLEARLY_LEARNED:
@@ -36,7 +40,7 @@ def check_chance_level(
     weight = next(task.model.parameters())
     preprocess, size = copy.deepcopy(data.preprocess).to(weight.device), loader.eval_batch_size
     parts = [images[slice(i, i + size)] for i in range(0, len(images), size)]
-    parts = parts[: limited(len(parts), given.limit_val_batches)]
+    parts = parts[: limited(len(parts), val_limit)]
     with torch.no_grad():
         model = task.model.eval()
         logits = torch.cat([model(preprocess(p.images.to(weight.device)).to(weight.dtype)).cpu() for p in parts])

@@ -31,8 +31,9 @@ def print_results(results: dict[str, Any], place: str, *, views: Sequence[str] =
                 "best epoch",
                 f"{results['best_epoch']} of {results['epochs']}{how}; lr changed {results['num_lr_changes']}×",
             ),
-            ("validation accuracy", f"{metrics['best/val/accuracy']:.4f}"),
         ]
+    if "best/val/accuracy" in metrics:
+        rows.append(("validation accuracy", f"{metrics['best/val/accuracy']:.4f}"))
     if "test/accuracy" in metrics:
         each = [f"{label(k)} {v:.3f}" for k, v in results["per_class_accuracy"].items() if v is not None]
         often = f", tested {results['test_uses']} times so far" if results["test_uses"] > 1 else ""

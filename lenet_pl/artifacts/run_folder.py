@@ -62,6 +62,7 @@ class RunFolder:
         self.recorder, self.loggers = history_of(trainer), run_loggers(trainer.loggers)
         self._start, self._load = time.perf_counter(), LoadMeter()
         self._best_epoch = 0  # index, from 0
+        self._judged = True  # whether there is a best epoch
 
     def prepare(self) -> None:
         """Print the layer table, and write config.yaml, from which the run can be repeated and resumed.
@@ -115,9 +116,10 @@ class RunFolder:
         return f"after its last epoch, {done}" if stopped or done >= limit else f"in epoch {done + 1} of {limit}"
 
     def load_best(self) -> None:
-        """Load the weights of the best epoch into the task; with EMA, the averaged ones."""
-        best = self.path / "checkpoints" / "best.ckpt"
-        checkpoint = load_checkpoint(best)
+        """Load the weights of the best epoch into the task, or the last ones without validation; with EMA, its."""
+        best, last = (self.path / "checkpoints" / f"{name}.ckpt" for name in ("best", "last"))
+        self._judged = best.exists()
+        checkpoint = load_checkpoint(best if self._judged else last)
         self._best_epoch = checkpoint["epoch"]
         self.task.load_state_dict(checkpoint["state_dict"])
         self.task.swap_in_ema()
@@ -133,13 +135,15 @@ class RunFolder:
         notes: list[str] = []
         guess: Guess | None = None
         with optional("whether anything was learned", notes):
-            guess = check_chance_level(self.settings, self.data, self.task, best_row(self.recorder, self._best_epoch))
+            guess = check_chance_level(self.settings, self.data, self.task, best_row(self.trainer, self._best_epoch))
         results = self._results() | {"at_chance": guess is not None, "notes": notes}
         if guess:
             steps = len(self.recorder.step_losses)
             tips = what_to_try(self.settings, guess, len(self.data.classes), steps)
             notes.append(f"{guess.describe(self.data.classes)}; {tips}")
         notes += self.data.loaded.doubts() if self.settings.train else ["the network was not trained (train=false)"]
+        if not self._judged:
+            notes.append("no validation took place; the results are those of the last weights")
         figures = pictures_of(
             self.data, self.task, self.recorder, scores_of(self.task, self.data.classes), self.settings.model.name
         )

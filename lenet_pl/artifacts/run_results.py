@@ -8,6 +8,7 @@ import lightning
 
 from lenet_pl.artifacts.metrics import ClassificationMetrics
 from lenet_pl.data.datamodule import ImageDataModule
+from lenet_pl.engine.checkpoint_callbacks import BestCheckpoint
 from lenet_pl.engine.early_stopping import ResumableEarlyStopping
 from lenet_pl.engine.metrics_history import MetricsHistory
 from lenet_pl.engine.task import ImageClassifier
@@ -29,9 +30,12 @@ def stopping_of(trainer: lightning.Trainer) -> list[ResumableEarlyStopping]:
     return [c for c in callbacks if isinstance(c, ResumableEarlyStopping)]
 
 
-def best_row(recorder: MetricsHistory, best_epoch: int) -> dict[str, float]:
+def best_row(trainer: lightning.Trainer, best_epoch: int) -> dict[str, float]:
     """Return the metrics of the best epoch, whose index is given; empty without training."""
-    return next((row for row in recorder.epochs if row["epoch"] == best_epoch), {})
+    callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]
+    scores = next((c.val_scores for c in callbacks if isinstance(c, BestCheckpoint)), {})
+    row = next((row for row in history_of(trainer).epochs if row["epoch"] == best_epoch), {})
+    return row | scores if row else {}
 
 
 def scores_of(task: ImageClassifier, classes: tuple[str, ...]) -> ClassificationMetrics | None:
@@ -66,7 +70,7 @@ def collect_results(
     epochs = recorder.epochs
     scores = scores_of(task, data.classes)
     seconds = sum(row["seconds"] for row in epochs)
-    metrics = {f"best/{k}": v for k, v in best_row(recorder, best_epoch).items() if "/" in k and k != "images/s"}
+    metrics = {f"best/{k}": v for k, v in best_row(trainer, best_epoch).items() if "/" in k and k != "images/s"}
     if scores:
         metrics |= {k: round(float(v), 6) for k, v in trainer.callback_metrics.items() if k.startswith("test/")}
     return {

@@ -167,9 +167,25 @@ def _mnist_99(found: dict[str, Any]) -> str:
     return _table(lines) + f"\n\nratio {at_least}{found['ratio']:.1f}"
 
 
+def _steps_per_hook(rows: list[dict[str, Any]]) -> str:
+    lines: Lines = [("model", "batch", "steps per hook", "images/s", "spread", "of the fast path")]
+    lines += [
+        (
+            row["model"],
+            str(row["batch_size"]),
+            str(row["steps_per_hook"]),
+            *_rate(row),
+            f"{row['to_fast_path']:.2f}",
+        )
+        for row in rows
+    ]
+    return _table(lines)
+
+
 TABLES: dict[str, Callable[[Any], str]] = {
     "loops": _loops,
     "batch_sizes": _loops,
+    "steps_per_hook": _steps_per_hook,
     "start": _start,
     "data_sizes": _data_sizes,
     "memory_mapped": _memory_mapped,

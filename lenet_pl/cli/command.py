@@ -136,6 +136,7 @@ def run_command(
             with signals_first():
                 if (settings := resolve_settings()) is not None:
                     call(settings, folder)
+                    remove_empty(folder)  # a check of the settings leaves nothing
         except (KeyboardInterrupt, Interruption):
             remove_empty(folder)
             raise

@@ -66,7 +66,7 @@ class Run:
         return {key for key in dotted(self.settings) | dotted(self.results) if self.value(key) is not MISSING}
 
     def epochs(self, column: str) -> list[float]:
-        """Read a column of metrics.csv, one number per epoch.
+        """Read a column of metrics.csv, one number per epoch, NaN where the cell is empty.
 
         Raises:
             DataError: The file is missing or corrupt.
@@ -74,7 +74,7 @@ class Run:
         path = (self.origin or self.folder) / "metrics.csv"
         try:
             with path.open(encoding="utf-8", newline="") as stream:
-                return [float(row[column]) for row in csv.DictReader(stream)]
+                return [float(row[column] or "nan") for row in csv.DictReader(stream)]
         except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
             raise DataError(f"{path}: {reason(error)}") from None
 

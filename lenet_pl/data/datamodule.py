@@ -17,7 +17,7 @@ from lenet_pl.data.image_set import ImageDataset
 from lenet_pl.data.loaded_data import LoadedData, build_preprocess, split_source
 from lenet_pl.data.loader import BatchLoader
 from lenet_pl.data.run_images import RunImages
-from lenet_pl.data.trainer_state import epoch_counter, finished_batches, place_of
+from lenet_pl.data.trainer_state import epoch_counter, finished_batches, overfits, place_of
 from lenet_pl.errors import SettingError
 from lenet_pl.settings import SplitSettings
 
@@ -213,7 +213,7 @@ class ImageDataModule(lightning.LightningDataModule):
             self.batch_size,
             self.preprocess.to(device),
             augment=self.augment,
-            shuffle=self.shuffle,
+            shuffle=self.shuffle and not overfits(self.trainer),
             drop_last=self.drop_last,
             seed=self.seed,
             epoch=epoch_counter(self.trainer),

@@ -22,8 +22,12 @@ def epoch_counter(trainer: Any) -> Callable[[], int]:
     passes = itertools.count()
     if trainer is None:
         return passes.__next__
-    # Unlike `trainer.current_epoch`, the same before and after a resume
-    return lambda: int(trainer.fit_loop.epoch_progress.current.processed)
+    return lambda: finished_epochs(trainer)
+
+
+def finished_epochs(trainer: Any) -> int:
+    """Count the finished epochs. Unlike `trainer.current_epoch`, the same before and after a resume."""
+    return int(trainer.fit_loop.epoch_progress.current.processed)
 
 
 def finished_batches(trainer: Any) -> int:
@@ -33,3 +37,8 @@ def finished_batches(trainer: Any) -> int:
     # `ImageClassifier` counts itself, since Lightning counts chunks on the fast path
     counted: int = trainer.fit_loop.epoch_loop.batch_progress.current.ready
     return getattr(trainer.lightning_module, "step_in_epoch", counted)
+
+
+def overfits(trainer: Any) -> bool:
+    """Whether every epoch has the same few batches, for which Lightning disables the shuffling of its own loaders."""
+    return trainer is not None and trainer.overfit_batches > 0

@@ -179,6 +179,8 @@ def check_limits(settings: TrainSettings, data: ImageDataModule) -> None:
     ):
         key = f"limit_{name}_batches"
         limited(-(-len(images) // size), getattr(settings.trainer, key), f"trainer.{key}")
+        if name != "test" and isinstance(settings.trainer.overfit_batches, float):
+            limited(-(-len(images) // size), settings.trainer.overfit_batches or None, "trainer.overfit_batches")
 
 
 def check_batch_norm_batch_size(model: nn.Module, loader: LoaderSettings, images: int) -> None:

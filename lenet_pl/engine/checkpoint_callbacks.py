@@ -12,7 +12,26 @@ from lenet_pl.runtime.signals import Interruption, SignalHandler
 
 
 class BestCheckpoint(ModelCheckpoint):
-    """Checkpoint of the best epoch so far, in best.ckpt."""
+    """Checkpoint of the best epoch so far, in best.ckpt.
+
+    Attributes:
+        val_scores: The validation metrics of the checkpoint if it was written after a validation that need not be the
+            last one of its epoch; else empty.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.val_scores: dict[str, float] = {}
+
+    def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        before = self.best_model_score
+        super().on_validation_end(trainer, pl_module)
+        if self.best_model_score is not before:
+            found = trainer.callback_metrics.items()
+            self.val_scores = {name: round(float(value), 6) for name, value in found if name.startswith("val/")}
+
+    def state_dict(self) -> dict[str, Any]:
+        return super().state_dict() | ({"val_scores": self.val_scores} if self.val_scores else {})
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Restore the best score even if the run folder was moved; Lightning would discard it."""
@@ -21,6 +40,7 @@ class BestCheckpoint(ModelCheckpoint):
         moved = {"dirpath": here, "best_model_path": file, "kth_best_model_path": file}
         best = {file: score} if (score := state_dict["best_model_score"]) is not None else {}
         super().load_state_dict(state_dict | moved | {"best_k_models": best})
+        self.val_scores = state_dict.get("val_scores", {})
         self.current_score = state_dict["current_score"]  # saved but not restored by Lightning
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from lenet_pl.batch import Batch
 from lenet_pl.engine.divergence import check_divergence
-from lenet_pl.engine.loop_state import LoopState
+from lenet_pl.engine.loop_state import LoopState, count_step
 from lenet_pl.engine.task import ImageClassifier
 from lenet_pl.optim.clipping import ClipAlgorithm
 from lenet_pl.runtime.seeding import keep_global
@@ -73,7 +73,6 @@ class ChunkedClassifier(ImageClassifier):
                 with self.trainer.precision_plugin.forward_context():
                     loss = self.training_loss(batch)
                 self._optimizer_step(loss)
-                self.update_ema()
                 if by_step:
                     by_step.step()
                 if self.step_in_epoch < self.trainer.num_training_batches:  # else at the end of the epoch
@@ -85,9 +84,7 @@ class ChunkedClassifier(ImageClassifier):
         loss.backward()  # type: ignore[no-untyped-call]
         check_divergence(self, self.gradient_clip_val, self.gradient_clip_algorithm)
         optimizer.step()
-        progress = self.trainer.fit_loop.epoch_loop.manual_optimization.optim_step_progress  # global_step
-        progress.increment_ready()
-        progress.increment_completed()
+        count_step(self.trainer)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Count batches instead of chunks, so that checkpoints do not depend on the size of chunks."""

@@ -6,6 +6,7 @@ import lightning
 import torch
 from lightning.pytorch.callbacks import Callback
 
+from lenet_pl.data.trainer_state import finished_batches
 from lenet_pl.errors import DIVERGED, DivergenceError
 from lenet_pl.optim.clipping import ClipAlgorithm, clip_and_check_gradients
 
@@ -34,6 +35,5 @@ def check_divergence(
     loss = getattr(module, "last_loss", None)
     loss = torch.zeros((), device=module.device) if loss is None else loss
     if odd := clip_and_check_gradients(module.parameters(), loss, limit, algorithm, allow_overflow=scaled):
-        batches = module.trainer.fit_loop.epoch_loop.batch_progress.current.ready
-        step = getattr(module, "step_in_epoch", batches)
+        step = finished_batches(module.trainer)
         raise DivergenceError(f"{odd} in step {step} of epoch {module.current_epoch + 1}, {DIVERGED}")

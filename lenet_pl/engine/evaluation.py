@@ -41,6 +41,7 @@ class ClassifierEvaluation(lightning.LightningModule):
         self.test_metrics = self.val_metrics.clone(prefix="test/")
         self._evaluated: list[Step] = []
         self._logits: list[Tensor] = []
+        self._validated = False  # in this epoch
         self.test_logits: Tensor | None = None
         self.test_labels: Tensor | None = None
 
@@ -49,9 +50,11 @@ class ClassifierEvaluation(lightning.LightningModule):
 
     def on_validation_epoch_start(self) -> None:
         self._evaluated.clear()
+        self.val_metrics.reset()
 
     def on_validation_epoch_end(self) -> None:
         self._score("val", self._evaluated)
+        self._validated = True
         self._log_metrics(self.val_metrics)
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
@@ -60,6 +63,7 @@ class ClassifierEvaluation(lightning.LightningModule):
     def on_test_epoch_start(self) -> None:
         self._evaluated.clear()
         self._logits.clear()
+        self.test_metrics.reset()
 
     def on_test_epoch_end(self) -> None:
         labels = torch.cat([labels for _, _, labels in self._evaluated])
@@ -78,7 +82,6 @@ class ClassifierEvaluation(lightning.LightningModule):
     def _log_metrics(self, metrics: MetricCollection) -> None:
         if len(metrics):
             self.log_dict(metrics.compute(), sync_dist=self.trainer.world_size > 1)
-            metrics.reset()
 
     def _score(self, split: str, outputs: list[Step]) -> None:
         """Log `split`/loss and `split`/accuracy over the images of all steps and ranks, and clear the step outputs.
@@ -90,6 +93,9 @@ class ClassifierEvaluation(lightning.LightningModule):
         Raises:
             DivergenceError: The mean loss is not finite.
         """
+        # Not after use: in a test the states would become inference tensors, which a later training cannot update
+        self.mean_loss.reset()
+        self.accuracy.reset()
         losses, predictions, labels = zip(*outputs, strict=True)
         sizes = torch.tensor([float(len(p)) for p in predictions], device=self.device)
         self.mean_loss.update(torch.stack(losses).float(), sizes)
@@ -99,11 +105,8 @@ class ClassifierEvaluation(lightning.LightningModule):
             raise DivergenceError(f"{split}/loss: {float(mean)} in epoch {self.current_epoch + 1}, {DIVERGED}")
         # On the fast path Lightning does not know the batch size, which has no effect on these
         self.log_dict(scores, prog_bar=True, sync_dist=self.trainer.world_size > 1, batch_size=1)
-        self.log(
-            "step", float(self.trainer.global_step), batch_size=1
-        )  # x axis of loggers; default: calls of training_step
-        self.mean_loss.reset()
-        self.accuracy.reset()
+        if not self.automatic_optimization:  # x axis of loggers, where Lightning's counts calls of `training_step`
+            self.log("step", float(self.trainer.global_step), batch_size=1)
         outputs.clear()
 
     def _gather(self, values: Tensor) -> Tensor:

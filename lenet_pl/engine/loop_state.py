@@ -1,4 +1,4 @@
-"""The position of Lightning's loops in a checkpoint.
+"""The counters of Lightning's loops, in the Trainer and in a checkpoint.
 
 The structure is Lightning's own and may change with its version.
 """
@@ -9,6 +9,13 @@ AUTOMATIC = "epoch_loop.automatic_optimization.optim_progress"
 MANUAL = "epoch_loop.manual_optimization.optim_step_progress"
 
 COUNTERS = ("ready", "started", "processed", "completed")
+
+
+def count_step(trainer: Any) -> None:
+    """Count an optimizer step of manual optimization in `trainer.global_step`."""
+    progress = trainer.fit_loop.epoch_loop.manual_optimization.optim_step_progress
+    progress.increment_ready()
+    progress.increment_completed()
 
 
 class LoopState:

@@ -98,7 +98,7 @@ class MetricsHistory(Callback):
             logger.log_metrics({"images_per_second": speed}, trainer.global_step)
         self.step_losses += losses
         self._validated = False
-        if trainer.is_global_zero:
+        if trainer.is_global_zero and not trainer.fast_dev_run:  # type: ignore[attr-defined]
             self._write()
 
     def _log_steps(self, trainer: lightning.Trainer, losses: list[float], lrs: list[float]) -> None:
@@ -118,7 +118,8 @@ class MetricsHistory(Callback):
         write_text(self.path, text.getvalue())
 
     def state_dict(self) -> dict[str, Any]:
-        seconds = time.perf_counter() - self._mark - self._validation  # of the unfinished epoch
+        # Of the unfinished epoch; LearningRateFinder saves and loads the state before the training
+        seconds = time.perf_counter() - self._mark - self._validation if self._mark else self._earlier
         own = {"epochs": self.epochs, "step_losses": self.step_losses, "resumed_at": self.resumed_at}
         return own | {"seconds": seconds}
 

@@ -1,5 +1,6 @@
 """Progress bar of the training."""
 
+import time
 from typing import Any
 
 import lightning
@@ -15,10 +16,15 @@ class ProgressBar(RichProgressBar):
 
     def __init__(self) -> None:
         super().__init__(refresh_rate=REFRESH_RATE)
+        self._due = 0.0  # time of the next update, s
 
     def on_train_batch_end(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
+        now = time.monotonic()
+        if now < self._due and batch_idx + 1 < trainer.num_training_batches:  # an update takes a third of a millisecond
+            return
+        self._due = now + 1 / REFRESH_RATE
         if isinstance(pl_module, ImageClassifier):  # on the fast path `batch_idx` starts at 0 again after a resume
             batch_idx = pl_module.step_in_epoch - 1
         super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)

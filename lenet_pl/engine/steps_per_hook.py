@@ -2,7 +2,13 @@
 
 from collections.abc import Sequence
 
-from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.callbacks import (
+    BatchSizeFinder,
+    Callback,
+    GradientAccumulationScheduler,
+    LearningRateFinder,
+    StochasticWeightAveraging,
+)
 
 from lenet_pl.engine.chunked import STEPS_PER_CHUNK
 from lenet_pl.errors import SettingError
@@ -17,6 +23,8 @@ STEP_HOOKS = (
     "on_after_backward",
     "on_before_optimizer_step",
 )
+# Callbacks of Lightning that have none of these hooks but change what Lightning does in a step
+CHANGE_STEPS = (BatchSizeFinder, GradientAccumulationScheduler, LearningRateFinder, StochasticWeightAveraging)
 
 
 def choose_steps_per_hook(settings: TrainSettings, callbacks: Sequence[Callback] = ()) -> int:
@@ -59,4 +67,6 @@ def why_step_hooks(settings: TrainSettings, callbacks: Sequence[Callback] = ()) 
 
 
 def _has_step_hooks(kind: type) -> bool:
-    return any(getattr(kind, name, None) is not getattr(Callback, name) for name in STEP_HOOKS)
+    return issubclass(kind, CHANGE_STEPS) or any(
+        getattr(kind, name, None) is not getattr(Callback, name) for name in STEP_HOOKS
+    )

@@ -5,12 +5,14 @@ from functools import partial
 from typing import Any
 
 import torch
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 from torchmetrics import Metric
 
 from lenet_pl.batch import Batch
+from lenet_pl.data.trainer_state import finished_epochs
 from lenet_pl.engine.evaluation import ClassifierEvaluation
 from lenet_pl.engine.loop_state import LoopState
 from lenet_pl.engine.partial_epoch import Step, pack, unpack
@@ -56,6 +58,8 @@ class ImageClassifier(ClassifierEvaluation):
 
     Attributes:
         average: The EMA of the weights; None without EMA, and after `swap_in_ema`.
+        lr: The learning rate that replaces that of `optimizer`, such as the one that Lightning's LearningRateFinder
+            sets; None for that of `optimizer`.
         last_loss: The loss () of the current step, before it is scaled for this rank.
         step_losses: The training loss () of each batch of the last finished epoch, mean over all ranks.
         step_lrs: The learning rate of each batch of the current epoch, until the next one starts.
@@ -93,6 +97,7 @@ class ImageClassifier(ClassifierEvaluation):
         self.build_optimizer, self.build_scheduler = optimizer, scheduler
         self.parameter_groups, self.seed = parameter_groups, seed
         self.save_hyperparameters(dict(description or {}), logger=False)
+        self.lr: float | None = None
         self.last_loss = torch.zeros(())
         self._steps: list[Step] = []  # outputs of the training steps of this epoch
         self._scales: list[float] = []  # `Batch.loss_scale` of each step
@@ -135,8 +140,10 @@ class ImageClassifier(ClassifierEvaluation):
         Returns:
             The mean loss over the images of this rank, a scalar tensor ().
         """
-        epoch = self.trainer.fit_loop.epoch_progress.current.processed  # type: ignore[attr-defined]
-        seed_global(keyed_seed("dropout", self.seed, epoch, self.step_in_epoch, self.global_rank), self.device)
+        seed_global(
+            keyed_seed("dropout", self.seed, finished_epochs(self.trainer), self.step_in_epoch, self.global_rank),
+            self.device,
+        )
         images, labels = batch[0], batch[1]
         logits = self(images.to(self.dtype))
         loss = self.loss(logits, labels)
@@ -146,10 +153,6 @@ class ImageClassifier(ClassifierEvaluation):
         self._scales.append(getattr(batch, "loss_scale", 1.0))
         return loss
 
-    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
-        super().optimizer_step(*args, **kwargs)
-        self.update_ema()
-
     def configure_gradient_clipping(self, optimizer: Optimizer, *args: Any, **kwargs: Any) -> None:
         # Lightning clips no gradients of fused optimizers with mixed precision, but in bf16 they unscale nothing
         if self.trainer.precision == "bf16-mixed":
@@ -157,17 +160,13 @@ class ImageClassifier(ClassifierEvaluation):
         else:
             super().configure_gradient_clipping(optimizer, *args, **kwargs)
 
-    def update_ema(self) -> None:
-        """Update the EMA, if there is one, with the weights after an optimizer step."""
-        if self.average is not None:
-            self.average.update_parameters(self.model)
-
     def on_train_start(self) -> None:
         if self._resumed:
             self._steps, self.step_lrs = unpack(self._resumed, self.device)
             self._scales = [1.0] * len(self._steps)
 
     def on_train_epoch_start(self) -> None:
+        self._validated = False
         if not self._resumed:
             self._steps, self.step_lrs, self._scales = [], [], []
 
@@ -202,17 +201,25 @@ class ImageClassifier(ClassifierEvaluation):
 
     def configure_optimizers(self) -> Any:
         optimizer = self.build_optimizer(self.parameter_groups or self.model.parameters())
+        if self.lr is not None:
+            for group in optimizer.param_groups:
+                group["lr"] = self.lr
         scale_learning_rates(optimizer)
+        if (average := self.average) is not None:
+            optimizer.register_step_post_hook(lambda *_: average.update_parameters(self.model))
         if self.build_scheduler is None:
             return optimizer
         found = self.build_scheduler(optimizer, int(self.trainer.estimated_stepping_batches))
         if found is None:
             return optimizer
         self._schedule = found if isinstance(found, dict) else {"scheduler": found}
-        return {"optimizer": optimizer, "lr_scheduler": self._schedule}
+        # Lightning would end the training if there is no validation in its first epoch
+        own = {"reduce_on_plateau": False} if self._steps_plateau_itself else {}
+        return {"optimizer": optimizer, "lr_scheduler": self._schedule | own}
 
     def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
-        if not self._steps_plateau_itself:
+        # StochasticWeightAveraging and LearningRateFinder replace the scheduler
+        if not self._steps_plateau_itself or scheduler is not self._schedule["scheduler"]:
             super().lr_scheduler_step(scheduler, metric)
 
     @property
@@ -226,6 +233,14 @@ class ImageClassifier(ClassifierEvaluation):
         return isinstance(scheduler, ReduceLROnPlateau) and interval == "epoch"
 
     def _step_plateau_scheduler(self) -> None:
-        metric = self.trainer.callback_metrics.get(self._schedule.get("monitor", ""))
-        if self._steps_plateau_itself and metric is not None:
-            self._schedule["scheduler"].step(metric)
+        present = (config.scheduler for config in self.trainer.lr_scheduler_configs)
+        if not self._steps_plateau_itself or self._schedule["scheduler"] not in present:
+            return
+        monitor = self._schedule["monitor"]
+        # Lightning keeps the values of the last validation, which may be that of an earlier epoch
+        if monitor.startswith("val/") and not self._validated and self.trainer.enable_validation:
+            return
+        if (metric := self.trainer.callback_metrics.get(monitor)) is None:
+            known = ", ".join(self.trainer.callback_metrics)
+            raise MisconfigurationException(f"ReduceLROnPlateau: no metric {monitor}; must be one of {known}")
+        self._schedule["scheduler"].step(metric)

@@ -57,6 +57,7 @@ def build_trainer(
     check_device(given)
     automatic = choose_steps_per_hook(settings, callbacks) == 1
     recorder, *others = build_callbacks(settings, folder, signals or SignalHandler())
+    kept = not given.fast_dev_run
     if automatic:  # the fast path has its own check and gradient clipping
         others.insert(0, DivergenceCheck())
     return lightning.Trainer(
@@ -85,7 +86,7 @@ def build_trainer(
         fast_dev_run=given.fast_dev_run,
         profiler=given.profiler,
         callbacks=[recorder, FlushLoggers(), *callbacks, *build_extra_callbacks(settings, folder), *others],
-        logger=build_loggers(settings, folder),
+        logger=build_loggers(settings, folder) if kept else False,
         # An explicit environment disables Lightning's detection; it reads the variables that `own_variables` sets
         plugins=[AtomicCheckpointIO(), LightningEnvironment()],
         default_root_dir=folder,
@@ -120,7 +121,7 @@ def build_callbacks(settings: TrainSettings, folder: Path, signals: SignalHandle
     if settings.trainer.max_steps > 0:
         callbacks.append(StopAtMaxSteps())
     monitor = given.checkpoint.monitor
-    callbacks += [
+    checkpoints: list[Callback] = [
         BestCheckpoint(
             folder / "checkpoints",
             filename="best",
@@ -131,6 +132,7 @@ def build_callbacks(settings: TrainSettings, folder: Path, signals: SignalHandle
         ),
         LastCheckpoint(folder / "checkpoints" / "last.ckpt", signals),
     ]
+    callbacks += [] if settings.trainer.fast_dev_run else checkpoints
     if given.progress_bar:
         callbacks.append(ProgressBar())
     return callbacks

@@ -11,7 +11,16 @@ Numbers = Annotated[list[PositiveInt], Field(min_length=1)]
 # Sets that are there without a path of the user's
 DataSet = Literal["cifar10", "digits", "emnist", "fake", "fashion", "kmnist", "mnist", "qmnist", "usps"]
 Part = Literal[
-    "loops", "batch_sizes", "start", "data_sizes", "memory_mapped", "jobs", "side_by_side", "mnist_99", "gpu"
+    "loops",
+    "batch_sizes",
+    "steps_per_hook",
+    "start",
+    "data_sizes",
+    "memory_mapped",
+    "jobs",
+    "side_by_side",
+    "mnist_99",
+    "gpu",
 ]
 GpuStep = Literal["equality", "rates", "mnist_99", "memory", "ddp", "seeds"]
 

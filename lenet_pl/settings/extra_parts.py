@@ -80,6 +80,19 @@ class TimerSettings(PartSettings):
     """After what the time is checked."""
 
 
+class LearningRateFinderSettings(PartSettings):
+    """Search for the learning rate before the training, with a figure, lr_finder.png."""
+
+    min_lr: Annotated[float, Field(gt=0)]
+    """Smallest learning rate that is tried."""
+    max_lr: Annotated[float, Field(gt=0)]
+    """Largest learning rate that is tried."""
+    num_training_steps: Annotated[int, Field(ge=20)]
+    """Number of learning rates that are tried, one step each; at most the steps of the training."""
+    mode: Literal["exponential", "linear"]
+    """How the learning rate grows from step to step."""
+
+
 class ThroughputSettings(PartSettings):
     """Log of images and steps per second."""
 
@@ -102,3 +115,4 @@ register_own("callback", "lr_monitor", "lightning.pytorch.callbacks:LearningRate
 register_own("callback", "device_stats", "lightning.pytorch.callbacks:DeviceStatsMonitor", DeviceStatsSettings)
 register_own("callback", "timer", "lightning.pytorch.callbacks:Timer", TimerSettings)
 register_own("callback", "throughput", "lenet_pl.engine.callbacks:build_throughput_monitor", ThroughputSettings)
+register_own("callback", "lr_finder", "lenet_pl.engine.lr_finder:LearningRateFigure", LearningRateFinderSettings)

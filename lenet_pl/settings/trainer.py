@@ -91,7 +91,7 @@ class TrainerSettings(Settings):
     limit_test_batches: Limit | None
     """Test batches, a number or a fraction; null: all."""
     overfit_batches: Annotated[int | float, AfterValidator(_check_overfit)]
-    """Training batches, a number or a fraction, on which every epoch trains and validates in order; 0: all."""
+    """Batches of each split, a number or a fraction, which are the same in every epoch, not shuffled; 0: all."""
     check_val_every_n_epoch: PositiveInt
     """Epochs between two validations."""
     val_check_interval: Annotated[Limit, Role.EVALUATION]
@@ -138,6 +138,14 @@ class TrainerSettings(Settings):
         if least and 0 < most < least:
             raise ValueError(f"got {least} with max_steps={most}; must be at most max_steps")
         return least
+
+    @field_validator("check_val_every_n_epoch")
+    @classmethod
+    def _check_some_validation(cls, every: int, info: ValidationInfo) -> int:
+        most = info.data.get("max_epochs")
+        if most and every > most:
+            raise ValueError(f"got {every} with max_epochs={most}; must be at most max_epochs")
+        return every
 
     @field_validator("min_epochs")
     @classmethod

@@ -50,6 +50,8 @@ def train(settings: TrainSettings, folder: Path, callbacks: Callbacks = ()) -> d
         `best_epoch` of each training), and, of the held-out images of all folds together, `pooled` (`accuracy`,
         `loss`, `per_class`, `most_confused`) and `confusion_matrix` (`classes`, `rows_are`, `counts`).
 
+        With `trainer.fast_dev_run`, `task` ("fast_dev_run") and `batches` (by split) of a check that writes nothing.
+
     Raises:
         UserError: Settings, files or devices cannot be used (before the training starts), or the training diverged.
         Interruption: A signal arrived; the run can be resumed.
@@ -74,7 +76,8 @@ def train(settings: TrainSettings, folder: Path, callbacks: Callbacks = ()) -> d
     with requeue_on_preemption(first=first), SignalHandler() as signals, lock_run_folder(folder, process):
         if not settings.resume:
             check_no_run(folder, process)  # another process may have started one meanwhile
-        if first:
+        checked = bool(settings.trainer.fast_dev_run)
+        if first and not checked:
             note_job(folder)
         from lenet_pl.engine.loggers import check_loggers
         from lenet_pl.engine.trainer import ranked, silence_lightning_logs
@@ -83,10 +86,10 @@ def train(settings: TrainSettings, folder: Path, callbacks: Callbacks = ()) -> d
 
         silence_lightning_logs()
         tune_malloc()
-        if first:
+        if first and not checked:
             check_loggers(settings.logger, *run_folders(settings, folder))
         with ranked(process.rank), restored_threads():
-            if settings.seeds is None and settings.folds is None:
+            if checked or (settings.seeds is None and settings.folds is None):
                 return train_one(settings, folder, signals, callbacks)
             if settings.seeds is None:
                 from lenet_pl.train.folds import train_folds
@@ -126,6 +129,7 @@ def train_one(
     from lenet_pl.engine.build import build_data_and_task
     from lenet_pl.engine.loggers import closing_loggers
     from lenet_pl.engine.trainer import MeetingError, build_trainer, meeting_others
+    from lenet_pl.train.dev_run import dev_run
     from lenet_pl.train.fine_tune import initial_weights, with_digest
 
     watching = callbacks(settings) if callable(callbacks) else callbacks
@@ -146,6 +150,9 @@ def train_one(
     trainer = build_trainer(settings, folder, watching, signals)
     if initial and initial.weights and trainer.is_global_zero:
         print(initial.describe(task.model, datamodule.classes, reset_head=settings.reset_head), flush=True)
+    if settings.trainer.fast_dev_run:
+        with meeting_others():
+            return dev_run(settings, datamodule, task, trainer)
     run = RunFolder(folder, settings, datamodule, task, trainer)
     last = run.resume_checkpoint()  # before writing: a corrupt checkpoint leaves the folder unchanged
     with closing_loggers(trainer.loggers):

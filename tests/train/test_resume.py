@@ -147,6 +147,68 @@ def test_resume_is_exact_in_other_circumstances(
         assert difference(checkpoint(whole, name), checkpoint(stopped, name)) == []
 
 
+STEP_HOOKS = {
+    "with step hooks": (),
+    "with step hooks and accumulation": ("trainer.accumulate_grad_batches=2",),
+    "with step hooks and a one-cycle lr by step": ("scheduler=onecycle", "trainer.accumulate_grad_batches=3"),
+    "with step hooks and an average of the weights": ("callbacks.ema.decay=0.9", "augment=none"),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "overrides", [pytest.param(o, id=n, marks=case("resume", EXACT.format(n))) for n, o in STEP_HOOKS.items()]
+)
+def test_resume_is_exact_with_step_hooks(overrides: tuple[str, ...], compose: Compose, tmp_path: Path) -> None:
+    kept = (word for word in REAL if "scheduler=onecycle" not in overrides or "scheduler" not in word)
+    settings = compose(*kept, "trainer.steps_per_hook=1", *overrides)
+    each = STEPS // settings.trainer.accumulate_grad_batches
+    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+    whole.mkdir()
+    stopped.mkdir()
+    train(settings, whole)
+    for step in (1, each + 3, 2 * each, 3 * each - 1):
+        with pytest.raises(Interruption):
+            train(settings.model_copy(update={"resume": "auto"}), stopped, [SignalAfter(step)])
+        assert checkpoint(stopped)["global_step"] == step
+    train(settings.model_copy(update={"resume": True}), stopped)
+    for name in ("last", "best"):
+        assert difference(checkpoint(whole, name), checkpoint(stopped, name)) == []
+
+
+class StepHook(lightning.Callback):
+    """A callback that needs the hooks of each step."""
+
+    def on_train_batch_end(self, *_: object) -> None:
+        pass
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scheduler", ["plateau", "onecycle"])
+@pytest.mark.parametrize("first", [1, 20])
+@case("resume", "interrupted on the fast path and resumed with step hooks, and the reverse: as without interruption")
+def test_resume_is_exact_where_step_hooks_come_or_go(
+    first: int, scheduler: str, compose: Compose, tmp_path: Path
+) -> None:
+    kept = (word for word in REAL if scheduler == "plateau" or "scheduler" not in word)
+    settings = compose(*kept, f"scheduler={scheduler}", "callbacks.ema.decay=0.9")
+    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+    whole.mkdir()
+    stopped.mkdir()
+    train(settings, whole)
+    hooks: list[lightning.Callback] = [StepHook()] if first == 1 else []
+    for step in (STEPS + 7, 3 * STEPS - 1):
+        with pytest.raises(Interruption):
+            train(settings.model_copy(update={"resume": "auto"}), stopped, [SignalAfter(step), *hooks])
+        hooks = [] if hooks else [StepHook()]
+    train(settings.model_copy(update={"resume": True}), stopped, hooks)
+    for name in ("last", "best"):
+        found = difference(checkpoint(whole, name), checkpoint(stopped, name))
+        # Lightning counts steps of the scheduler, zeroed gradients and optimizer steps apart in both ways
+        apart = ("scheduler_progress", "automatic_optimization", "manual_optimization")
+        assert [place for place in found if not any(f"epoch_loop.{loop}" in place for loop in apart)] == []
+
+
 def test_early_stopping_stays_stopped(compose: Compose, tmp_path: Path) -> None:
     stopping = ("callbacks.early_stopping.patience=1", "callbacks.early_stopping.min_delta=9", "trainer.max_epochs=9")
     settings = compose(*REAL, *stopping)

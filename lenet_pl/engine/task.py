@@ -127,10 +127,12 @@ class ImageClassifier(ClassifierEvaluation):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         with keep_global(self.device):  # the step leaves the global random state unchanged
             loss = self.training_loss(batch)
-        if self.trainer.logger:
-            self.log_dict({"train/loss_step": loss.detach(), "lr": self.step_lrs[-1]})
         scale = self._scales[-1]
-        return loss if scale == 1 else loss * scale
+        scaled = loss if scale == 1 else loss * scale
+        if self.trainer.logger:
+            several = self.trainer.world_size > 1
+            self.log_dict({"train/loss_step": scaled.detach(), "lr": self.step_lrs[-1]}, sync_dist=several)
+        return scaled
 
     def training_loss(self, batch: Batch) -> Tensor:
         """Compute the training loss of a batch, and keep its predictions for the metrics of the epoch.

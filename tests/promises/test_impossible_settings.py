@@ -114,7 +114,7 @@ COMMAND_LINES = {
     "several values without --multirun": (["seed=0,1"], ["--multirun"]),
     "argument without =": (["foo"], ["foo"]),
     "unknown option": (["--foo"], ["--foo"]),
-    "_target_ instead of a choice": (["optimizer={_target_:os.system}"], ["optimizer: got {_target_", "adamw"]),
+    "_target_ instead of a choice": (["optimizer={_target_:os.system}"], ["optimizer._target_: unknown setting"]),
     "number added instead of a choice": (["+optimizer=0.1"], ["optimizer: got 0.1", "adam, adamw"]),
     "number instead of a choice": (["optimizer=1000000"], ["optimizer: got 1000000", "adam, adamw"]),
 }

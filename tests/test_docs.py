@@ -40,6 +40,7 @@ PAGES = [
     README,
     *sorted(path for path in DOCS.rglob("*.md") if not {"_build", "generated"} & set(path.relative_to(DOCS).parts)),
 ]
+LONG = ("cross_validate.md", "fine_tune.md")  # train many times
 RUN = [page for page in PAGES if page.name not in ("promises.md", "reproduce_leaderboard.md", "slurm.md", "devices.md")]
 # What is not executed, nor composed: program, and why.
 NOT_CHECKED = {
@@ -255,7 +256,14 @@ def has_runs(page: Path) -> bool:
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("default")  # as for a reader
-@pytest.mark.parametrize("page", [page for page in RUN if has_runs(page)], ids=lambda page: str(page.relative_to(ROOT)))
+@pytest.mark.parametrize(
+    "page",
+    [
+        pytest.param(page, marks=[pytest.mark.long] * (page.name in LONG), id=str(page.relative_to(ROOT)))
+        for page in RUN
+        if has_runs(page)
+    ],
+)
 def test_a_page_runs_from_top_to_bottom(
     page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], threads: None
 ) -> None:

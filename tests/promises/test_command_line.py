@@ -65,11 +65,10 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @case("situations", "run='~/r': the run folder is in the home directory, and no folder named ~ is created")
 @pytest.mark.parametrize("sweep", [False, True], ids=["one run", "sweep"])
 def test_a_run_folder_may_be_in_the_home_directory(sweep: bool, run: Run, home: Path) -> None:
-    seen: list[tuple[str, Path]] = []
-    work: Work = lambda settings, folder: seen.append((settings.run, folder))  # noqa: E731
+    seen: list[tuple[str, Path, bool]] = []
+    work: Work = lambda settings, folder: seen.append((settings.run, folder, folder.is_dir()))  # noqa: E731
     assert run(*(["-m", "seed=0,1"] if sweep else []), "run='~/r'", work=work) == (0, [])
-    assert seen == [(f"{home}/r", home / "r" / name) for name in (["0", "1"] if sweep else [""])]
-    assert all(folder.is_dir() for _, folder in seen)
+    assert seen == [(f"{home}/r", home / "r" / name, True) for name in (["0", "1"] if sweep else [""])]
     assert list(Path().iterdir()) == []
 
 

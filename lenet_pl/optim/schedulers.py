@@ -8,7 +8,7 @@ from torch import optim
 from torch.optim import lr_scheduler
 
 from lenet_pl.errors import SettingError
-from lenet_pl.plugins.build import build
+from lenet_pl.plugins.build import build, entry_of
 from lenet_pl.settings.metric_mode import metric_mode
 from lenet_pl.settings.types import PartSettings
 
@@ -35,7 +35,7 @@ def build_scheduler(settings: PartSettings, optimizer: optim.Optimizer, steps: i
         SettingError: What a plug-in returns is no scheduler.
     """
     built = build("scheduler", settings, optimizer, steps=steps)
-    if built is None:
+    if built is None and not entry_of("scheduler", settings).plugin:
         return None
     schedule = {"interval": "epoch"} | (built if isinstance(built, dict) else {"scheduler": built})
     if not isinstance(schedule.get("scheduler"), lr_scheduler.LRScheduler):

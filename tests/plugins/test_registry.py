@@ -95,6 +95,18 @@ def test_a_scheduler_may_return_the_dictionary_of_lightning_and_take_the_number_
     assert (schedule["scheduler"].total_iters, schedule["scheduler"].end_factor) == (100, 0.5)
 
 
+def test_a_scheduler_that_returns_nothing_is_an_error(compose: Compose) -> None:
+    @register("scheduler", "forgotten")
+    def forgotten(optimizer: Any) -> None:
+        torch.optim.lr_scheduler.ConstantLR(optimizer)
+
+    optimizer = torch.optim.SGD(nn.Linear(1, 1).parameters(), 0.1)
+    with pytest.raises(
+        SettingError, match=r"^scheduler: forgotten returns NoneType; must be a scheduler of torch, or "
+    ):
+        build_scheduler(compose("scheduler=forgotten").scheduler, optimizer, 100)
+
+
 class Net(nn.Module):
     def __init__(self, in_channels: int, num_classes: int, width: int = 4, names: str = "x") -> None:
         super().__init__()

@@ -10,12 +10,12 @@ import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol, TypeVar, cast
+from typing import Any, Protocol, TypeVar, cast
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from lenet_pl.cli.arguments import check_arguments
 from lenet_pl.cli.error_report import report_error, report_interrupt, signals_first
@@ -110,7 +110,8 @@ def run_command(
 
     def job(config: DictConfig) -> None:
         hydra_config = HydraConfig.get()
-        folder, overrides = Path(hydra_config.runtime.output_dir), hydra_config.overrides.task
+        folder = Path(hydra_config.runtime.output_dir)
+        overrides: Any = OmegaConf.to_container(hydra_config.overrides.task, resolve=False)
         sweep = hydra_config.mode == RunMode.MULTIRUN
         folders.append(folder)
         use(*own_sources(hydra_config.runtime.config_sources))  # this may be another process than the sweep's

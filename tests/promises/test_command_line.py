@@ -559,11 +559,13 @@ HABITS = {
     "trainer.accelerator=cuda": (
         "trainer.accelerator: got 'cuda'; must be 'auto', 'cpu', 'gpu' or 'mps'; did you mean gpu?"
     ),
-    "overfit_batches=1": "overfit_batches: unknown setting; debug=overfit trains on one batch again and again",
+    "overfit_batches=1": (
+        "overfit_batches: unknown setting; trainer.overfit_batches=<number>; debug=overfit trains on one batch again "
+        "and again"
+    ),
     "gradient_clip_val=1": "gradient_clip_val: unknown setting; did you mean trainer.gradient_clip_val?",
     "+trainer.accumulate_grad_batches=2": (
-        "trainer.accumulate_grad_batches: unknown setting; gradients are not accumulated; all images of a step are set "
-        "by loader.batch_size=<number>"
+        "+trainer.accumulate_grad_batches: already exists; use trainer.accumulate_grad_batches=... without the +"
     ),
     "val_split=0.1": "val_split: unknown setting; did you mean data.split.val_size?",
     "device=cuda": "device: unknown setting; write trainer.accelerator=<auto, cpu, gpu or mps>",
@@ -609,7 +611,7 @@ DROPPED = {
     "~optimizer.lr=3": "~optimizer.lr=3: the value is 0.001; settings cannot be deleted, use optimizer.lr=3",
     "~model=lenet6": "~model=lenet6: not a chosen group; must be a group that is chosen, or be left out",
     "+model=lenet_bn": "+model: already exists; use model=lenet_bn without the +",
-    "+nonsense=1": "nonsense: unknown setting; see --help for all settings",
+    "+nonsense=1": "nonsense: unknown setting; did you mean notes?",
     "hydra.job.chdir=true": ("hydra.job.chdir: got true; paths are relative to the working directory; leave it out"),
     "hydra.mode=MULTIRUN": "hydra.mode: got MULTIRUN; use -m before the settings to run all combinations",
     "hydra.output_subdir=.": (

@@ -2,10 +2,9 @@
 
 import copy
 import re
-import types
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 import annotated_types
 import pytest
@@ -17,6 +16,7 @@ from lenet_pl.config_files.groups import choices_of, groups_of
 from lenet_pl.errors import SettingError
 from lenet_pl.settings import Settings, setting_keys, validate
 from lenet_pl.settings.compose import compose, conf_dir, known_keys
+from lenet_pl.settings.roles import groups_in
 
 # Terms of libraries, Python and classes, which mean nothing to a user who wrote key=value
 FOREIGN = re.compile(
@@ -45,15 +45,6 @@ COMMAND_LINES = {  # errors that the settings classes cannot detect
     "explain": ("methods=[nonsense]", "indices=[-1]", "images=a.png indices=[1]", "num_images=61"),
     "export": ("formats=[tflite]", "opset=17", "formats=[onnx,onnx]", "atol=0"),
 }
-
-
-def branches(annotation: Any) -> Iterator[type[Settings]]:
-    """List the settings classes in an annotation."""
-    if get_origin(annotation) in (Annotated, Union, types.UnionType):
-        for part in get_args(annotation):
-            yield from branches(part)
-    elif isinstance(annotation, type) and issubclass(annotation, Settings):
-        yield annotation
 
 
 def choices_taken(annotation: Any) -> set[Any]:
@@ -92,7 +83,7 @@ def fields(kind: type[Settings], values: dict[str, Any], prefix: str = "") -> It
     for name, field in kind.model_fields.items():
         yield f"{prefix}{name}", field.annotation, field.metadata
         if isinstance(inner := values[name], dict):
-            for branch in branches(field.annotation):
+            for branch in groups_in(field.annotation, *field.metadata):
                 if inner.keys() == branch.model_fields.keys():
                     yield from fields(branch, inner, f"{prefix}{name}.")
                     break

@@ -31,7 +31,7 @@ TINY = {
 }
 ENOUGH = 0.15  # minimum fraction of examples that train, and of examples that are rejected
 # Another device, several processes or a compiler: tested elsewhere, and each example takes seconds to minutes
-ELSEWHERE = ("trainer=ddp", "debug=profile")
+ELSEWHERE = ("trainer=ddp", "debug=profile", "logger=mlflow", "logger=wandb")
 UNWRITTEN = ("run", "traceback", "trainer.strategy", "trainer.compile", "trainer.profiler", "trainer.devices")
 GROUPS = ("model", "optimizer", "scheduler", "augment", "trainer", "callbacks", "logger", "debug", "experiment")
 # Valid values above these only take longer; invalid values are all kept

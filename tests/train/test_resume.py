@@ -110,7 +110,7 @@ def test_resume_is_exact(stops: list[int], settings: TrainSettings, straight: Pa
     results = train(settings.model_copy(update={"resume": True}), tmp_path)
     assert difference(checkpoint(straight), checkpoint(tmp_path)) == []
     assert difference(checkpoint(straight, "best"), checkpoint(tmp_path, "best")) == []
-    assert results["resumed_at"] == stops
+    assert results["resumed_at"] == [step for step in stops if step < 4 * STEPS]  # later there is nothing left to train
     without = json.loads((straight / "results.json").read_text())
     for key in ("metrics", "per_class_accuracy", "epochs", "best_epoch", "num_lr_changes", "stopped_early"):
         assert results[key] == without[key]

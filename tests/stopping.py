@@ -1,9 +1,11 @@
-"""A callback that interrupts a training with a signal after a step."""
+"""Interruptions of a training: by a signal after a step, or at a check."""
 
 import signal
 from typing import Any
 
 import lightning
+
+from lenet_pl.runtime.signals import Interruption, SignalHandler
 
 
 class SignalAfter(lightning.Callback):
@@ -18,3 +20,16 @@ class SignalAfter(lightning.Callback):
                 signal.raise_signal(self.number)
 
         trainer.optimizers[0].register_step_post_hook(after)
+
+
+class InterruptingHandler(SignalHandler):
+    """Signal handler that reports a signal after a number of checks, which are between steps, epochs and trainings."""
+
+    def __init__(self, checks: int) -> None:
+        super().__init__()
+        self.left = checks
+
+    def check(self) -> None:
+        self.left -= 1
+        if self.left <= 0:
+            raise Interruption(signal.SIGTERM, resumable=True)

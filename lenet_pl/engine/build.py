@@ -15,7 +15,7 @@ from lenet_pl.engine.checkpoint import CheckpointMetadata
 from lenet_pl.engine.chunked import ChunkedClassifier
 from lenet_pl.engine.freeze import check_frozen
 from lenet_pl.engine.initial_weights import InitialWeights
-from lenet_pl.engine.plugged import build_metrics, build_transforms, check_network
+from lenet_pl.engine.plugin_parts import build_metrics, build_transforms, check_network
 from lenet_pl.engine.steps_per_hook import choose_steps_per_hook
 from lenet_pl.engine.task import ImageClassifier
 from lenet_pl.errors import SettingError

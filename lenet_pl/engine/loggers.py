@@ -10,7 +10,7 @@ from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import Logger
 
 from lenet_pl.engine.file_loggers import RunBoard, RunTable
-from lenet_pl.engine.plugged import build_extra_loggers
+from lenet_pl.engine.plugin_parts import build_extra_loggers
 from lenet_pl.engine.run_logger import End, run_loggers
 from lenet_pl.engine.tracking_logger import LoggerRun, label_of, read_records
 from lenet_pl.errors import SettingError

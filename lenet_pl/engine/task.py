@@ -84,7 +84,6 @@ class ImageClassifier(ClassifierEvaluation):
         ema_decay: float | None = None,
         parameter_groups: list[dict[str, Any]] | None = None,
         compile_mode: str | None = None,
-        parameters: list[dict[str, Any]] | None = None,
         seed: int = 0,
         description: Mapping[str, Any] | None = None,
     ) -> None:
@@ -129,7 +128,9 @@ class ImageClassifier(ClassifierEvaluation):
             loss = self.training_loss(batch)
         scale = self._scales[-1]
         scaled = loss if scale == 1 else loss * scale
-        if self.trainer.logger:
+        every = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
+        # Only the steps that Lightning logs, since logging takes a noticeable part of a small network's step
+        if self.trainer.logger and every and (self.trainer.global_step + 1) % every == 0:
             several = self.trainer.world_size > 1
             self.log_dict({"train/loss_step": scaled.detach(), "lr": self.step_lrs[-1]}, sync_dist=several)
         return scaled

@@ -23,7 +23,7 @@ from lenet_pl.engine.estimate_curvature import EstimateCurvature
 from lenet_pl.engine.freeze import FreezeLayers
 from lenet_pl.engine.loggers import FlushLoggers, build_loggers
 from lenet_pl.engine.metrics_history import MetricsHistory
-from lenet_pl.engine.plugged import build_extra_callbacks
+from lenet_pl.engine.plugin_parts import build_extra_callbacks
 from lenet_pl.engine.progress_bar import ProgressBar
 from lenet_pl.engine.steps_per_hook import choose_steps_per_hook
 from lenet_pl.errors import UserError

@@ -60,12 +60,11 @@ NO_LOGGERS = {"mlflow": None, "wandb": None}
 
 def completed(settings: dict[str, Any]) -> dict[str, Any]:
     """Translate recorded settings to the present names, and add the settings that an earlier version lacked."""
-    current = "plugins" in settings  # of a version without old names, which a plug-in may use for settings of its own
+    settings = upgraded(settings)
     data = settings.get("data")
     since = SINCE.get(str(data.get("name")), {}) if isinstance(data, dict) else {}
     settings = ADDED | settings | ({"data": since | settings["data"]} if since else {})
     settings |= {"logger": NO_LOGGERS | loggers} if isinstance(loggers := settings.get("logger"), dict) else {}
-    settings = settings if current else upgraded(settings)
     if isinstance(trainer := settings.get("trainer"), dict):
         settings["trainer"] = TRAINER_ADDED | trainer
     if isinstance(settings.get("data"), dict) and isinstance(split := settings["data"].get("split"), dict):

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from lenet_pl.settings.old_names import CHOICES, KEYS, METADATA, REMOVED, RESULTS, TRAIN, VALUES
+from lenet_pl.settings.parts import is_plugged
 
 
 def explain_renamed(command: str, override: str) -> str | None:
@@ -42,9 +43,12 @@ def new_key(command: str, key: str) -> str:
 def upgraded(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Translate nested plain settings of a training; groups without old names are not copied.
 
-    If both the old and the new name are present, the value of the new one is kept.
+    If both the old and the new name are present, the value of the new one is kept. Settings that a version with
+    plug-ins recorded have no old names; a plug-in may use such a name for a setting of its own.
     """
-    return _renamed(settings, TRAIN, set(REMOVED))
+    if "plugins" in settings:
+        return dict(settings)
+    return _renamed(settings, {old: new for old, new in TRAIN.items() if not is_plugged(old)}, set(REMOVED))
 
 
 def upgraded_results(results: Mapping[str, Any]) -> dict[str, Any]:
@@ -59,7 +63,7 @@ def upgraded_metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:
 
 def upgraded_parameter(key: str, value: Any = None) -> tuple[str, Any]:
     """Translate a dotted setting of a training and its value."""
-    new = TRAIN.get(key, key)
+    new = key if is_plugged(key) else TRAIN.get(key, key)
     names = (CHOICES | VALUES).get(new, {})
     return new, names.get(value, value) if isinstance(value, str) else value
 

@@ -33,15 +33,15 @@ def train(settings: TrainSettings, folder: Path, callbacks: Callbacks = ()) -> d
           and `test/accuracy`; losses in nats (the training loss depends on `settings.loss`), accuracies in [0, 1]
         - `test_uses`: number of evaluations on the test split, including earlier ones of a resumed run
         - `per_class_accuracy` (by class name), `most_confused` (see `ClassificationMetrics`); None without test
-        - `epochs` (number), `best_epoch` (counted from 1), `stopped_early`, `lr_changes` (between epochs)
-        - `first_step` (ISO 8601 time, UTC), `resumed_at` (optimizer steps at each resume)
+        - `epochs` (number), `best_epoch` (counted from 1), `stopped_early`, `num_lr_changes` (between epochs)
+        - `first_step_time` (ISO 8601, UTC), `resumed_at` (optimizer steps at each resume)
         - `training_seconds` (s, without validation), `images_per_second` (training images, over the same time),
           `total_seconds` (s, since the start of this process' training, with test and figures)
         - `precision`, `peak_memory_mb` (10⁶ bytes), `cores_of_others` (mean load of other programs, in cores)
         - `device`, `threads`, `cores`, `versions`, `git_commit`, `command`
         - `at_chance` (whether nothing was learned), `notes` (warnings, one line each)
 
-        With `seeds`, of all trainings together: `task` ("seeds"), `seeds`, `metrics` (means), `sd` (sample standard
+        With `seeds`, of all trainings together: `task` ("seeds"), `seeds`, `metrics` (means), `std` (sample standard
         deviations), `at_chance` (seeds that learned nothing), `total_seconds`, `model`, `data`, `data_digest`, and the
         keys from `device` to `command`.
 

@@ -5,7 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from lenet_pl.errors import DataError, SettingError
+from lenet_pl.plugins.build import loaded
 from lenet_pl.plugins.loading import how_to_load, missing_plugins
+from lenet_pl.plugins.parameters import signature_of
 from lenet_pl.settings import TrainSettings, validate
 from lenet_pl.settings.compose import compose
 from lenet_pl.settings.config_file import NOT_OWN, completed, read_settings
@@ -14,7 +16,6 @@ from lenet_pl.settings.roles import Role, keys_of
 ABSENT = object()
 NOT_OF_THE_RUN = {key for key in keys_of(TrainSettings, Role.COMMAND) if "." not in key}
 NO_MATTER = keys_of(TrainSettings, Role.COMMAND, Role.LOCATION, Role.COSMETIC)  # without effect on results
-OF_ONE_LENGTH = ("cosine", "onecycle")  # schedulers made for a number of epochs
 
 
 def recorded_settings(folder: Path, settings: TrainSettings) -> TrainSettings:
@@ -64,16 +65,21 @@ def refuse_changes(
         came, has = given.get(key, ABSENT), there.get(key, ABSENT)
         if not requested or came == has or key in no_matter:
             continue
-        if key == "trainer.max_epochs" and came > has and recorded.scheduler.name not in OF_ONE_LENGTH:
+        if key == "trainer.max_epochs" and came > has and not has_fixed_length(recorded):
             continue
         planned = key == "trainer.max_epochs" and came > has
         why = f", for which scheduler={recorded.scheduler.name} was planned" if planned else ""
-        growing = key == "trainer.max_epochs" and recorded.scheduler.name not in OF_ONE_LENGTH
+        growing = key == "trainer.max_epochs" and not has_fixed_length(recorded)
         must = f"must be {has} or more" if growing else "must be unchanged"
         raise SettingError(
             f"resume: got {key}={_show(came)}, but the run has {_show(has)}{why}; {must}, or use another folder for a "
             "new run"
         )
+
+
+def has_fixed_length(settings: TrainSettings) -> bool:
+    """Whether the learning-rate schedule was made for the number of steps of the training, as one-cycle is."""
+    return "steps" in signature_of(loaded("scheduler", settings.scheduler))
 
 
 def names_key(override: str, key: str) -> bool:

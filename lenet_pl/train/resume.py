@@ -12,7 +12,13 @@ from lenet_pl.runtime.slurm import was_requeued
 from lenet_pl.settings import TrainSettings
 from lenet_pl.settings.compose import compose
 from lenet_pl.settings.logger import connected_by
-from lenet_pl.train.recorded_settings import NOT_OF_THE_RUN, OF_ONE_LENGTH, names_key, recorded_settings, refuse_changes
+from lenet_pl.train.recorded_settings import (
+    NOT_OF_THE_RUN,
+    has_fixed_length,
+    names_key,
+    recorded_settings,
+    refuse_changes,
+)
 from lenet_pl.train.run_folders import run_folders
 
 
@@ -127,7 +133,7 @@ def goes_on(resumed: TrainSettings, folder: Path, *, longer: bool, may_stay: boo
             print(f"already finished: {display_path(folder)}{how}")
         return False
     more = "another folder for a new run"
-    if resumed.train and not early and resumed.scheduler.name not in OF_ONE_LENGTH:
+    if resumed.train and not early and not has_fixed_length(resumed):
         more = f"trainer.max_epochs=<more than {limit}> to train further"
     raise SettingError(f"resume: {folder} is finished{how}; use resume=auto to leave it unchanged, or {more}")
 

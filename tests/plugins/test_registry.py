@@ -10,7 +10,7 @@ from conftest import Compose
 from pydantic import Field
 from torch import nn
 
-from lenet_pl.engine.build import build_model
+from lenet_pl.engine.build import build_model, without_resume
 from lenet_pl.errors import SettingError
 from lenet_pl.optim.optimizers import build_optimizer
 from lenet_pl.optim.schedulers import build_scheduler
@@ -20,7 +20,10 @@ from lenet_pl.plugins.kinds import KINDS
 from lenet_pl.plugins.parameters import REQUIRED, Keyword, keywords, plain_type
 from lenet_pl.plugins.registry import STATE, entries, used_plugins
 from lenet_pl.settings import Settings, TrainSettings, validate
+from lenet_pl.settings.config_file import completed
 from lenet_pl.settings.parts import offered_choices
+from lenet_pl.settings.renamed import upgraded_parameter
+from lenet_pl.train.recorded_settings import has_fixed_length
 
 
 @pytest.fixture(autouse=True)
@@ -105,6 +108,29 @@ def test_a_scheduler_that_returns_nothing_is_an_error(compose: Compose) -> None:
         SettingError, match=r"^scheduler: forgotten returns NoneType; must be a scheduler of torch, or "
     ):
         build_scheduler(compose("scheduler=forgotten").scheduler, optimizer, 100)
+
+
+@pytest.mark.parametrize(
+    ("kind", "group", "old"),
+    [("scheduler", "scheduler", "warmup"), ("optimizer", "optimizer", "samples"), ("loss", "loss", "rubbish")],
+)
+def test_a_part_may_call_a_setting_as_we_once_did(kind: str, group: str, old: str, compose: Compose) -> None:
+    """Assert that what a run records is read as it was written."""
+    scope: dict[str, Any] = {}
+    exec(f"def part(first, second=None, {old}: float = 0.5): ...", scope)
+    register(kind, f"with_{old}")(scope["part"])
+    settings = compose(f"{group}=with_{old}", f"{group}.{old}=0.25")
+    assert getattr(getattr(settings, group), old) == 0.25
+    recorded = validate(TrainSettings, completed(without_resume(settings)))
+    assert getattr(recorded, group) == getattr(settings, group)
+    assert upgraded_parameter(f"{group}.{old}") == (f"{group}.{old}", None)
+
+
+def test_a_schedule_that_takes_the_number_of_steps_has_a_fixed_length(compose: Compose) -> None:
+    register("scheduler", "planned")(lambda optimizer, steps: None)
+    register("scheduler", "open_ended")(lambda optimizer: None)
+    fixed = {"planned": True, "open_ended": False, "cosine": True, "onecycle": True, "plateau": False, "step": False}
+    assert {name: has_fixed_length(compose(f"scheduler={name}")) for name in fixed} == fixed
 
 
 class Net(nn.Module):

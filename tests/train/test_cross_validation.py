@@ -1,6 +1,5 @@
 import csv
 import json
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +14,7 @@ from quiet import QUIET
 from sklearn.datasets import load_digits
 from sklearn.metrics import accuracy_score, confusion_matrix
 from sklearn.model_selection import StratifiedKFold
+from stopping import InterruptingHandler
 
 from lenet_pl.compare import compare
 from lenet_pl.compare.run_index import find_runs
@@ -23,7 +23,7 @@ from lenet_pl.errors import SettingError
 from lenet_pl.evaluate import evaluate
 from lenet_pl.inference.trained_run import load_run
 from lenet_pl.runtime.checkpoint_file import load_checkpoint
-from lenet_pl.runtime.signals import Interruption, SignalHandler
+from lenet_pl.runtime.signals import Interruption
 from lenet_pl.search import build_space
 from lenet_pl.settings import compose as composition
 from lenet_pl.settings.compare import CompareSettings
@@ -113,19 +113,6 @@ def test_a_fold_alone_is_the_same_training(compose: Compose, crossed: Path, tmp_
     assert {line.partition(":")[0] for line in set(lines[0]) ^ set(lines[1])} == {"run"}
 
 
-class Interrupting(SignalHandler):
-    """Hears a signal after so many checks."""
-
-    def __init__(self, checks: int) -> None:
-        super().__init__()
-        self.left = checks
-
-    def check(self) -> None:
-        self.left -= 1
-        if self.left <= 0:
-            raise Interruption(signal.SIGTERM, resumable=True)
-
-
 @case("resume", "a cross-validation, in any of its folds")
 @pytest.mark.parametrize("checks", [5, 24])
 def test_an_interrupted_cross_validation_resumes_exactly(
@@ -134,7 +121,7 @@ def test_an_interrupted_cross_validation_resumes_exactly(
     given = compose(*SHORT, "folds=3", f"run={tmp_path}")
     silence_lightning_logs()
     with pytest.raises(Interruption):
-        train_folds(given, tmp_path, Interrupting(checks), train_one)
+        train_folds(given, tmp_path, InterruptingHandler(checks), train_one)
     assert not (tmp_path / "results.json").exists()
     again = begin_or_resume(given.model_copy(update={"resume": True}), tmp_path, [], False)
     assert again is not None

@@ -2,7 +2,6 @@ import json
 import os
 import pickle
 import shutil
-import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -13,6 +12,7 @@ import torch
 from conftest import Compose
 from promise import case
 from quiet import QUIET
+from stopping import InterruptingHandler
 from torch import Tensor, nn
 
 from lenet_pl.data.loader import BatchLoader
@@ -22,7 +22,7 @@ from lenet_pl.errors import DataError, SettingError, UserError
 from lenet_pl.export import export
 from lenet_pl.inference.trained_run import load_run
 from lenet_pl.runtime.checkpoint_file import load_checkpoint
-from lenet_pl.runtime.signals import Interruption, SignalHandler
+from lenet_pl.runtime.signals import Interruption
 from lenet_pl.settings import TrainSettings
 from lenet_pl.settings import compose as composition
 from lenet_pl.settings.export import ExportSettings
@@ -120,19 +120,6 @@ def test_frozen_layers_keep_the_bits_of_the_source(
     assert results["parameters"] == total - norms
 
 
-class Interrupting(SignalHandler):
-    """Hears a signal after so many checks, which fall between steps and epochs."""
-
-    def __init__(self, checks: int) -> None:
-        super().__init__()
-        self.left = checks
-
-    def check(self) -> None:
-        self.left -= 1
-        if self.left <= 0:
-            raise Interruption(signal.SIGTERM, resumable=True)
-
-
 @case("resume", "a fine-tuned run, frozen and after unfreezing, without its source")
 @pytest.mark.parametrize("checks", [3, 9, 15])
 def test_a_fine_tuned_run_resumes_exactly_without_its_source(
@@ -146,7 +133,7 @@ def test_a_fine_tuned_run_resumes_exactly_without_its_source(
     given = whole.model_copy(update={"run": str(tmp_path / "stopped")})
     silence_lightning_logs()
     with pytest.raises(Interruption):
-        train_one(given, tmp_path / "stopped", Interrupting(checks))
+        train_one(given, tmp_path / "stopped", InterruptingHandler(checks))
     shutil.rmtree(moved)
     resumed = begin_or_resume(given.model_copy(update={"resume": True}), tmp_path / "stopped", [], False)
     assert resumed is not None

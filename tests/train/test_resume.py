@@ -347,7 +347,7 @@ def test_more_epochs_may_be_asked_for_unless_the_lr_was_planned(resume: Resume, 
     assert longer.trainer.max_epochs == 6
     assert longer.optimizer.lr == 0.4
     content = yaml.safe_load((stopped / "config.yaml").read_text())
-    (stopped / "config.yaml").write_text(yaml.safe_dump(content | {"scheduler": {"name": "cosine", "final_lr": 0.0}}))
+    (stopped / "config.yaml").write_text(yaml.safe_dump(content | {"scheduler": {"name": "cosine", "eta_min": 0.0}}))
     with pytest.raises(SettingError, match=r"^resume: got trainer\.max_epochs=6, but the run has 4, for which"):
         resume(stopped, "resume=true", "trainer.max_epochs=6")
 

@@ -1,6 +1,5 @@
 import csv
 import json
-import signal
 import statistics
 import subprocess
 import sys
@@ -13,6 +12,7 @@ import torch
 from conftest import Compose
 from promise import case
 from quiet import QUIET
+from stopping import InterruptingHandler
 
 from lenet_pl.compare.run_index import find_runs
 from lenet_pl.engine.partial_epoch import Step
@@ -21,7 +21,7 @@ from lenet_pl.engine.trainer import silence_lightning_logs
 from lenet_pl.errors import DivergenceError, SettingError
 from lenet_pl.inference.trained_run import load_run
 from lenet_pl.runtime.checkpoint_file import load_checkpoint
-from lenet_pl.runtime.signals import Interruption, SignalHandler
+from lenet_pl.runtime.signals import Interruption
 from lenet_pl.search import build_space
 from lenet_pl.settings import compose as composition
 from lenet_pl.settings.search import SearchSettings
@@ -125,19 +125,6 @@ def test_a_seed_is_a_run_for_every_verb_and_for_comparisons(compose: Compose, tm
         assert best.stat().st_size < 4.5 * weights  # with Adam's; not those of all seeds
 
 
-class Interrupting(SignalHandler):
-    """Hears a signal after so many checks, as they fall between steps, epochs and trainings."""
-
-    def __init__(self, checks: int) -> None:
-        super().__init__()
-        self.left = checks
-
-    def check(self) -> None:
-        self.left -= 1
-        if self.left <= 0:
-            raise Interruption(signal.SIGTERM, resumable=True)
-
-
 @pytest.mark.parametrize("checks", [2, 6, 13, 18])
 def test_an_interrupted_command_goes_on_as_if_it_had_not_been(compose: Compose, tmp_path: Path, checks: int) -> None:
     overrides = (*AUGMENTED, "trainer.limit_train_batches=4", "trainer.max_epochs=2", "model.dropout=0.2", "test=false")
@@ -146,7 +133,7 @@ def test_an_interrupted_command_goes_on_as_if_it_had_not_been(compose: Compose, 
     silence_lightning_logs()
     before = set(threading.enumerate())
     with pytest.raises(Interruption):
-        train_seeds(given, tmp_path / "all", Interrupting(checks), train_one)
+        train_seeds(given, tmp_path / "all", InterruptingHandler(checks), train_one)
     assert not (tmp_path / "all" / "results.json").exists()
     assert set(threading.enumerate()) <= before
     (tmp_path / "whole").mkdir()

@@ -134,6 +134,11 @@ def test_most_modules_are_short() -> None:
     assert sum(lines(module) <= 200 for module in MODULES) >= 0.95 * len(MODULES)
 
 
+def test_no_two_files_of_tests_have_one_name() -> None:
+    names = [path.name for path in Path(__file__).parent.rglob("*.py")]  # pytest imports them by these alone
+    assert sorted(names) == sorted(set(names))
+
+
 def test_names_say_what_is_inside() -> None:
     names = {part for module in MODULES for part in module.split(".")}
     assert not names & {"utils", "util", "helpers", "common", "misc", "base", "extras"}

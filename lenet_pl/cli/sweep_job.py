@@ -86,6 +86,7 @@ def _outcome(
         settings = resolve_settings()
         if settings is None:
             return "kept", None, 0
+        refuse_dev_run(settings.trainer)
         refuse_devices(settings.trainer, launcher)
         state = "failed"
         if launcher not in HERE:
@@ -105,6 +106,12 @@ def _outcome(
     if code == 0:
         return "finished", None, 0
     return "killed" if code < 0 else "failed", reason, 1 if code < 0 else code
+
+
+def refuse_dev_run(settings: TrainerSettings) -> None:
+    """Raise SettingError for a check that writes nothing, since a sweep is a table of what its jobs have written."""
+    if settings.fast_dev_run:
+        raise SettingError(f"trainer.fast_dev_run: got {settings.fast_dev_run} in a sweep; must be false")
 
 
 def refuse_devices(settings: TrainerSettings, launcher: str) -> None:

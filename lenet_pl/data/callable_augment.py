@@ -135,17 +135,13 @@ AnyBatchAugment = Augment | CallableAugment | ChainedAugment
 
 
 def chain_augments(
-    first: Augment | CallableAugment, transforms: Sequence[Callable[[Tensor], Tensor]]
+    first: Augment | CallableAugment, transforms: Sequence[Callable[[Tensor], Tensor] | CallableAugment]
 ) -> AnyBatchAugment:
     """Append transforms of the caller to an augmentation."""
     if not transforms:
         return first
-    own = [CallableAugment(transform, name=_setting_of(transform)) for transform in transforms]
+    own = [one if isinstance(one, CallableAugment) else CallableAugment(one, name="transforms") for one in transforms]
     return ChainedAugment([first, *own] if first.active else own)
-
-
-def _setting_of(transform: Callable[[Tensor], Tensor]) -> str:
-    return f"transforms: {getattr(transform, '__name__', type(transform).__name__)}"
 
 
 def is_from_torchvision(transform: object) -> bool:

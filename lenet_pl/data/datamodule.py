@@ -9,7 +9,7 @@ import lightning
 import torch
 from torch import Tensor
 
-from lenet_pl.data.callable_augment import AnyAugment, chain_augments, choose_augment
+from lenet_pl.data.callable_augment import AnyAugment, CallableAugment, chain_augments, choose_augment
 from lenet_pl.data.choose_data import choose_data
 from lenet_pl.data.dataset_splits import DatasetSplits
 from lenet_pl.data.identity import Identity
@@ -84,7 +84,7 @@ class ImageDataModule(lightning.LightningDataModule):
         input_range: Sequence[float] | None = None,
         statistics: tuple[Sequence[float], Sequence[float]] | None = None,
         own: RunImages | None = None,
-        transforms: Sequence[Callable[[Tensor], Tensor]] = (),
+        transforms: Sequence[Callable[[Tensor], Tensor] | CallableAugment] = (),
         **options: Any,
     ) -> None:
         super().__init__()

@@ -15,7 +15,7 @@ from pathlib import Path
 from filelock import FileLock
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
-from lenet_pl.data.registry import DataFile, PublishedDataset
+from lenet_pl.data.published import DataFile, PublishedDataset
 from lenet_pl.errors import DataError
 
 CORRUPT = (

@@ -2,7 +2,7 @@
 
 import string
 
-from lenet_pl.data.registry import DIGIT_NAMES, DataFile, PublishedDataset
+from lenet_pl.data.published import DIGIT_NAMES, DataFile, PublishedDataset
 
 _MERGED = tuple(c for c in string.ascii_lowercase if c not in "cijklmopsuvwxyz")  # the excluded ones resemble capitals
 _EMNIST = {  # classes, (train, test) images, digests of the four members

@@ -14,7 +14,7 @@ from lenet_pl.data.fingerprints import digest_images
 from lenet_pl.data.folder import read_folder
 from lenet_pl.data.image_set import ImageDataset, Origin
 from lenet_pl.data.plugin_datasets import load_plugged
-from lenet_pl.data.registry import DIGIT_NAMES, PUBLISHED, DataFile, PublishedDataset
+from lenet_pl.data.published import DIGIT_NAMES, PUBLISHED, DataFile, PublishedDataset
 from lenet_pl.data.split import stratified_split
 from lenet_pl.errors import DataError
 from lenet_pl.plugins.build import build, entry_of

@@ -23,8 +23,8 @@ def dataset_from_torch(dataset: Any, name: str = "data") -> ImageDataset:
 
     Args:
         dataset: The dataset, with items (image, label). An image is a PIL image in gray or RGB, or a tensor or array of
-            shape (C, H, W) or (H, W), with uint8 levels or floats in [0, 1]. All have the same size and are square.
-            Random transforms would be drawn only once, here.
+            shape (C, H, W) or (H, W), an array also of shape (H, W, C), with uint8 levels or floats in [0, 1]. All have
+            the same size and are square. Random transforms would be drawn only once, here.
         name: The name of the dataset in messages.
 
     Returns:
@@ -106,6 +106,8 @@ def _levels(image: Any, name: str) -> Tensor:
     pixels = _as_tensor(image)
     if pixels.ndim not in (2, 3) or 0 in pixels.shape:
         raise DataError(f"{name} is of shape {tuple(pixels.shape)}; must be (C, H, W) or (H, W)")
+    if isinstance(image, np.ndarray) and pixels.ndim == 3 and pixels.shape[0] not in (1, 3):
+        pixels = pixels.permute(2, 0, 1)  # (H, W, C), as torchvision reads arrays
     return _to_uint8(pixels[None] if pixels.ndim == 2 else pixels, name)
 
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torchmetrics import Metric
 from torchvision.transforms import v2
 
+from lenet_pl.data.callable_augment import CallableAugment
 from lenet_pl.errors import SettingError
 from lenet_pl.plugins.build import build
 from lenet_pl.plugins.kinds import KINDS
@@ -33,13 +34,13 @@ def build_extra_loggers(settings: TrainSettings, folder: Path) -> list[Logger]:
     return list(_build_all("logger", settings.extra_loggers, Logger, folder=folder, save_dir=str(folder)).values())
 
 
-def build_transforms(settings: TrainSettings) -> list[Callable[[Tensor], Tensor]]:
-    """Build the further transforms of training batches."""
+def build_transforms(settings: TrainSettings) -> list[CallableAugment]:
+    """Build the further transforms of training batches, whose errors name them."""
     transforms: dict[str, Any] = _build_all("transform", settings.transforms, Callable)
     for name, transform in transforms.items():
         if isinstance(transform, v2.CutMix | v2.MixUp):
             raise SettingError(f"transforms: {name} mixes labels, which transforms do not get; must change images only")
-    return list(transforms.values())
+    return [CallableAugment(transform, name=f"transforms: {name}") for name, transform in transforms.items()]
 
 
 def check_network(model: nn.Module, settings: AnyModelSettings, channels: int, num_classes: int) -> None:

@@ -34,12 +34,12 @@ def build(kind: str, settings: Any, *leading_values: Any, **context: Any) -> Any
         What the registered object returns. A function that is itself the part is returned with its settings bound.
 
     Raises:
-        SettingError: The object of a plug-in raises an error.
+        SettingError: The object of a plug-in raises an error, or a metric does not fit the number of classes.
     """
     entry = entry_of(kind, settings)
     target = entry.load()
     values = arguments(entry, target, settings, context)
-    if not entry.plugin:
+    if not entry.plugin and kind != "metric":
         return target(*leading_values, **values)
     if leading(KINDS[kind], target) and not leading_values:
         return functools.partial(target, **values)
@@ -48,8 +48,9 @@ def build(kind: str, settings: Any, *leading_values: Any, **context: Any) -> Any
     except UserError:
         raise
     except Exception as error:  # code from outside may raise anything
+        whose = f" of the plug-in {entry.plugin}" if entry.plugin else ""
         raise SettingError(
-            f"{KINDS[kind].group}: {entry.name} of the plug-in {entry.plugin} cannot be built "
+            f"{KINDS[kind].group}: {entry.name}{whose} cannot be built "
             f"({type(error).__name__}: {' '.join(str(error).split())}); use traceback=true to see where"
         ) from error
 

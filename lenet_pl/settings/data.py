@@ -67,7 +67,7 @@ class NamedDataSettings(DataSettings):
     """A published data set that comes as files."""
 
     name: Annotated[Literal["mnist", "fashion", "kmnist", "qmnist", "usps", "cifar10"], Role.EVALUATION]
-    """Published data set, a key of `data.registry.PUBLISHED`."""
+    """Published data set, a key of `data.published.PUBLISHED`."""
     root: Root
     """Folder in which data sets are looked for and downloaded to."""
     download: Download

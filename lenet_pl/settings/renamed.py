@@ -58,7 +58,7 @@ def upgraded_results(results: Mapping[str, Any]) -> dict[str, Any]:
 
 def upgraded_metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:
     """Translate the metadata of an exported file."""
-    return _renamed(metadata, METADATA, set())
+    return _renamed(metadata, {old: new for old, new in METADATA.items() if not is_plugged(old)}, set())
 
 
 def upgraded_parameter(key: str, value: Any = None) -> tuple[str, Any]:

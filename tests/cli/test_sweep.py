@@ -18,7 +18,8 @@ from conftest import Compose, needs_fashion
 from promise import case
 
 from lenet_pl.cli.sweep import read_job, start_sweep
-from lenet_pl.cli.sweep_job import refuse_devices
+from lenet_pl.cli.sweep_job import refuse_dev_run, refuse_devices
+from lenet_pl.errors import SettingError
 
 TRAIN = [sys.executable, "-m", "lenet_pl.train"]
 SHORT = (
@@ -193,9 +194,13 @@ def test_two_sweeps_begun_together_have_two_folders() -> None:
     assert start_sweep(["-m"]) != start_sweep(["-m"])
 
 
-def test_several_devices_are_refused_in_a_sweep(compose: Compose, monkeypatch: pytest.MonkeyPatch) -> None:
-    from lenet_pl.errors import SettingError
+def test_a_check_that_writes_nothing_is_refused_in_a_sweep(compose: Compose) -> None:
+    refuse_dev_run(compose("trainer=gpu").trainer)
+    with pytest.raises(SettingError, match=r"^trainer\.fast_dev_run: got 1 in a sweep; must be false"):
+        refuse_dev_run(compose("trainer.fast_dev_run=1").trainer)
 
+
+def test_several_devices_are_refused_in_a_sweep(compose: Compose, monkeypatch: pytest.MonkeyPatch) -> None:
     given = compose("trainer=ddp").trainer
     with pytest.raises(SettingError, match=r"^trainer\.devices: got 2, .*--multirun .*; use .*trainer\.devices=1"):
         refuse_devices(given, "basic")

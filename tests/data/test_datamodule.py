@@ -48,6 +48,7 @@ def attach(data: ImageDataModule, rank: int = 0, ranks: int = 1, epoch: int = 0)
         world_size=ranks,
         fit_loop=progress,
         lightning_module=SimpleNamespace(step_in_epoch=0),
+        overfit_batches=0.0,
     )
     return data
 

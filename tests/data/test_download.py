@@ -22,7 +22,7 @@ from promise import case
 from quiet_server import QuietServer
 
 from lenet_pl.data.download import read_files
-from lenet_pl.data.registry import DataFile, PublishedDataset
+from lenet_pl.data.published import DataFile, PublishedDataset
 from lenet_pl.errors import DataError
 
 RAW = {"a": b"first file " * 50, "b": b"second file " * 50}

@@ -16,7 +16,7 @@ from lenet_pl.data import sources
 from lenet_pl.data.dataset_splits import DatasetSplits
 from lenet_pl.data.emnist import emnist
 from lenet_pl.data.image_set import ImageDataset
-from lenet_pl.data.registry import PUBLISHED, DataFile, PublishedDataset
+from lenet_pl.data.published import PUBLISHED, DataFile, PublishedDataset
 from lenet_pl.data.sources import load_dataset
 from lenet_pl.errors import DataError
 

@@ -49,6 +49,7 @@ FORMS: dict[str, Callable[[Tensor], Any]] = {
     "torchvision's image": lambda image: v2.ToImage()(to_pil(image)),
     "uint8 (H, W)": lambda image: image,
     "uint8 array (C, H, W)": lambda image: image[None].numpy(),
+    "uint8 array (H, W, C)": lambda image: image[..., None].numpy(),
     "float64 array": lambda image: image.numpy() / 255,
 }
 

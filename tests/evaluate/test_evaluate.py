@@ -18,7 +18,7 @@ from sklearn.metrics import (
 )
 
 from lenet_pl.data.emnist import emnist
-from lenet_pl.data.registry import PUBLISHED
+from lenet_pl.data.published import PUBLISHED
 from lenet_pl.errors import DataError, SettingError
 from lenet_pl.evaluate import evaluate
 from lenet_pl.inference.trained_run import load_run

@@ -11,6 +11,7 @@ from pydantic import Field
 from torch import nn
 
 from lenet_pl.engine.build import build_model, without_resume
+from lenet_pl.engine.plugin_parts import build_metrics, build_transforms
 from lenet_pl.errors import SettingError
 from lenet_pl.optim.optimizers import build_optimizer
 from lenet_pl.optim.schedulers import build_scheduler
@@ -124,6 +125,18 @@ def test_a_part_may_call_a_setting_as_we_once_did(kind: str, group: str, old: st
     recorded = validate(TrainSettings, completed(without_resume(settings)))
     assert getattr(recorded, group) == getattr(settings, group)
     assert upgraded_parameter(f"{group}.{old}") == (f"{group}.{old}", None)
+
+
+def test_a_metric_that_does_not_fit_the_classes_is_named(compose: Compose) -> None:
+    with pytest.raises(SettingError, match=r"^metrics: top_k cannot be built \(ValueError: .*top_k"):
+        build_metrics(compose("metrics=[top_k]"), 2)
+
+
+def test_an_error_of_a_transform_names_it(compose: Compose) -> None:
+    register("transform", "flattened")(lambda batch: batch.flatten(1))
+    (transform,) = build_transforms(compose("transforms=[flattened]"))
+    with pytest.raises(SettingError, match=r"^transforms: flattened: the transform returned .* of shape \(2, 64\)"):
+        transform(torch.zeros(2, 1, 8, 8), torch.Generator())
 
 
 def test_a_schedule_that_takes_the_number_of_steps_has_a_fixed_length(compose: Compose) -> None:

@@ -22,7 +22,7 @@ from promise import case
 from quiet_server import QuietServer
 
 from lenet_pl.data.download import read_files
-from lenet_pl.data.registry import PUBLISHED, DataFile, PublishedDataset
+from lenet_pl.data.published import PUBLISHED, DataFile, PublishedDataset
 from lenet_pl.errors import DataError
 from lenet_pl.train import train
 

@@ -109,6 +109,7 @@ def test_a_group_is_chosen_before_its_parts() -> None:
         ("search.n_trials=0", "search.n_trials: got 0; must be"),
         ("test=true", "test: got true; must be false"),
         ("trainer.devices=2", "trainer.devices: got 2; must be 1"),
+        ("trainer.fast_dev_run=true", "trainer.fast_dev_run: got True; must be false"),
     ],
 )
 def test_settings_that_suit_no_search(override: str, message: str) -> None:

@@ -12,7 +12,7 @@ from lenet_pl import settings as all_settings
 from lenet_pl.config_files.groups import choices_of
 from lenet_pl.data.datamodule import ImageDataModule
 from lenet_pl.data.emnist import emnist
-from lenet_pl.data.registry import PUBLISHED
+from lenet_pl.data.published import PUBLISHED
 from lenet_pl.engine.build import build_datamodule, build_task
 from lenet_pl.errors import SettingError
 from lenet_pl.optim.optimizers import build_optimizer

@@ -6,7 +6,7 @@ import torchvision.datasets as tv
 from conftest import Compose
 
 from lenet_pl.data.emnist import emnist
-from lenet_pl.data.registry import PUBLISHED, PublishedDataset
+from lenet_pl.data.published import PUBLISHED, PublishedDataset
 from lenet_pl.settings import EmnistDataSettings, NamedDataSettings
 
 NAMES = get_args(NamedDataSettings.model_fields["name"].annotation)

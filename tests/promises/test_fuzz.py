@@ -36,7 +36,7 @@ UNWRITTEN = ("run", "traceback", "trainer.strategy", "trainer.compile", "trainer
 GROUPS = ("model", "optimizer", "scheduler", "augment", "trainer", "callbacks", "logger", "debug", "experiment")
 # Valid values above these only take longer; invalid values are all kept
 CAPS = {
-    "data.images": 60,
+    "data.num_images": 60,
     "data.test_images": 60,
     "data.image_size": 40,
     "data.classes": 12,

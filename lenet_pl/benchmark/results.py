@@ -128,11 +128,14 @@ def _side_by_side(found: dict[str, Any]) -> str:
         )
         for row in found["rows"]
     ]
-    evaluate = found["evaluate"]
-    return (
-        _table(lines)
-        + f"\n\n`evaluate` takes {evaluate['alone']} s alone and {evaluate['during']} s during a training."
-    )
+    evaluate, demo, training = found["evaluate"], found.get("demo"), found.get("training")
+    said = [f"`evaluate` takes {evaluate['alone']:.2f} s alone and {evaluate['during']:.2f} s during a training."]
+    if demo and training:
+        said += [
+            f"`demo` classifies a drawing in {1000 * demo['alone']:.0f} ms alone and {1000 * demo['during']:.0f} ms "
+            f"during a training, which has {training['beside_demo'] / training['alone']:.2f} of its rate meanwhile."
+        ]
+    return _table(lines) + "\n\n" + " ".join(said)
 
 
 def _memory_mapped(found: dict[str, Any]) -> str:

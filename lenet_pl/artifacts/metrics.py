@@ -7,7 +7,6 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn import functional
-from torchmetrics.functional.classification import multiclass_confusion_matrix
 
 
 @dataclass(frozen=True)
@@ -65,7 +64,9 @@ class ClassificationMetrics:
         self.probabilities = self.logits.softmax(1)
         self.labels, self.classes = labels, list(classes)
         self.predictions = logits.argmax(1)
-        self.confusion: Tensor = multiclass_confusion_matrix(logits, labels, len(self.classes))
+        size = len(self.classes)
+        pairs = torch.bincount(size * labels + self.predictions, minlength=size**2)
+        self.confusion = pairs.view(size, size)
 
     def per_class_accuracy(self) -> dict[str, float | None]:
         """Return the fraction of each class's images that is classified correctly; None for a class without images."""

@@ -122,10 +122,10 @@ class ImageDataModule(lightning.LightningDataModule):
     def _arrange(self, loaded: LoadedData) -> None:
         """Check the splits, and build the transforms."""
         # An existing run may be evaluated without its training images
-        if len(loaded.train) and not 1 <= self.batch_size <= len(loaded.train):
+        if len(loaded.train_set) and not 1 <= self.batch_size <= len(loaded.train_set):
             raise SettingError(
-                f"loader.batch_size: got {self.batch_size} for {len(loaded.train)} training images; "
-                f"must be 1 to {len(loaded.train)}"
+                f"loader.batch_size: got {self.batch_size} for {len(loaded.train_set)} training images; "
+                f"must be 1 to {len(loaded.train_set)}"
             )
         fit = self.data.settings.resize_mode
         self.preprocess = build_preprocess(loaded, self.image_size, fit, self.input_range, self.statistics)
@@ -171,17 +171,17 @@ class ImageDataModule(lightning.LightningDataModule):
     @property
     def train_set(self) -> ImageDataset:
         """The training images."""
-        return self.loaded.train
+        return self.loaded.train_set
 
     @property
     def validation_set(self) -> ImageDataset:
         """The validation images."""
-        return self.loaded.validation
+        return self.loaded.validation_set
 
     @property
     def test_set(self) -> ImageDataset:
         """The test images."""
-        return self.loaded.test
+        return self.loaded.test_set
 
     @property
     def classes(self) -> tuple[str, ...]:

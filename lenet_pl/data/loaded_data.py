@@ -26,40 +26,50 @@ class LoadedData:
 
     Attributes:
         source: The dataset with its official splits.
-        train: The training images.
-        validation: The validation images.
-        test: The test images.
+        train_set: The training images.
+        validation_set: The validation images.
+        test_set: The test images.
         identity: The record of the images in each split. None for a published dataset, and for a run whose version of
             lenet_pl did not record them.
         fold: The fold of a cross-validation that is the test split; None without.
     """
 
     source: DatasetSplits
-    train: ImageDataset
-    validation: ImageDataset
-    test: ImageDataset
+    train_set: ImageDataset
+    validation_set: ImageDataset
+    test_set: ImageDataset
     identity: Identity | None = None
     fold: FoldSettings | None = None
 
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The class names, in the order of the labels."""
+        return self.source.classes
+
+    @property
+    def channels(self) -> int:
+        """The number of channels: 1 for gray, 3 for color."""
+        return self.source.channels
+
     def doubts(self) -> list[str]:
         """List what makes the test metrics unreliable: leaked images and classes without test images, one line each."""
-        found, splits = [], (self.train, self.validation, self.test)
+        found, splits = [], (self.train_set, self.validation_set, self.test_set)
         contents = [split.contents for split in splits]
         if all(content is not None for content in contents):
             train, validation = (set(content.tolist()) for content in contents[:2] if content is not None)
             for name, seen in (("training", train), ("validation", validation - train)):
                 if common := sum(content in seen for content in contents[2].tolist()):  # type: ignore[union-attr]
-                    found.append(f"{common:,} of the {len(self.test):,} test images are copies of {name} images")
-        there = set(self.test.labels.tolist())
-        if missing := [name for k, name in enumerate(self.source.classes) if k not in there]:
+                    found.append(f"{common:,} of the {len(self.test_set):,} test images are copies of {name} images")
+        there = set(self.test_set.labels.tolist())
+        if missing := [name for k, name in enumerate(self.classes) if k not in there]:
             more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
             found.append(f"no test image of {', '.join(map(printable, missing[:5]))}{more}")
         return found
 
     def class_weights(self) -> Tensor:
         """Compute weights proportional to 1 / class frequency, with mean 1 over the training images; float (K,)."""
-        counts = Counter(self.train.labels.tolist())
-        total, num_classes = len(self.train), len(self.source.classes)
+        counts = Counter(self.train_set.labels.tolist())
+        total, num_classes = len(self.train_set), len(self.classes)
         return torch.tensor([total / (num_classes * counts[k]) if counts[k] else 0.0 for k in range(num_classes)])
 
 
@@ -110,7 +120,7 @@ def split_source(source: DatasetSplits, settings: DataSettings, own: RunImages |
         print(UNRECORDED)
         return loaded
     digest = digest_source(source.classes, *source.splits)
-    identity = identify(loaded.train, loaded.validation, loaded.test, source.classes, digest)
+    identity = identify(loaded.train_set, loaded.validation_set, loaded.test_set, source.classes, digest)
     if own:
         own.refuse_others(identity)
     return replace(loaded, identity=identity)
@@ -135,7 +145,7 @@ def build_preprocess(
         low, high = input_range
         mean, std = ((value / (high - low),) * source.channels for value in (-low, 1.0))
     elif mean is None or std is None:
-        mean, std = pixel_statistics(data.train)
+        mean, std = pixel_statistics(data.train_set)
         if min(std) == 1:  # the replacement for 0; levels in [0, 1] have a standard deviation of at most 0.5
             raise DataError(
                 f"data: all training images are identical, every level is {round(255 * mean[0])}; must differ "

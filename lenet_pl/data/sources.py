@@ -1,7 +1,9 @@
 """Loading of any dataset as uint8 images of shape (N, C, H, W) and int64 labels of shape (N,)."""
 
+import importlib.util
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -120,14 +122,24 @@ def _decode(name: str, files: tuple[DataFile, ...], contents: list[bytes]) -> tu
 
 def load_digits(settings: DigitsDataSettings) -> DatasetSplits:
     """Load scikit-learn's 1,797 digits of 8×8 px with 17 gray levels; a fifth of each class is the test split."""
-    from sklearn import datasets  # a heavy import that only this dataset needs
-
-    bunch = datasets.load_digits()
-    images = torch.from_numpy(bunch.images * (255 / 16)).round().to(torch.uint8)[:, None]
-    labels = torch.from_numpy(bunch.target).long()
+    levels, labels = _read_digits()
+    images = (levels * (255 / 16)).round().to(torch.uint8)[:, None]
     train, test = stratified_split(labels, round(len(labels) / 5))
     everything = ImageDataset(images, labels, origin=Origin(digest_images(images.numpy())))
     return DatasetSplits("digits", everything.subset(train), everything.subset(test), DIGIT_NAMES, whole=everything)
+
+
+def _read_digits() -> tuple[Tensor, Tensor]:
+    """Read the levels, float64 (N, 8, 8) from 0 to 16, and the labels, int64 (N,)."""
+    package = importlib.util.find_spec("sklearn")
+    for folder in (package.submodule_search_locations or []) if package else []:
+        if (file := Path(folder, "datasets", "data", "digits.csv.gz")).is_file():
+            table = torch.from_numpy(np.loadtxt(file, delimiter=","))  # loadtxt also unpacks
+            return table[:, :64].view(-1, 8, 8), table[:, 64].long()
+    from sklearn import datasets  # takes as long to import as torch, so only if its file has moved
+
+    bunch = datasets.load_digits()
+    return torch.from_numpy(bunch.images), torch.from_numpy(bunch.target).long()
 
 
 def load_fake(settings: FakeDataSettings) -> DatasetSplits:

@@ -15,17 +15,18 @@ from lenet_pl.engine.checkpoint import CheckpointMetadata
 from lenet_pl.engine.chunked import ChunkedClassifier
 from lenet_pl.engine.freeze import check_frozen
 from lenet_pl.engine.initial_weights import InitialWeights
-from lenet_pl.engine.plugin_parts import build_metrics, build_transforms, check_network
+from lenet_pl.engine.plugin_parts import build_metrics, build_transforms
 from lenet_pl.engine.steps_per_hook import choose_steps_per_hook
 from lenet_pl.engine.task import ImageClassifier
 from lenet_pl.errors import SettingError
+from lenet_pl.models.build import build_model
 from lenet_pl.optim.optimizers import build_optimizer
 from lenet_pl.optim.parameter_groups import parameter_groups
 from lenet_pl.optim.schedulers import build_scheduler
-from lenet_pl.plugins.build import build, entry_of
+from lenet_pl.plugins.build import build
 from lenet_pl.plugins.registry import used_plugins
 from lenet_pl.runtime.signals import SignalHandler
-from lenet_pl.settings import AnyModelSettings, LoaderSettings, TrainSettings
+from lenet_pl.settings import LoaderSettings, TrainSettings
 from lenet_pl.settings.logger import connected_by
 
 
@@ -69,24 +70,6 @@ def build_datamodule(
     data.prepare_data()
     data.setup()
     return data
-
-
-def build_model(settings: AnyModelSettings, channels: int, classes: int) -> nn.Module:
-    """Build a network with random weights.
-
-    Args:
-        settings: The settings of the model; `architecture` chooses the class.
-        channels: 1 for gray images, 3 for color images.
-        classes: The number of classes, K.
-
-    Raises:
-        SettingError: The layers do not fit the image size, or the network of a plug-in does not map images to logits.
-    """
-    sizes = {"channels": channels, "in_channels": channels, "num_classes": classes, "classes": classes}
-    model: nn.Module = build("model", settings, **sizes)
-    if entry_of("model", settings).plugin:
-        check_network(model, settings, channels, classes)
-    return model
 
 
 def build_data_and_task(

@@ -4,10 +4,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import Logger
-from torch import Tensor, nn
 from torchmetrics import Metric
 from torchvision.transforms import v2
 
@@ -15,7 +13,7 @@ from lenet_pl.data.callable_augment import CallableAugment
 from lenet_pl.errors import SettingError
 from lenet_pl.plugins.build import build
 from lenet_pl.plugins.kinds import KINDS
-from lenet_pl.settings import AnyModelSettings, TrainSettings
+from lenet_pl.settings import TrainSettings
 from lenet_pl.settings.types import PartSettings
 
 
@@ -41,32 +39,6 @@ def build_transforms(settings: TrainSettings) -> list[CallableAugment]:
         if isinstance(transform, v2.CutMix | v2.MixUp):
             raise SettingError(f"transforms: {name} mixes labels, which transforms do not get; must change images only")
     return [CallableAugment(transform, name=f"transforms: {name}") for name, transform in transforms.items()]
-
-
-def check_network(model: nn.Module, settings: AnyModelSettings, channels: int, num_classes: int) -> None:
-    """Check that the network of a plug-in maps images to logits.
-
-    Raises:
-        SettingError: It is no module, fails on images of the input size, or returns something else.
-    """
-    who = f"model: {settings.architecture}"
-    if not isinstance(model, nn.Module):
-        raise SettingError(f"{who} returns {type(model).__name__}; must be a torch.nn.Module")
-    shape = (2, channels, settings.image_size, settings.image_size)
-    training = model.training
-    try:
-        with torch.no_grad():
-            logits = model.eval()(torch.zeros(shape))
-    except Exception as error:  # code from outside may raise anything
-        raise SettingError(
-            f"{who} fails on images of shape {shape} ({type(error).__name__}: {' '.join(str(error).split())[:200]}); "
-            "must map them to logits, or model.image_size must be another"
-        ) from error
-    finally:
-        model.train(training)
-    if not isinstance(logits, Tensor) or logits.shape != (2, num_classes):
-        got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
-        raise SettingError(f"{who} maps images of shape {shape} to {got}; must be logits of shape {(2, num_classes)}")
 
 
 def _build_all(kind: str, parts: Mapping[str, PartSettings], wanted: Any, **context: Any) -> dict[str, Any]:

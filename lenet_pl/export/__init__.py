@@ -189,8 +189,8 @@ def load_safetensors(path: Path) -> Any:
     Raises:
         DataError: The file is missing or corrupt, or was written by another program or version.
     """
-    from lenet_pl.engine.build import build_model
     from lenet_pl.inference.safetensors_file import read_safetensors
+    from lenet_pl.models.build import build_model
     from lenet_pl.settings.trained import RecordedModel
 
     weights, description = read_safetensors(path)

@@ -10,13 +10,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lenet_pl.data.datamodule import ImageDataModule
+from lenet_pl.data.choose_data import SettingsSource
 from lenet_pl.data.identity import Identity, SplitName
 from lenet_pl.data.image_set import ImageDataset
+from lenet_pl.data.loaded_data import LoadedData
 from lenet_pl.data.run_images import RunImages, recorded_identity
 from lenet_pl.data.transform import Preprocess
-from lenet_pl.engine.build import build_model
 from lenet_pl.errors import DataError, SettingError, display_path
+from lenet_pl.models.build import build_model
 from lenet_pl.plugins.loading import how_to_load, missing_plugins
 from lenet_pl.runtime.checkpoint_file import load_checkpoint
 from lenet_pl.settings import DataSettings, FolderDataSettings, validate
@@ -95,7 +96,7 @@ class TrainedRun:
 
     def load_data(
         self, settings: DataSettings | None = None, *, part: SplitName = "test", accept_changes: bool = False
-    ) -> ImageDataModule:
+    ) -> LoadedData:
         """Load the data of the run, or another data set with the same classes.
 
         Missing files of a published data set are downloaded, unless `data.download` is false.
@@ -107,7 +108,7 @@ class TrainedRun:
                 are still there. Only those are loaded.
 
         Returns:
-            The data module, without augmentation, at the input size and with the statistics of the network.
+            The dataset in its splits, as stored; folders are read at the size of the network's input.
 
         Raises:
             DataError: Files are missing, the data of the run have changed, or the other data set has different classes
@@ -116,29 +117,22 @@ class TrainedRun:
         chosen = settings or self.settings.data
         if isinstance(chosen, FolderDataSettings) and chosen.color_mode == "auto" and self.channels == 3:
             chosen = chosen.model_copy(update={"color_mode": "rgb"})  # gray images are converted for a color network
-        module = ImageDataModule(
-            chosen,
-            image_size=self.image_size,
-            batch_size=1,  # no training; a set of any size must pass
-            eval_batch_size=self.settings.loader.eval_batch_size,
-            seed=self.settings.seed,
-            statistics=(self.preprocess.mean, self.preprocess.std),
-            own=None if settings else RunImages(self.images, self.folder, (part,), accept_changes),
-        )
-        module.prepare_data()
-        module.setup()
-        if len(module.classes) != len(self.classes) or module.channels != self.channels:
+        own = None if settings else RunImages(self.images, self.folder, (part,), accept_changes)
+        source = SettingsSource(chosen, own)
+        source.download()
+        data = source.load(self.image_size)
+        if len(data.classes) != len(self.classes) or data.channels != self.channels:
             raise DataError(
-                f"data: {module.source.name} has {len(module.classes)} classes and {module.channels} channels; "
+                f"data: {data.source.name} has {len(data.classes)} classes and {data.channels} channels; "
                 f"must be {len(self.classes)} classes and {self.channels} channels for this network"
             )
-        for theirs, own in zip(module.classes, self.classes, strict=True):
-            if theirs != own:  # labels would be misread
+        for theirs, ours in zip(data.classes, self.classes, strict=True):
+            if theirs != ours:  # labels would be misread
                 raise DataError(
-                    f"data: {module.source.name} has the class {theirs!r} where this network has {own!r}; must be "
+                    f"data: {data.source.name} has the class {theirs!r} where this network has {ours!r}; must be "
                     f"a set with the classes of {self.settings.data.name} in the same order"
                 )
-        return module
+        return data
 
 
 def open_run(settings: TrainedSettings) -> TrainedRun:

@@ -3,32 +3,17 @@
 from typing import Any
 
 from lenet_pl.errors import SettingError
+from lenet_pl.models.build import build_model
 from lenet_pl.models.convnet import ConvNet
 from lenet_pl.models.lenet1 import LeNet1
 from lenet_pl.models.lenet5_1998 import LeNet5Original
-from lenet_pl.plugins.build import build
 from lenet_pl.plugins.registry import entries
-from lenet_pl.settings import AnyModelSettings, validate
+from lenet_pl.settings import validate
 from lenet_pl.settings.choices import list_choices, read_choice
 from lenet_pl.settings.model import ModelSettings
 from lenet_pl.settings.parts import Part
 
 AnyModel = ConvNet | LeNet1 | LeNet5Original
-
-
-def build_network(settings: AnyModelSettings, in_channels: int, num_classes: int) -> AnyModel:
-    """Build a network of any architecture from its settings.
-
-    Args:
-        settings: The settings of the network.
-        in_channels: The number of image channels, C: 1 for gray, 3 for color.
-        num_classes: The number of classes, K.
-
-    Raises:
-        SettingError: If the layers do not fit the image size or the number of classes.
-    """
-    network: AnyModel = build("model", settings, in_channels=in_channels, num_classes=num_classes)
-    return network
 
 
 def list_models() -> list[str]:
@@ -57,7 +42,8 @@ def get_model(name: str, num_classes: int = 10, in_channels: int = 1, **settings
         raise SettingError(f"architecture: got {architecture!r}; must be one of {', '.join(known)}")
     given = validate(Part("model").class_of(architecture), values)
     assert isinstance(given, ModelSettings)
-    return build_network(given, in_channels, num_classes)
+    network: Any = build_model(given, in_channels, num_classes)
+    return network  # type: ignore[no-any-return]
 
 
 def lenet1(num_classes: int = 10, in_channels: int = 1, **settings: Any) -> LeNet1:

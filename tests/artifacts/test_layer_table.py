@@ -4,7 +4,7 @@ from conftest import Compose
 from torch import nn
 
 from lenet_pl.artifacts.layer_table import print_summary, summarize
-from lenet_pl.models.by_name import build_network
+from lenet_pl.models.build import build_model
 
 
 def test_rows_say_what_each_layer_makes_and_has() -> None:
@@ -27,7 +27,7 @@ def test_the_model_is_left_as_it_was() -> None:
 
 
 def test_the_table_of_lenet5_adds_up(compose: Compose, capsys: pytest.CaptureFixture[str]) -> None:
-    print_summary(build_network(compose().model, 1, 10), torch.zeros(1, 1, 32, 32))
+    print_summary(build_model(compose().model, 1, 10), torch.zeros(1, 1, 32, 32))
     printed = capsys.readouterr().out
     assert "1×32×32" in printed
     counts = [int(w.replace(",", "")) for line in printed.splitlines() for w in line.split()[-2:-1] if w[0].isdigit()]

@@ -19,7 +19,7 @@ from torch.nn import functional
 from lenet_pl.artifacts.report import write_report
 from lenet_pl.data.datamodule import ImageDataModule
 from lenet_pl.engine.build import build_datamodule
-from lenet_pl.models.by_name import build_network
+from lenet_pl.models.build import build_model
 from lenet_pl.runtime.environment import describe_environment
 from lenet_pl.settings import TrainSettings, validate
 from lenet_pl.settings.compose import to_settings
@@ -57,7 +57,7 @@ def data(compose: Compose) -> ImageDataModule:
 @pytest.fixture(scope="module")
 def tested(folder: Path, data: ImageDataModule, compose: Compose) -> tuple[Tensor, Tensor]:
     """Logits and labels of the test part, from the best checkpoint by plain torch."""
-    model = build_network(compose(*OVERRIDES).model, 1, 10)
+    model = build_model(compose(*OVERRIDES).model, 1, 10)
     state = torch.load(folder / "checkpoints" / "best.ckpt", weights_only=True)["state_dict"]
     model.load_state_dict({key.removeprefix("model."): value for key, value in state.items()})
     with torch.no_grad():

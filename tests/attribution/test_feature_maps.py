@@ -5,8 +5,7 @@ from conftest import Compose
 from lenet_pl.artifacts.report import PICTURES
 from lenet_pl.attribution.feature_maps import draw_layers
 from lenet_pl.data.transform import Preprocess
-from lenet_pl.engine.build import build_model
-from lenet_pl.models.by_name import build_network
+from lenet_pl.models.build import build_model
 from lenet_pl.settings.compose import conf_dir
 
 MODELS = sorted(file.stem for file in (conf_dir() / "model").glob("*.yaml"))
@@ -38,7 +37,7 @@ def test_a_network_in_double_precision_is_drawn_too(compose: Compose) -> None:
     settings = compose().model
     image = torch.zeros(1, 8, 8, dtype=torch.uint8)
     preprocess = Preprocess(settings.image_size, "resize", [0.5], [0.5])
-    assert draw_layers(build_network(settings, 1, 10).double(), preprocess, image, "double")
+    assert draw_layers(build_model(settings, 1, 10).double(), preprocess, image, "double")
 
 
 def test_the_report_shows_them() -> None:

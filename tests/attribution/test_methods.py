@@ -12,7 +12,7 @@ from lenet_pl.attribution import methods
 from lenet_pl.data.transform import Preprocess
 from lenet_pl.errors import SettingError
 from lenet_pl.inference.trained_run import TrainedRun, load_run
-from lenet_pl.models.by_name import build_network
+from lenet_pl.models.build import build_model
 
 pytest.importorskip("captum")
 
@@ -88,7 +88,7 @@ def test_feature_maps_with_normalisation_and_two_convolutions_in_a_stage(
         f"model.pooling={pooling}",
     )
     torch.manual_seed(0)
-    model = build_network(settings.model, 3, 10)
+    model = build_model(settings.model, 3, 10)
     for layer in model.modules():
         if isinstance(layer, nn.BatchNorm2d):  # as training would leave it
             for values in (layer.running_mean, layer.running_var, layer.weight, layer.bias):

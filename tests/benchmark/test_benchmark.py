@@ -23,7 +23,7 @@ from lenet_pl.data.image_set import ImageDataset
 from lenet_pl.data.transform import Preprocess
 from lenet_pl.engine.build import build_datamodule
 from lenet_pl.errors import DataError
-from lenet_pl.models.by_name import build_network
+from lenet_pl.models.build import build_model
 from lenet_pl.settings import AugmentSettings, TrainSettings
 from lenet_pl.settings import compose as composition
 from lenet_pl.settings.benchmark import BenchmarkSettings
@@ -92,7 +92,7 @@ def test_the_benchmark_writes_what_it_measures(tmp_path: Path, capsys: pytest.Ca
 
 
 def test_activations_before_pooling_compute_the_same(compose: Compose) -> None:
-    model = build_network(compose("model=lenet_bn").model, 1, 10).eval()
+    model = build_model(compose("model=lenet_bn").model, 1, 10).eval()
     images = torch.randn(4, 1, 32, 32)
     with torch.no_grad():
         pooled_first = model(images)

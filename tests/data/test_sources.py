@@ -128,8 +128,14 @@ def test_usps_and_cifar10_come_as_their_formats_say(
     assert cifar.train.images[:, 2, 31, 31].tolist() == [10, 20, 30, 40, 50]
 
 
-def test_digits_are_those_of_scikit_learn(compose: Compose) -> None:
+@pytest.mark.parametrize("where", ["its file", "another file"])
+def test_digits_are_those_of_scikit_learn(where: str, compose: Compose, monkeypatch: pytest.MonkeyPatch) -> None:
+    if where == "another file":  # as after a change of scikit-learn's package
+        monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     source, bunch = load_dataset(compose("data=digits").data, 28), load_digits()
+    assert source.whole is not None
+    assert source.whole.labels.tolist() == bunch.target.tolist()
+    assert (source.whole.images[:, 0].numpy() == np.rint(bunch.images / 16 * 255)).all()
     everything = both(source)
     ours = np.column_stack([everything.labels, everything.images.flatten(1)])
     theirs = np.column_stack([bunch.target, np.rint(bunch.data / 16 * 255)])

@@ -10,7 +10,7 @@ from torch import nn
 from lenet_pl import models
 from lenet_pl.errors import SettingError
 from lenet_pl.models import ConvNet
-from lenet_pl.models.by_name import build_network
+from lenet_pl.models.build import build_model
 from lenet_pl.settings.choices import read_choice
 from lenet_pl.settings.compose import conf_dir
 
@@ -36,7 +36,7 @@ def test_every_choice_of_the_group_has_a_function() -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_a_function_builds_the_network_of_its_file(name: str, compose: Compose) -> None:
     torch.manual_seed(0)
-    wanted = build_network(compose(f"model={name}").model, 1, 10)
+    wanted = build_model(compose(f"model={name}").model, 1, 10)
     for build in (getattr(models, name), lambda: models.get_model(name)):
         torch.manual_seed(0)
         model = build()

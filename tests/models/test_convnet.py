@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from lenet_pl.errors import SettingError
 from lenet_pl.models import convnet
-from lenet_pl.models.by_name import build_network
+from lenet_pl.models.build import build_model
 from lenet_pl.models.convnet import ConvNet
 from lenet_pl.settings.compose import conf_dir
 
@@ -19,7 +19,7 @@ MODELS = sorted(
 
 
 def network(compose: Compose, *overrides: str, channels: int = 1, classes: int = 10) -> ConvNet:
-    model = build_network(compose(*overrides).model, channels, classes)
+    model = build_model(compose(*overrides).model, channels, classes)
     assert isinstance(model, ConvNet)
     return model
 
@@ -34,7 +34,7 @@ def test_every_model_learns_from_one_step(name: str, image_size: int, compose: C
     settings = compose(f"model={name}", f"model.image_size={image_size}").model
     for channels, classes in itertools.product((1, 3), (2, 10, 47)):
         torch.manual_seed(0)
-        model = build_network(settings, channels, classes)
+        model = build_model(settings, channels, classes)
         before = {key: value.clone() for key, value in model.named_parameters() if key.endswith("weight")}
         optimizer = torch.optim.Adam(model.parameters())
         logits = model(torch.randn(8, channels, image_size, image_size))
@@ -220,7 +220,7 @@ def test_networks_that_are_too_large_are_refused_before_memory_is_taken(
     # the rest of the network may be built, but no large matrix
     monkeypatch.setattr(convnet.nn, "Linear", lambda a, b: made.append(a * b) or linear(a, b, device="meta"))
     with pytest.raises(SettingError, match=r"^model: .* parameters") as error:
-        build_network(settings, 1, 10)
+        build_model(settings, 1, 10)
     assert made == []
     assert "\n" not in str(error.value)
 

@@ -2,7 +2,7 @@ import pytest
 import torch
 from conftest import Compose
 
-from lenet_pl.engine.build import build_model
+from lenet_pl.models.build import build_model
 from lenet_pl.models.layers import SparseConv2d
 from lenet_pl.models.lenet1 import LeNet1
 

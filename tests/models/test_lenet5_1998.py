@@ -7,8 +7,8 @@ from promise import case
 from torch import nn
 from torch.nn import functional
 
-from lenet_pl.engine.build import build_model
 from lenet_pl.errors import SettingError
+from lenet_pl.models.build import build_model
 from lenet_pl.models.layers import RBFOutput, ScaledTanh, SparseConv2d, TrainableSubsampling, digit_codes
 from lenet_pl.models.lenet5_1998 import LeNet5Original
 

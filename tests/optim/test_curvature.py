@@ -8,8 +8,8 @@ from conftest import Compose
 from torch import Tensor, nn
 from torch.func import functional_call, hessian, jacrev, vmap
 
-from lenet_pl.engine.build import build_model
 from lenet_pl.errors import SettingError
+from lenet_pl.models.build import build_model
 from lenet_pl.models.layers import RBFOutput, ScaledTanh, SparseConv2d, TrainableSubsampling
 from lenet_pl.optim.curvature import diagonal_curvature
 from lenet_pl.optim.losses import Loss

@@ -3,7 +3,7 @@ import torch
 from conftest import Compose
 from torch import nn
 
-from lenet_pl.engine.build import build_model
+from lenet_pl.models.build import build_model
 from lenet_pl.optim.optimizers import build_optimizer
 from lenet_pl.optim.parameter_groups import parameter_groups, scale_learning_rates
 from lenet_pl.optim.schedulers import build_scheduler

@@ -10,10 +10,11 @@ from stopping import SignalAfter
 from torch import nn
 
 from lenet_pl.attribution.feature_maps import layer_maps
-from lenet_pl.engine.build import build_datamodule, build_model
+from lenet_pl.engine.build import build_datamodule
 from lenet_pl.evaluate import evaluate
 from lenet_pl.export import export
 from lenet_pl.inference.trained_run import load_run
+from lenet_pl.models.build import build_model
 from lenet_pl.optim.optimizers import build_optimizer
 from lenet_pl.optim.schedulers import build_scheduler
 from lenet_pl.optim.sdlm import SDLM

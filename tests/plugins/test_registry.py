@@ -10,9 +10,10 @@ from conftest import Compose
 from pydantic import Field
 from torch import nn
 
-from lenet_pl.engine.build import build_model, without_resume
+from lenet_pl.engine.build import without_resume
 from lenet_pl.engine.plugin_parts import build_metrics, build_transforms
 from lenet_pl.errors import SettingError
+from lenet_pl.models.build import build_model
 from lenet_pl.optim.optimizers import build_optimizer
 from lenet_pl.optim.schedulers import build_scheduler
 from lenet_pl.plugins import register

@@ -6,12 +6,12 @@ import io
 import json
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from forked_command import run_forked
 
 from lenet_pl.compare import compare
 from lenet_pl.errors import SettingError
@@ -47,8 +47,7 @@ def old(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def command(environment: dict[str, str], *words: str) -> subprocess.CompletedProcess[str]:
-    line = [sys.executable, "-m", *words]
-    return subprocess.run(line, env=environment, capture_output=True, text=True, timeout=300)
+    return run_forked(*words, env=environment)
 
 
 def figures(path: Path) -> list[dict[str, float]]:

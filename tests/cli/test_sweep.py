@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import Compose, needs_fashion
+from conftest import Compose
 from promise import case
 
 from lenet_pl.cli.sweep import read_job, start_sweep
@@ -55,7 +55,6 @@ def start() -> Iterator[Start]:
         yield _start
 
 
-@needs_fashion
 @case(
     "crash", "a sweep with a killed, an invalid and a failing job: the others finish, reasons are printed, exit code 2"
 )
@@ -68,7 +67,6 @@ def test_a_grid_with_three_bad_jobs_has_nine_results_and_three_reasons(
     rates = "0.01,0.02,0.03,0.04,0.05,0.06,0.07,0.08,0.09,0.1,-1,1000"
     command = [*TRAIN, "-m", f"run={tmp_path / 'grid'}", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
     command += [
-        "data=fashion",
         "optimizer=sgd",
         "optimizer.momentum=0",
         "optimizer.nesterov=false",
@@ -122,7 +120,7 @@ def test_a_grid_with_three_bad_jobs_has_nine_results_and_three_reasons(
         text=True,
         check=True,
     ).stdout
-    assert table.count("│ fashion") == 10
+    assert table.count("│ digits") == 10
     assert "10: refused: optimizer.lr: got -1" in table
     assert "11: failed: " in table
 

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 from fastapi.testclient import TestClient
+from forked_command import run_forked
 from PIL import Image
 from promise import case
 
@@ -177,8 +178,7 @@ def test_the_command_serves_on_loopback_alone_until_it_is_interrupted(
 def test_a_mistake_is_one_line(
     arguments: list[str], code: int, why: str, tmp_path: Path, command_environment: dict[str, str]
 ) -> None:
-    command = [sys.executable, "-m", "lenet_pl.demo", *arguments]
-    done = subprocess.run(command, cwd=tmp_path, env=command_environment, capture_output=True, text=True)
+    done = run_forked("lenet_pl.demo", *arguments, cwd=tmp_path, env=command_environment)
     assert done.returncode == code
     (line,) = done.stderr.strip().splitlines()
     assert why in line

@@ -47,10 +47,9 @@ CASES = {
 }
 
 
-@needs_fashion
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "case", [CASES["fashion"], pytest.param(CASES["odd"], marks=pytest.mark.long)], ids=list(CASES)
+    "case", [pytest.param(CASES["fashion"], marks=[needs_fashion, pytest.mark.long]), CASES["odd"]], ids=list(CASES)
 )
 def test_two_processes_learn_what_one_learns(
     case: tuple[str, ...], tmp_path: Path, command_environment: dict[str, str]

@@ -2,14 +2,12 @@
 
 import csv
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 import yaml
+from forked_command import run_forked
 from own_repository import write_repository
 from quiet import QUIET
 
@@ -25,14 +23,7 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def call(folder: Path, command: str, *words: str, code: int = 0) -> str:
     """Run a command in a folder, and return what it prints; on stderr for another exit code than 0."""
-    done = subprocess.run(
-        [sys.executable, "-m", f"lenet_pl.{command}", *words],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        env=os.environ,
-        check=False,
-    )
+    done = run_forked(f"lenet_pl.{command}", *words, cwd=folder)
     assert done.returncode == code, done.stderr
     return done.stderr if code else done.stdout
 

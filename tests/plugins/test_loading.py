@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from forked_command import run_forked
 
 from lenet_pl.plugins.loading import how_to_load, missing_plugins, named_in
 
@@ -12,14 +13,7 @@ HOSTILE = "from pathlib import Path\nPath('imported.txt').write_text('x')\n"
 
 def run(folder: Path, *words: str, **variables: str) -> tuple[int, str]:
     """Run a command in a folder and return its exit code and what it says on stderr."""
-    done = subprocess.run(
-        [sys.executable, "-m", *words],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        env={**os.environ, **variables},
-        check=False,
-    )
+    done = run_forked(*words, cwd=folder, env={**os.environ, **variables})
     return done.returncode, done.stderr
 
 

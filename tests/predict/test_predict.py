@@ -1,11 +1,10 @@
 import csv
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
+from forked_command import run_forked
 from PIL import Image
 
 from lenet_pl.errors import DataError, printable
@@ -153,14 +152,7 @@ def test_numbers_that_are_none_are_no_prediction() -> None:
 def test_mistakes_on_the_command_line_are_one_line(
     arguments: list[str], code: int, message: str, tmp_path: Path, command_environment: dict[str, str]
 ) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "lenet_pl.predict", *arguments],
-        cwd=tmp_path,
-        env=command_environment,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+    done = run_forked("lenet_pl.predict", *arguments, cwd=tmp_path, env=command_environment)
     assert done.returncode == code
     assert done.stderr.startswith(message)
     assert done.stderr.count("\n") == 1

@@ -15,6 +15,7 @@ import pytest
 import yaml
 from commands import KINDS, NEEDED
 from conftest import Run, Work
+from forked_command import run_forked
 from promise import case
 
 import lenet_pl
@@ -39,6 +40,8 @@ def command(tmp_path: Path, command_environment: dict[str, str]) -> Command:
         outlet = {"stdout": subprocess.PIPE} | options
         environment = {name: value for name, value in command_environment.items() if name != "PYTHONUNBUFFERED"}
         (tmp_path / "cwd").mkdir(exist_ok=True)
+        if words[:2] == ("-m", "lenet_pl.train") and not options:
+            return run_forked(*words[1:], cwd=tmp_path / "cwd", env=environment)
         return subprocess.run(
             [sys.executable, *words],
             cwd=tmp_path / "cwd",

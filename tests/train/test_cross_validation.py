@@ -1,7 +1,5 @@
 import csv
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import Compose
+from forked_command import run_forked
 from promise import case
 from quiet import QUIET
 from sklearn.datasets import load_digits
@@ -167,8 +166,7 @@ def test_without_a_test_there_is_no_pooled_matrix(compose: Compose, tmp_path: Pa
 def test_mistakes_are_one_line(
     overrides: list[str], line: str, tmp_path: Path, command_environment: dict[str, str]
 ) -> None:
-    command = [sys.executable, "-m", "lenet_pl.train", f"run={tmp_path / 'run'}", *overrides]
-    done = subprocess.run(command, capture_output=True, text=True, env=command_environment)
+    done = run_forked("lenet_pl.train", f"run={tmp_path / 'run'}", *overrides, env=command_environment)
     assert (done.returncode, done.stderr) == (2, f"error: {line}\n")
     assert not list((tmp_path / "run").glob("[!.]*"))
 

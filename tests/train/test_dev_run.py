@@ -1,11 +1,10 @@
 """`trainer.fast_dev_run`: a check of the settings that keeps nothing."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from conftest import Compose
+from forked_command import run_forked
 from quiet import QUIET
 
 from lenet_pl.train import train
@@ -33,7 +32,7 @@ def test_batches_of_each_split_run_and_nothing_is_kept(
 
 
 def test_the_command_removes_its_empty_folder(tmp_path: Path, command_environment: dict[str, str]) -> None:
-    command = [sys.executable, "-m", "lenet_pl.train", "trainer.fast_dev_run=true"]
-    done = subprocess.run(command, cwd=tmp_path, env=command_environment, capture_output=True, text=True, check=True)
+    done = run_forked("lenet_pl.train", "trainer.fast_dev_run=true", cwd=tmp_path, env=command_environment)
+    assert done.returncode == 0, done.stderr
     assert "fast_dev_run: 1 training batch" in done.stdout
     assert list(tmp_path.iterdir()) == []

@@ -1,8 +1,6 @@
 import csv
 import json
 import statistics
-import subprocess
-import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -10,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from conftest import Compose
+from forked_command import run_forked
 from promise import case
 from quiet import QUIET
 from stopping import InterruptingHandler
@@ -182,8 +181,7 @@ def test_a_seed_that_diverges_does_not_stop_the_others(
 def test_mistakes_are_one_line(
     overrides: list[str], line: str, tmp_path: Path, command_environment: dict[str, str]
 ) -> None:
-    command = [sys.executable, "-m", "lenet_pl.train", f"run={tmp_path / 'run'}", *overrides]
-    done = subprocess.run(command, capture_output=True, text=True, env=command_environment)
+    done = run_forked("lenet_pl.train", f"run={tmp_path / 'run'}", *overrides, env=command_environment)
     assert (done.returncode, done.stderr) == (2, f"error: {line}\n")
     assert not list((tmp_path / "run").glob("*"))
 

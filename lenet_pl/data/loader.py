@@ -128,7 +128,7 @@ class BatchLoader:
             pixels = self.preprocess.normalize(self._augmented(pixels, epoch, steps))
             labels = chosen.labels.to(self.device)
             size = self.batch_size if at_once > 1 else len(labels)
-            for step, images, own in zip(steps, pixels.split(size), labels.split(size), strict=True):
+            for step, images, own in zip(steps, torch.split(pixels, size), torch.split(labels, size), strict=True):
                 whole = min(self.batch_size, len(self.images) - step * self.batch_size)
                 if step >= first:
                     yield Batch(images, own, len(own) * self.world_size / whole)
@@ -142,7 +142,7 @@ class BatchLoader:
         generators = [keyed_generator("augment", self.seed, epoch, step, self.rank) for step in steps]
         if len(steps) == 1 or not isinstance(self.augment, Augment):
             return self.augment(pixels, generators[0])
-        sizes = [len(some) for some in pixels.split(self.batch_size)]
+        sizes = [len(some) for some in torch.split(pixels, self.batch_size)]
         drawn = [self.augment.draw(n, pixels.shape[1], g) for n, g in zip(sizes, generators, strict=True)]
         return self.augment.apply(
             pixels, *(copy_ahead(torch.cat(some), self.device) for some in zip(*drawn, strict=True))

@@ -125,7 +125,7 @@ class ChunkedClassifier(ImageClassifier):
             before, odd = found
             count_steps(self.trainer, first + before - self.step_in_epoch)
             for values in (self._steps, self._scales, self.step_lrs):
-                del values[first + before + 1 :]  # type: ignore[attr-defined]
+                del values[first + before + 1 :]
             raise diverged(self, odd)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:

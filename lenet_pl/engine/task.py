@@ -128,7 +128,7 @@ class ImageClassifier(ClassifierEvaluation):
         every = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
         # Only the steps that Lightning logs, since logging takes a noticeable part of a small network's step
         if self.trainer.logger and every and (self.trainer.global_step + 1) % every == 0:
-            values = {"train/loss_step": scaled.detach(), "lr": self.step_lrs[-1]}
+            values: dict[str, Any] = {"train/loss_step": scaled.detach(), "lr": self.step_lrs[-1]}
             self.log_dict(values, sync_dist=self.trainer.world_size > 1)
         return scaled
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import lightning
 import pytest
@@ -34,7 +34,7 @@ Work = Callable[[], tuple[Tensor, Tensor]]
 class Graph:
     """`CudaGraph` for a CPU: a capture changes no tensor, and a replay uses the hyperparameters of the capture."""
 
-    made: list["Graph"] = []
+    made: ClassVar[list["Graph"]] = []
     fails = False
 
     def __init__(self, device: torch.device) -> None:
@@ -108,8 +108,12 @@ def fit(
     "overrides",
     [
         ("callbacks.ema.decay=0.9", "trainer.gradient_clip_val=0.5", "scheduler=cosine", "augment=affine"),
-        ("optimizer=sgd", "trainer.gradient_clip_val=0.01", "trainer.gradient_clip_algorithm=value")
-        + ("trainer.precision=bf16-mixed",),
+        (
+            "optimizer=sgd",
+            "trainer.gradient_clip_val=0.01",
+            "trainer.gradient_clip_algorithm=value",
+            "trainer.precision=bf16-mixed",
+        ),
         # Betas that change in each step, a learning rate for each layer
         ("optimizer=adamw", "scheduler=onecycle", "scheduler.cycle_momentum=true", "layer_decay=0.5"),
     ],

@@ -130,6 +130,8 @@ class GraphedStep:
         own_hooks = step.task.average is not None
         hooks = len(step.optimizer._optimizer_step_post_hooks) + len(step.optimizer._optimizer_step_pre_hooks)
         self.whole = not getattr(scheduler, "cycle_momentum", False) and hooks == own_hooks
+        network = step.task.model
+        self._modules, self._parameters = list(network.modules()), list(network.parameters())  # slow to list
         self._graph = CudaGraph(step.task.device)
         self._gave_up = False
         self._warm: tuple[Any, ...] = ()  # state and shape of the last steps of the warm-up
@@ -178,7 +180,7 @@ class GraphedStep:
 
         with _capturable(self.step.optimizer):
             self._outputs = self._graph.capture(work)
-        self._gradients = [(p, p.grad) for p in self.step.task.model.parameters()]
+        self._gradients = [(p, p.grad) for p in self._parameters]
 
     def _replay(self, images: Tensor, labels: Tensor) -> Outputs:
         assert self._outputs
@@ -195,9 +197,8 @@ class GraphedStep:
 
     def _state(self) -> tuple[Any, ...]:
         """Return what a graph depends on, apart from the batch."""
-        network = self.step.task.model
-        modes = [module.training for module in network.modules()]
-        learned = [parameter.requires_grad for parameter in network.parameters()]
+        modes = [module.training for module in self._modules]
+        learned = [parameter.requires_grad for parameter in self._parameters]
         groups = self.step.optimizer.param_groups if self.whole else []
         return modes, learned, [{k: v for k, v in group.items() if k not in ("params", "lr")} for group in groups]
 

@@ -22,6 +22,7 @@ class Amount:
         ddp_steps: The number of timed steps with DistributedDataParallel.
         compiled: Whether torch.compile is tried.
         loops: The loops whose rates are measured; empty for all.
+        kernels: Whether the kernels of a step are profiled.
     """
 
     models: tuple[str, ...]
@@ -38,6 +39,7 @@ class Amount:
     ddp_steps: int
     compiled: bool
     loops: tuple[str, ...] = ()
+    kernels: bool = True
 
 
 FULL = Amount(
@@ -63,6 +65,7 @@ SHORT = replace(
     own_seeds=3,
     candidates=1,
     compiled=False,
+    kernels=False,
     loops=("tuned tensor loop", "one CUDA graph a step", "lenet_pl", "lenet_pl, CUDA graph", "lenet_pl, steps alone"),
 )
 SMALL = Amount(

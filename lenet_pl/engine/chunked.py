@@ -18,6 +18,7 @@ from lenet_pl.engine.device_step import DeviceStep, needs_no_wait
 from lenet_pl.engine.divergence import check_divergence, diverged
 from lenet_pl.engine.loop_state import LoopState, count_steps
 from lenet_pl.engine.task import ImageClassifier
+from lenet_pl.errors import SettingError
 from lenet_pl.optim.clipping import ClipAlgorithm
 from lenet_pl.runtime.seeding import keep_global
 from lenet_pl.runtime.signals import SignalHandler
@@ -81,6 +82,10 @@ class ChunkedClassifier(ImageClassifier):
             required = self.cuda_graph is True
             scheduler = self._schedule.get("scheduler")
             self._take = GraphedStep(step, scheduler, required=required) if self.cuda_graph else step
+        elif self.cuda_graph is True:
+            raise SettingError(
+                "trainer.cuda_graph: got true with an optimizer that is not fused; must be auto or false"
+            )
 
     def on_train_end(self) -> None:
         self._device_step = self._take = None  # type: ignore[assignment]  # with the memory of the graph

@@ -216,6 +216,17 @@ def test_a_failed_capture_is_told_once_or_an_error(
         fit(settings, tmp_path / "true", True)
 
 
+def test_an_optimizer_that_is_not_fused_has_no_graph(compose: Compose, tmp_path: Path) -> None:
+    settings = compose(*RUN, "optimizer=rmsprop", "trainer.max_epochs=1")
+    _, task = fit(settings, tmp_path / "auto", "auto")
+    assert task.automatic_optimization is False
+    assert Graph.made == []
+    with pytest.raises(
+        SettingError, match=r"trainer.cuda_graph: got true with an optimizer that is not fused; must be"
+    ):
+        fit(settings, tmp_path / "true", True)
+
+
 @pytest.mark.parametrize(
     ("overrides", "hooks", "why"),
     [

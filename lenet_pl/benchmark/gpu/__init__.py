@@ -27,9 +27,9 @@ from lenet_pl.settings.benchmark import BenchmarkSettings
 # The most important steps first, each with its fraction of the total time limit
 STEPS: dict[str, tuple[float, Callable[[Bench, dict[str, Any]], None]]] = {
     "equality": (0.20, equality.measure),
-    "cuda_graph": (0.12, graph.measure),
-    "rates": (0.32, rates.measure),
-    "mnist_99": (0.24, mnist.measure),
+    "cuda_graph": (0.16, graph.measure),
+    "rates": (0.30, rates.measure),
+    "mnist_99": (0.22, mnist.measure),
     "memory": (0.03, measure_memory),
     "ddp": (0.03, measure_ddp),
     "seeds": (0.06, measure_seeds),

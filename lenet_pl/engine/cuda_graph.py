@@ -35,17 +35,6 @@ def choose_cuda_graph(settings: TrainSettings, why_step_hooks: str) -> Literal["
     Raises:
         SettingError: It is true, but steps cannot be captured.
     """
-    requested = settings.trainer.cuda_graph
-    why = why_no_graph(settings, why_step_hooks)
-    if requested is True and why:
-        raise SettingError(f"trainer.cuda_graph: got true with {why}; must be auto or false")
-    # Code of plug-ins may depend on values that a graph would repeat for ever, without an error
-    own = not any(entry_of(kind, getattr(settings, kind)).plugin for kind in ("model", "loss"))
-    return requested if requested is True or (requested and own and not why) else False
-
-
-def why_no_graph(settings: TrainSettings, why_step_hooks: str) -> str:
-    """Name what prevents CUDA graphs; empty if nothing does."""
     given = settings.trainer
     reasons = {
         f"trainer.accelerator={given.accelerator}, without a CUDA device": device_kind(given) != "gpu",
@@ -54,14 +43,16 @@ def why_no_graph(settings: TrainSettings, why_step_hooks: str) -> str:
         "trainer.detect_anomaly=true": given.detect_anomaly,
         f"optimizer={settings.optimizer.name}": settings.optimizer.name not in ("adam", "adamw", "sgd"),
     }
-    return next((why for why, prevents in reasons.items() if prevents), "")
+    why = next((reason for reason, prevents in reasons.items() if prevents), "")
+    if given.cuda_graph is True and why:
+        raise SettingError(f"trainer.cuda_graph: got true with {why}; must be auto or false")
+    # Code of plug-ins may depend on values that a graph would repeat for ever, without an error
+    plugged = any(entry_of(kind, getattr(settings, kind)).plugin for kind in ("model", "loss"))
+    return False if why or (given.cuda_graph == "auto" and plugged) else given.cuda_graph
 
 
 class CudaGraph:
     """A function on a CUDA device, captured as a graph.
-
-    Args:
-        device: The device.
 
     Source: torch's documentation, "CUDA semantics", "Whole-network capture".
     """
@@ -89,14 +80,16 @@ class CudaGraph:
         that of a call.
         """
         gc.collect()  # a dead cycle could hold nodes of autograd from another stream
+        here = torch.cuda.current_stream(self.device)
         graph = torch.cuda.CUDAGraph()
         try:
             with torch.cuda.graph(graph, stream=self._side):
                 outputs = work()
-        except Exception:
-            # The generator may still count for the failed capture; a new state, as each step sets the seed
+        except Exception:  # a capture that fails when it ends leaves its stream and the state of the generator
+            torch.cuda.set_stream(here)
             generator = torch.cuda.default_generators[self.device.index or 0]
-            generator.graphsafe_set_state(torch.Generator(self.device).graphsafe_get_state())
+            fresh = torch.Generator(self.device).manual_seed(generator.initial_seed())
+            generator.graphsafe_set_state(fresh.graphsafe_get_state())
             raise
         self._graph = graph
         return outputs
@@ -119,17 +112,13 @@ class GraphedStep:
     Args:
         step: The step.
         scheduler: The learning-rate scheduler; None for a constant learning rate.
-        required: Whether a failed capture is an error.
-
-    Raises:
-        SettingError: In a step, if the capture fails and `required` is set.
+        required: Whether a failed capture is a SettingError.
     """
 
     def __init__(self, step: DeviceStep, scheduler: Any = None, *, required: bool = False) -> None:
         self.step, self.required = step, required
-        own_hooks = step.task.average is not None
         hooks = len(step.optimizer._optimizer_step_post_hooks) + len(step.optimizer._optimizer_step_pre_hooks)
-        self.whole = not getattr(scheduler, "cycle_momentum", False) and hooks == own_hooks
+        self.whole = not getattr(scheduler, "cycle_momentum", False) and hooks == (step.task.average is not None)
         network = step.task.model
         self._modules, self._parameters = list(network.modules()), list(network.parameters())  # slow to list
         self._graph = CudaGraph(step.task.device)
@@ -157,14 +146,10 @@ class GraphedStep:
             first: BaseException = error
             while first.__context__ is not None:  # CUDA reports a failed capture once more when it ends
                 first = first.__context__
-            why = f"{type(first).__name__}: {next(iter(str(first).splitlines()), '')}"
+            why = f"a step cannot be captured ({type(first).__name__}: {next(iter(str(first).splitlines()), '')})"
             if self.required:
-                raise SettingError(
-                    f"trainer.cuda_graph: got true, but a step cannot be captured ({why}); must be auto or false"
-                ) from error
-            warnings.warn(
-                f"trainer.cuda_graph: a step cannot be captured, and steps run one by one ({why})", stacklevel=2
-            )
+                raise SettingError(f"trainer.cuda_graph: got true, but {why}; must be auto or false") from error
+            warnings.warn(f"trainer.cuda_graph: {why}; steps run one by one", stacklevel=2)
             self._gave_up = True
             return self.step(images, labels)
         return self._replay(images, labels)
@@ -197,21 +182,19 @@ class GraphedStep:
 
     def _state(self) -> tuple[Any, ...]:
         """Return what a graph depends on, apart from the batch."""
-        modes = [module.training for module in self._modules]
-        learned = [parameter.requires_grad for parameter in self._parameters]
+        flags = [m.training for m in self._modules], [p.requires_grad for p in self._parameters]
         groups = self.step.optimizer.param_groups if self.whole else []
-        return modes, learned, [{k: v for k, v in group.items() if k not in ("params", "lr")} for group in groups]
+        return *flags, [{k: v for k, v in group.items() if k not in ("params", "lr")} for group in groups]
 
 
 @contextmanager
 def _capturable(optimizer: optim.Optimizer) -> Iterator[None]:
     """Set the flag without which Adam refuses to be captured; fused kernels do the same with and without it."""
     groups = [group for group in optimizer.param_groups if "capturable" in group]
-    before = [group["capturable"] for group in groups]
     for group in groups:
         group["capturable"] = True
     try:
         yield
     finally:
-        for group, flag in zip(groups, before, strict=True):
-            group["capturable"] = flag
+        for group in groups:
+            group["capturable"] = False  # as lenet_pl builds them

@@ -210,7 +210,7 @@ def test_a_failed_capture_is_told_once_or_an_error(
     assert difference(one_by_one, fit(settings, tmp_path / "auto", "auto")[0]) == []
     told = [str(w.message) for w in recwarn if "cuda_graph" in str(w.message)]
     assert told == [
-        "trainer.cuda_graph: a step cannot be captured, and steps run one by one (RuntimeError: no such kernel)"
+        "trainer.cuda_graph: a step cannot be captured (RuntimeError: no such kernel); steps run one by one"
     ]
     with pytest.raises(SettingError, match=r"trainer.cuda_graph: got true, but .*no such kernel\); must be auto or"):
         fit(settings, tmp_path / "true", True)

@@ -84,14 +84,20 @@ def test_the_whole_part_runs_on_a_cpu(
 def test_trainings_are_compared_repeated_and_resumed(tmp_path: Path) -> None:
     silence_lightning_logs()
     bench = Bench(settings_of(tmp_path), tmp_path, "digits", CPU, SMALL)
-    equal = {name: graph.compare_graph(bench, words) for name, words in list(graph.CASES.items())[-1:]}
+    equal: dict[str, Any] = {name: graph.compare_graph(bench, words) for name, words in list(graph.CASES.items())[-1:]}
     assert equal == {"onecycle with momentum": {"steps": 10, "differences": [], "largest_weight_difference": 0.0}}
     repeated = graph.repeat_and_resume(bench)
     assert repeated == {"deterministic_twice": [], "resumed": [], "resumed_without_graph": []}
     waits = {"steps": 100, "lines": {"loader.py:1": 3}, "all": 3, "per_100_steps": 5.0}
-    record = {"seconds": 1, "equal": equal, "repeated": repeated | {"resumed": ["/weights"]}, "waits": waits}
+    record = {
+        "seconds": 1,
+        "equal": equal | {"lenet5": {"failed": "no such kernel"}},
+        "repeated": repeated | {"resumed": ["/weights"]},
+        "waits": waits,
+    }
     text = gpu_tables({"device": "a GPU", "cuda": "13", "data": "digits", "seconds": 1, "cuda_graph": record})
     assert "| onecycle with momentum | 10 | equal | 0.0e+00 |" in text
+    assert "| lenet5 |  | no such kernel |  |" in text
     assert "resumed: different: /weights." in text
     assert "Steps in the graph: 5 waits for the device in 100 steps." in text
     assert "incomplete" not in text

@@ -77,9 +77,13 @@ def _measure_case(bench: Bench, given: TrainSettings, *, compiled: bool) -> list
     counts[OWN_GRAPH] = counts[OWN_STEPS] = counts.get(GRAPH, size)
     rates: dict[str, list[float]] = {name: [] for name in runs}
     for _ in range(bench.amount.rounds):
-        for name, run in runs.items():
-            with _switches(name):
-                rates[name].append(counts[name] / run(counts[name]))
+        for name, run in list(runs.items()):
+            try:
+                with _switches(name):
+                    rates[name].append(counts[name] / run(counts[name]))
+            except Exception as error:  # a training with lenet_pl starts here
+                rows.append({**case, "loop": name, **failure(error)})
+                del runs[name], rates[name]
     measured = [
         {
             **case,

@@ -61,11 +61,14 @@ def _graph(found: dict[str, Any]) -> list[str]:
     if "equal" not in found:
         return []
     lines: list[Row] = [("with and without the CUDA graph", "steps", "bits", "largest difference of a weight")]
-    for name, row in found["equal"].items() if "failed" not in found["equal"] else ():
+    for name, row in found["equal"].items():
+        if "failed" in row:
+            lines.append((name, "", row["failed"], ""))
+            continue
         bits = f"different: {row['differences'][0]}" if row["differences"] else "equal"
         lines.append((name, str(row["steps"]), bits, f"{row['largest_weight_difference']:.1e}"))
     texts = [_table(lines)]
-    texts += [f"{name}: {found[name]['failed']}." for name in ("equal", "repeated") if "failed" in found.get(name, {})]
+    texts += [f"{name}: {found[name]['failed']}." for name in ("repeated", "waits") if "failed" in found.get(name, {})]
     for name, places in found.get("repeated", {}).items():
         if isinstance(places, list):
             texts.append(f"{name.replace('_', ' ')}: {'different: ' + places[0] if places else 'bit-identical'}.")

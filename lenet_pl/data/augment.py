@@ -51,7 +51,25 @@ class Augment:
         Returns:
             The transformed images, of the same shape, dtype and device; `pixels` itself if no transform is enabled.
         """
-        draws = torch.rand(len(pixels), NUM_DRAWS, generator=generator).to(pixels.device)
+        return self.apply(pixels, *self.draw(len(pixels), pixels.shape[1], generator))
+
+    def draw(self, count: int, channels: int, generator: torch.Generator) -> list[Tensor]:
+        """Draw the random numbers of some images on the CPU.
+
+        Args:
+            count: The number of images B.
+            channels: The number of channels C.
+            generator: The source of all random numbers, on the CPU.
+
+        Returns:
+            Numbers in [0, 1) with a row for each image, (B, 12), and (B, 5 + C) if random erasing is enabled.
+        """
+        erasing = [5 + channels] * (self.settings.random_erasing > 0)
+        return [torch.rand(count, columns, generator=generator) for columns in (NUM_DRAWS, *erasing)]
+
+    def apply(self, pixels: Tensor, draws: Tensor, erasing: Tensor | None = None) -> Tensor:
+        """Transform a batch with the numbers of `draw`; the rest as in a call."""
+        draws = draws.to(pixels.device)
         if self._moves:
             matrices = self.affine_matrices(draws, pixels.shape[2], pixels.shape[3])
             pixels = warp(pixels, matrices, self.background)
@@ -59,9 +77,8 @@ class Augment:
             s = self.settings
             factors = 1 + (2 * draws[:, COLORS] - 1) * pixels.new_tensor([s.brightness, s.contrast, s.saturation])
             pixels = color_jitter(pixels, *factors.unbind(1))
-        if self.settings.random_erasing > 0:
-            draws = torch.rand(len(pixels), 5 + pixels.shape[1], generator=generator).to(pixels.device)
-            pixels = random_erasing(pixels, draws, self.settings.random_erasing)
+        if erasing is not None:
+            pixels = random_erasing(pixels, erasing.to(pixels.device), self.settings.random_erasing)
         return pixels
 
     def affine_matrices(self, draws: Tensor, height: int, width: int) -> Tensor:

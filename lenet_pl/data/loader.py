@@ -7,13 +7,17 @@ import torch
 from torch import Tensor
 
 from lenet_pl.batch import Batch
+from lenet_pl.data.augment import Augment
 from lenet_pl.data.callable_augment import AnyBatchAugment
+from lenet_pl.data.copy_ahead import copy_ahead
 from lenet_pl.data.image_set import ImageDataset
 from lenet_pl.data.transform import Preprocess
 from lenet_pl.errors import SettingError
 from lenet_pl.runtime.seeding import keyed_generator
 
 PREFETCH_BATCHES = 4  # batches to read ahead from a dataset on disk
+STEPS_AT_ONCE, IMAGES_AT_ONCE = 20, 8192  # largest numbers of batches, and of images, that a GPU makes at once
+ALIGNMENT = 16  # bytes; kernels for vectors of numbers need it, which a batch on its own always has
 CPU = torch.device("cpu")
 
 
@@ -87,32 +91,62 @@ class BatchLoader:
         pixels: Tensor = self.preprocess(chosen.images.to(self.device))
         return pixels
 
+    @property
+    def steps_at_once(self) -> int:
+        """The number of batches that are made together.
+
+        More than 1 on a GPU, where an operation on a small batch takes as long as on a large one. The batches that are
+        made together depend on the step alone, so that a run is resumed exactly.
+        """
+        one = self.device.type != "cuda" or self.images.prefetcher or self.world_size > 1
+        if one or not isinstance(self.augment, Augment | None):
+            return 1
+        values = self.batch_size * self.images.array.shape[1] * self.preprocess.image_size**2
+        return max(1, min(STEPS_AT_ONCE, IMAGES_AT_ONCE // self.batch_size)) if 4 * values % ALIGNMENT == 0 else 1
+
     def batches(self, first: int = 0) -> Iterator[Batch]:
         """Make the batches of the current epoch from step `first` on, without making those before it."""
         epoch = self.epoch()
         order = None
         if self.shuffle:
             order = torch.randperm(len(self.images), generator=keyed_generator("order", self.seed, epoch))
-            order = order.to(self.images.labels.device)
+            order = copy_ahead(order, self.images.labels.device)
 
-        def index(step: int) -> Tensor | slice:
-            share = slice(step * self.batch_size + self.rank, (step + 1) * self.batch_size, self.world_size)
+        def index(step: int, steps: int = 1) -> Tensor | slice:
+            share = slice(step * self.batch_size + self.rank, (step + steps) * self.batch_size, self.world_size)
             return share if order is None else order[share]
 
         for step in range(first, min(first + PREFETCH_BATCHES, len(self))):
             self.images.prefetch(index(step))
-        for step in range(first, len(self)):
-            if step + PREFETCH_BATCHES < len(self):
-                self.images.prefetch(index(step + PREFETCH_BATCHES))
-            chosen = self.images[index(step)]
+        at_once = self.steps_at_once
+        for begin in range(first - first % at_once, len(self), at_once):
+            if begin + PREFETCH_BATCHES < len(self):
+                self.images.prefetch(index(begin + PREFETCH_BATCHES))
+            steps = range(begin, min(begin + at_once, len(self)))
+            chosen = self.images[index(begin, len(steps))]
             pixels = self.preprocess.resize(chosen.images.to(self.device))
-            if self.augment:
-                pixels = self.augment(pixels, keyed_generator("augment", self.seed, epoch, step, self.rank))
-            whole = min(self.batch_size, len(self.images) - step * self.batch_size)
-            weight = len(chosen.labels) * self.world_size / whole
-            yield Batch(self.preprocess.normalize(pixels), chosen.labels.to(self.device), weight)
+            pixels = self.preprocess.normalize(self._augmented(pixels, epoch, steps))
+            labels = chosen.labels.to(self.device)
+            size = self.batch_size if at_once > 1 else len(labels)
+            for step, images, own in zip(steps, torch.split(pixels, size), torch.split(labels, size), strict=True):
+                whole = min(self.batch_size, len(self.images) - step * self.batch_size)
+                if step >= first:
+                    yield Batch(images, own, len(own) * self.world_size / whole)
         if self.images.prefetcher:  # fail before metrics of changed images are reported
             self.images.prefetcher.verify()
+
+    def _augmented(self, pixels: Tensor, epoch: int, steps: range) -> Tensor:
+        """Augment the images of some steps, with the random numbers of each of them."""
+        if self.augment is None:
+            return pixels
+        generators = [keyed_generator("augment", self.seed, epoch, step, self.rank) for step in steps]
+        if len(steps) == 1 or not isinstance(self.augment, Augment):
+            return self.augment(pixels, generators[0])
+        sizes = [len(some) for some in torch.split(pixels, self.batch_size)]
+        drawn = [self.augment.draw(n, pixels.shape[1], g) for n, g in zip(sizes, generators, strict=True)]
+        return self.augment.apply(
+            pixels, *(copy_ahead(torch.cat(some), self.device) for some in zip(*drawn, strict=True))
+        )
 
 
 def limited(batches: int, limit: int | float | None, key: str = "trainer.limit_train_batches") -> int:

@@ -13,10 +13,11 @@ from lenet_pl.data.loader import limited
 from lenet_pl.data.run_images import RunImages
 from lenet_pl.engine.checkpoint import CheckpointMetadata
 from lenet_pl.engine.chunked import ChunkedClassifier
+from lenet_pl.engine.cuda_graph import choose_cuda_graph
 from lenet_pl.engine.freeze import check_frozen
 from lenet_pl.engine.initial_weights import InitialWeights
 from lenet_pl.engine.plugin_parts import build_metrics, build_transforms
-from lenet_pl.engine.steps_per_hook import choose_steps_per_hook
+from lenet_pl.engine.steps_per_hook import choose_steps_per_hook, why_step_hooks
 from lenet_pl.engine.task import ImageClassifier
 from lenet_pl.errors import SettingError
 from lenet_pl.models.build import build_model
@@ -119,6 +120,8 @@ def build_task(
     check_frozen(model, settings.freeze)
     decay = settings.layer_decay
     steps = choose_steps_per_hook(settings, callbacks)
+    hooks = (why_step_hooks(settings, callbacks) or "trainer.steps_per_hook=1") if steps == 1 else ""
+    cuda_graph = choose_cuda_graph(settings, hooks)
     kind: Callable[..., ImageClassifier] = ImageClassifier
     if steps > 1:
         kind = partial(
@@ -127,6 +130,7 @@ def build_task(
             gradient_clip_val=settings.trainer.gradient_clip_val,
             gradient_clip_algorithm=settings.trainer.gradient_clip_algorithm,
             signals=signals,
+            cuda_graph=cuda_graph,
         )
     # Fused optimizers unscale the gradient themselves, after clipping
     fused = not (settings.trainer.gradient_clip_val and settings.trainer.precision == "16-mixed")

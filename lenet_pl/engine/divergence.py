@@ -35,5 +35,10 @@ def check_divergence(
     loss = getattr(module, "last_loss", None)
     loss = torch.zeros((), device=module.device) if loss is None else loss
     if odd := clip_and_check_gradients(module.parameters(), loss, limit, algorithm, allow_overflow=scaled):
-        step = finished_batches(module.trainer)
-        raise DivergenceError(f"{odd} in step {step} of epoch {module.current_epoch + 1}, {DIVERGED}")
+        raise diverged(module, odd)
+
+
+def diverged(module: lightning.LightningModule, odd: str) -> DivergenceError:
+    """Return the error of the current step; `odd` is the name and the value of what is not finite."""
+    step = finished_batches(module.trainer)
+    return DivergenceError(f"{odd} in step {step} of epoch {module.current_epoch + 1}, {DIVERGED}")

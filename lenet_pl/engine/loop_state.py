@@ -11,11 +11,12 @@ MANUAL = "epoch_loop.manual_optimization.optim_step_progress"
 COUNTERS = ("ready", "started", "processed", "completed")
 
 
-def count_step(trainer: Any) -> None:
-    """Count an optimizer step of manual optimization in `trainer.global_step`."""
+def count_steps(trainer: Any, steps: int = 1) -> None:
+    """Add optimizer steps of manual optimization to `trainer.global_step`; a negative number takes them back."""
     progress = trainer.fit_loop.epoch_loop.manual_optimization.optim_step_progress
-    progress.increment_ready()
-    progress.increment_completed()
+    for counts in (progress.total, progress.current):
+        counts.ready += steps
+        counts.completed += steps
 
 
 class LoopState:

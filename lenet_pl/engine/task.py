@@ -48,8 +48,7 @@ class ImageClassifier(ClassifierEvaluation):
             dictionary. It may return None. None for a constant learning rate.
         loss: A function of logits and labels that returns the mean training loss; validation and test use cross
             entropy.
-        metrics: Additional metrics by name, which receive logits and labels in validation and test. They are logged
-            as `val/<name>` and `test/<name>`.
+        metrics: Additional metrics of logits and labels by name, logged as `val/<name>` and `test/<name>`.
         ema_decay: The decay of the EMA of the weights, which is then validated, tested and exported; None for no EMA.
         parameter_groups: Groups of parameters with a factor `lr_scale` of the learning rate each; None for all alike.
         compile_mode: The mode of `torch.compile`; None to run without it.
@@ -58,8 +57,7 @@ class ImageClassifier(ClassifierEvaluation):
 
     Attributes:
         average: The EMA of the weights; None without EMA, and after `swap_in_ema`.
-        lr: The learning rate that replaces that of `optimizer`, such as the one that Lightning's LearningRateFinder
-            sets; None for that of `optimizer`.
+        lr: The learning rate that Lightning's LearningRateFinder has set; None for that of `optimizer`.
         last_loss: The loss () of the current step, before it is scaled for this rank.
         step_losses: The training loss () of each batch of the last finished epoch, mean over all ranks.
         step_lrs: The learning rate of each batch of the current epoch, until the next one starts.
@@ -126,13 +124,12 @@ class ImageClassifier(ClassifierEvaluation):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         with keep_global(self.device):  # the step leaves the global random state unchanged
             loss = self.training_loss(batch)
-        scale = self._scales[-1]
-        scaled = loss if scale == 1 else loss * scale
+        scaled = loss if self._scales[-1] == 1 else loss * self._scales[-1]
         every = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
         # Only the steps that Lightning logs, since logging takes a noticeable part of a small network's step
         if self.trainer.logger and every and (self.trainer.global_step + 1) % every == 0:
-            several = self.trainer.world_size > 1
-            self.log_dict({"train/loss_step": scaled.detach(), "lr": self.step_lrs[-1]}, sync_dist=several)
+            values: dict[str, Any] = {"train/loss_step": scaled.detach(), "lr": self.step_lrs[-1]}
+            self.log_dict(values, sync_dist=self.trainer.world_size > 1)
         return scaled
 
     def training_loss(self, batch: Batch) -> Tensor:
@@ -143,18 +140,23 @@ class ImageClassifier(ClassifierEvaluation):
         Returns:
             The mean loss over the images of this rank, a scalar tensor ().
         """
-        seed_global(
-            keyed_seed("dropout", self.seed, finished_epochs(self.trainer), self.step_in_epoch, self.global_rank),
-            self.device,
-        )
-        images, labels = batch[0], batch[1]
-        logits = self(images.to(self.dtype))
-        loss = self.loss(logits, labels)
-        self.last_loss = loss.detach()
-        self.step_lrs.append(self.trainer.optimizers[0].param_groups[0]["lr"])
-        self._steps.append((self.last_loss, logits.detach().argmax(1), labels))
-        self._scales.append(getattr(batch, "loss_scale", 1.0))
+        self.seed_step()
+        logits = self(batch[0].to(self.dtype))
+        loss = self.loss(logits, batch[1])
+        self.keep_outputs(loss.detach(), logits.detach().argmax(1), batch)
         return loss
+
+    def seed_step(self) -> None:
+        """Seed the global generators for the current step."""
+        key = (self.seed, finished_epochs(self.trainer), self.step_in_epoch, self.global_rank)
+        seed_global(keyed_seed("dropout", *key), self.device)
+
+    def keep_outputs(self, loss: Tensor, predictions: Tensor, batch: Batch) -> None:
+        """Keep loss () and predictions (B,) of the current step for the metrics of the epoch, and finish the step."""
+        self.last_loss = loss
+        self.step_lrs.append(self.trainer.optimizers[0].param_groups[0]["lr"])
+        self._steps.append((loss, predictions, batch[1]))
+        self._scales.append(getattr(batch, "loss_scale", 1.0))
 
     def configure_gradient_clipping(self, optimizer: Optimizer, *args: Any, **kwargs: Any) -> None:
         # Lightning clips no gradients of fused optimizers with mixed precision, but in bf16 they unscale nothing
@@ -229,11 +231,10 @@ class ImageClassifier(ClassifierEvaluation):
     def _steps_plateau_itself(self) -> bool:
         """Whether the scheduler depends on a metric of the epoch.
 
-        Lightning steps such a scheduler after the checkpoints of the epoch are written, so that a resumed run would
-        miss the step. The module steps it before.
+        Lightning would step it after the checkpoints of the epoch are written, and a resumed run would miss the step.
         """
-        scheduler, interval = self._schedule.get("scheduler"), self._schedule.get("interval", "epoch")
-        return isinstance(scheduler, ReduceLROnPlateau) and interval == "epoch"
+        by_epoch = self._schedule.get("interval", "epoch") == "epoch"
+        return by_epoch and isinstance(self._schedule.get("scheduler"), ReduceLROnPlateau)
 
     def _step_plateau_scheduler(self) -> None:
         present = (config.scheduler for config in self.trainer.lr_scheduler_configs)

@@ -23,6 +23,22 @@ def clip_gradients(parameters: Iterable[nn.Parameter], limit: float | None, algo
         nn.utils.clip_grad_norm_(parameters, limit)
 
 
+def clip_and_measure_gradients(
+    parameters: Iterable[nn.Parameter], limit: float | None, algorithm: ClipAlgorithm = "norm"
+) -> Tensor:
+    """Clip the gradient in place, without waiting for a GPU; arguments as for `clip_gradients`.
+
+    Returns:
+        The L2 norm of all gradients together before clipping, a scalar tensor ().
+    """
+    with_gradient = [parameter for parameter in parameters if parameter.grad is not None]
+    if limit and algorithm == "norm":
+        return nn.utils.clip_grad_norm_(with_gradient, limit)
+    norm = nn.utils.get_total_norm(parameter.grad for parameter in with_gradient if parameter.grad is not None)
+    clip_gradients(with_gradient, limit, algorithm)
+    return norm
+
+
 def clip_and_check_gradients(
     parameters: Iterable[nn.Parameter],
     loss: Tensor,
@@ -44,12 +60,7 @@ def clip_and_check_gradients(
     Returns:
         The name and the value of what is not finite, or None if loss and gradient are finite.
     """
-    with_gradient = [parameter for parameter in parameters if parameter.grad is not None]
-    if limit and algorithm == "norm":
-        norm = nn.utils.clip_grad_norm_(with_gradient, limit)
-    else:
-        norm = nn.utils.get_total_norm(parameter.grad for parameter in with_gradient if parameter.grad is not None)
-        clip_gradients(with_gradient, limit, algorithm)
+    norm = clip_and_measure_gradients(parameters, limit, algorithm)
     if allow_overflow:
         norm = norm.nan_to_num(0, 0)
     if torch.isfinite(loss + norm):

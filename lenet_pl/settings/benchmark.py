@@ -22,7 +22,7 @@ Part = Literal[
     "mnist_99",
     "gpu",
 ]
-GpuStep = Literal["equality", "rates", "mnist_99", "memory", "ddp", "seeds"]
+GpuStep = Literal["equality", "cuda_graph", "rates", "mnist_99", "memory", "ddp", "seeds"]
 
 
 class BenchmarkSettings(Settings):
@@ -68,7 +68,7 @@ class BenchmarkSettings(Settings):
     """Device of the part gpu; on the cpu only what needs no CUDA graph is measured."""
     gpu_steps: Annotated[list[GpuStep], Field(min_length=1)]
     """Steps of the part gpu, in order."""
-    gpu_amount: Literal["full", "small"]
-    """Amount of work in the part gpu; small: a check that everything runs."""
+    gpu_amount: Literal["full", "short", "small"]
+    """Amount of work in the part gpu; short: LeNet-5 alone, for three minutes; small: a check that everything runs."""
     gpu_limit: PositiveFloat
     """Time limit of the part gpu, s."""

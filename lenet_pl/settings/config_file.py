@@ -45,6 +45,7 @@ TRAINER_ADDED: dict[str, Any] = {
     "accumulate_grad_batches": 1,
     "gradient_clip_algorithm": "norm",
     "steps_per_hook": "auto",
+    "cuda_graph": "auto",
     "overfit_batches": 0,
     "check_val_every_n_epoch": 1,
     "val_check_interval": 1.0,

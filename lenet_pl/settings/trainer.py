@@ -82,6 +82,8 @@ class TrainerSettings(Settings):
     """Whether `gradient_clip_val` limits the norm of the whole gradient or each value."""
     steps_per_hook: Annotated[Literal["auto"] | PositiveInt, Role.MACHINE]
     """Optimizer steps per Lightning step; auto: 20, or 1 where callbacks or settings need the hooks of each step."""
+    cuda_graph: Annotated[Literal["auto"] | bool, Role.MACHINE]
+    """Whether a GPU runs each optimizer step as one CUDA graph; auto: where a step can be captured."""
     log_every_n_steps: PositiveInt
     """Steps between two points of the per-step loss."""
     limit_train_batches: Limit | None

@@ -10,8 +10,8 @@ import torch
 from torch import nn
 
 from lenet_pl.benchmark import benchmark, gpu
-from lenet_pl.benchmark.gpu import choices
-from lenet_pl.benchmark.gpu.amount import FULL, SMALL
+from lenet_pl.benchmark.gpu import choices, graph, rates
+from lenet_pl.benchmark.gpu.amount import FULL, SHORT, SMALL
 from lenet_pl.benchmark.gpu.loops import draw_maps, graph_loop
 from lenet_pl.benchmark.gpu.stacked import StackedNetworks
 from lenet_pl.benchmark.gpu.steps import Bench, OutOfTime, attempt, time_limit
@@ -22,6 +22,7 @@ from lenet_pl.data.augment import Augment, warp
 from lenet_pl.data.image_set import ImageDataset
 from lenet_pl.data.transform import Preprocess
 from lenet_pl.engine.build import build_datamodule
+from lenet_pl.engine.trainer import silence_lightning_logs
 from lenet_pl.errors import SettingError
 from lenet_pl.settings import AugmentSettings, Settings
 from lenet_pl.settings import compose as composition
@@ -65,11 +66,11 @@ def test_the_whole_part_runs_on_a_cpu(
     assert equality["runs"]["deterministic_twice"] == equality["runs"]["resumed"] == []
     assert equality["choices"]["failures"] == {}
     assert equality["commands"] == {}
-    rates = {row["loop"]: row for row in found["rates"]["rows"] if row["augment"] == "none"}
-    assert {name for name, row in rates.items() if "images_per_second" in row} == {
+    measured = {row["loop"]: row for row in found["rates"]["rows"] if row["augment"] == "none"}
+    assert {name for name, row in measured.items() if "images_per_second" in row} == {
         "tutorial loop", "plain tensor loop", "tuned tensor loop", "lenet_pl"
     }  # fmt: skip
-    assert all("GPU" in row["not_measured"] for row in rates.values() if "images_per_second" not in row)
+    assert all("GPU" in row["not_measured"] for row in measured.values() if "images_per_second" not in row)
     assert found["mnist_99"]["lenet_pl"]["seconds"] > 0
     assert found["ddp"]["loss_after_20_steps"]["ddp"] == found["ddp"]["loss_after_20_steps"]["without"]
     assert [row["networks"] for row in found["seeds"]["rows"]] == [1, 2]
@@ -78,6 +79,35 @@ def test_the_whole_part_runs_on_a_cpu(
     assert "incomplete" not in text
     assert (tmp_path / "benchmark.png").exists()
     assert "gpu: seeds took" in capsys.readouterr().err
+
+
+def test_trainings_are_compared_repeated_and_resumed(tmp_path: Path) -> None:
+    silence_lightning_logs()
+    bench = Bench(settings_of(tmp_path), tmp_path, "digits", CPU, SMALL)
+    equal: dict[str, Any] = {name: graph.compare_graph(bench, words) for name, words in list(graph.CASES.items())[-1:]}
+    assert equal == {"onecycle with momentum": {"steps": 10, "differences": [], "largest_weight_difference": 0.0}}
+    repeated = graph.repeat_and_resume(bench)
+    assert repeated == {"deterministic_twice": [], "resumed": [], "resumed_without_graph": []}
+    waits = {"steps": 100, "lines": {"loader.py:1": 3}, "all": 3, "per_100_steps": 5.0}
+    record = {
+        "seconds": 1,
+        "equal": equal | {"lenet5": {"failed": "no such kernel"}},
+        "repeated": repeated | {"resumed": ["/weights"]},
+        "waits": waits,
+    }
+    text = gpu_tables({"device": "a GPU", "cuda": "13", "data": "digits", "seconds": 1, "cuda_graph": record})
+    assert "| onecycle with momentum | 10 | equal | 0.0e+00 |" in text
+    assert "| lenet5 |  | no such kernel |  |" in text
+    assert "resumed: different: /weights." in text
+    assert "Steps in the graph: 5 waits for the device in 100 steps." in text
+    assert "incomplete" not in text
+
+
+def test_the_short_amount_measures_what_the_graph_gains(tmp_path: Path) -> None:
+    bench = Bench(settings_of(tmp_path), tmp_path, "digits", CPU, SHORT)
+    given = bench.given("model=lenet5")
+    found = rates.loops(bench, given, build_datamodule(given), compiled=False)
+    assert tuple(found) == SHORT.loops
 
 
 def test_without_a_gpu_the_part_reports_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ from lightning.pytorch.loggers import Logger
 
 import lenet_pl
 from lenet_pl.data.datamodule import ImageDataModule
-from lenet_pl.engine.loop_state import AUTOMATIC, COUNTERS, MANUAL, LoopState, count_step
+from lenet_pl.engine.loop_state import AUTOMATIC, COUNTERS, MANUAL, LoopState, count_steps
 from lenet_pl.engine.task import ImageClassifier
 from lenet_pl.engine.trainer import silence_lightning_logs
 from lenet_pl.models import ConvNet
@@ -123,7 +123,7 @@ def test_steps_of_manual_optimization_are_counted() -> None:
     trainer = lightning.Trainer(accelerator="cpu", logger=False, enable_checkpointing=False)
     trainer.strategy.connect(lightning.LightningModule())
     trainer.strategy._lightning_module.automatic_optimization = False
-    count_step(trainer)
+    count_steps(trainer)
     assert trainer.global_step == 1, f"Lightning {lightning.__version__} counts otherwise; see engine/loop_state.py"
 
 

@@ -1,4 +1,4 @@
-"""Measurements on a GPU: equality with the CPU, rates, time to 99% on MNIST, memory, DDP, stacked networks.
+"""Measurements on a GPU: equality with the CPU, CUDA graph, rates, time to 99% on MNIST, memory, DDP, stacked networks.
 
 Every step of the measurement has a time limit. A failed step is recorded and does not stop the others.
 """
@@ -13,8 +13,8 @@ from typing import Any
 import torch
 
 from lenet_pl.benchmark.compare_loops import log_progress
-from lenet_pl.benchmark.gpu import equality, mnist, rates
-from lenet_pl.benchmark.gpu.amount import FULL, SMALL
+from lenet_pl.benchmark.gpu import equality, graph, mnist, rates
+from lenet_pl.benchmark.gpu.amount import FULL, SHORT, SMALL
 from lenet_pl.benchmark.gpu.ddp import measure_ddp
 from lenet_pl.benchmark.gpu.memory import measure_memory
 from lenet_pl.benchmark.gpu.seeds import measure_seeds
@@ -26,13 +26,15 @@ from lenet_pl.settings.benchmark import BenchmarkSettings
 
 # The most important steps first, each with its fraction of the total time limit
 STEPS: dict[str, tuple[float, Callable[[Bench, dict[str, Any]], None]]] = {
-    "equality": (0.24, equality.measure),
-    "rates": (0.36, rates.measure),
-    "mnist_99": (0.28, mnist.measure),
+    "equality": (0.20, equality.measure),
+    "cuda_graph": (0.16, graph.measure),
+    "rates": (0.30, rates.measure),
+    "mnist_99": (0.22, mnist.measure),
     "memory": (0.03, measure_memory),
     "ddp": (0.03, measure_ddp),
     "seeds": (0.06, measure_seeds),
 }
+AMOUNTS = {"full": FULL, "short": SHORT, "small": SMALL}
 GRACE = 15  # seconds for the process of a step to start and exit, in addition to its time limit
 
 
@@ -60,13 +62,14 @@ def measure_gpu(
     if settings.gpu_device == "auto" and not there:
         return {"not_measured": "no GPU here"}
     device = torch.device("cpu" if settings.gpu_device == "cpu" else "cuda:0")
-    bench = Bench(settings, folder, data, device, FULL if settings.gpu_amount == "full" else SMALL)
+    bench = Bench(settings, folder, data, device, AMOUNTS[settings.gpu_amount])
     found: dict[str, Any] = {"amount": settings.gpu_amount, "data": data, "cuda": torch.version.cuda}
     begin = time.perf_counter()
+    shares = sum(STEPS[name][0] for name in settings.gpu_steps)
     for name in settings.gpu_steps:
         # Some errors make the GPU unusable for the rest of a process
         take = take_step_alone if device.type == "cuda" else take_step
-        found[name] = take(name, bench, STEPS[name][0] * settings.gpu_limit)
+        found[name] = take(name, bench, STEPS[name][0] / shares * settings.gpu_limit)
         found.setdefault("device", found[name].get("device"))
         found["seconds"] = round(time.perf_counter() - begin, 1)
         save(found)

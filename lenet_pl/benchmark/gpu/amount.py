@@ -1,6 +1,6 @@
 """Amounts of work of the part `gpu`."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
@@ -21,6 +21,8 @@ class Amount:
         networks: The numbers of stacked networks.
         ddp_steps: The number of timed steps with DistributedDataParallel.
         compiled: Whether torch.compile is tried.
+        loops: The loops whose rates are measured; empty for all.
+        kernels: Whether the kernels of a step are profiled.
     """
 
     models: tuple[str, ...]
@@ -36,6 +38,8 @@ class Amount:
     networks: tuple[int, ...]
     ddp_steps: int
     compiled: bool
+    loops: tuple[str, ...] = ()
+    kernels: bool = True
 
 
 FULL = Amount(
@@ -52,6 +56,17 @@ FULL = Amount(
     networks=(1, 4, 16, 64),
     ddp_steps=300,
     compiled=True,
+)
+# Three minutes: what the CUDA graph of lenet_pl gains
+SHORT = replace(
+    FULL,
+    models=("lenet5",),
+    batches=(128, 512),
+    own_seeds=3,
+    candidates=1,
+    compiled=False,
+    kernels=False,
+    loops=("tuned tensor loop", "one CUDA graph a step", "lenet_pl", "lenet_pl, CUDA graph", "lenet_pl, steps alone"),
 )
 SMALL = Amount(
     models=("lenet5",),

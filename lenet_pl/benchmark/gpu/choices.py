@@ -73,23 +73,37 @@ def _train_few(bench: Bench, words: list[str], data: ImageDataModule) -> None:
     fit(given, bench.folder / "tried", data if same else None)
 
 
-def count_synchronizations(bench: Bench) -> dict[str, Any]:
-    """Count the synchronizations with the device per source line, in one epoch with validation."""
+def count_synchronizations(bench: Bench, *, cuda_graph: bool = False) -> dict[str, Any]:
+    """Count the synchronizations with the device per source line, in one epoch with validation.
+
+    Args:
+        bench: The parameters of the step.
+        cuda_graph: Whether steps are captured as a CUDA graph.
+
+    Returns:
+        The number of steps, the numbers of synchronizations of the most frequent lines and of all, and how many more an
+        epoch has with each 100 steps more.
+    """
     if bench.device.type != "cuda":
         return {"not_measured": NO_GRAPH}
     steps = bench.amount.epoch_steps
-    given = bench.given(f"trainer.limit_train_batches={steps}", "trainer.max_epochs=1", "trainer.deterministic=false")
-    data = build_datamodule(given)
-    fit(given, bench.folder / "waits", data)
-    with warnings.catch_warnings(record=True) as seen:
-        warnings.simplefilter("always")
-        torch.cuda.set_sync_debug_mode("warn")
-        try:
-            fit(given, bench.folder / "waits", data)
-        finally:
-            torch.cuda.set_sync_debug_mode("default")
-    lines = [f"{'/'.join(Path(w.filename).parts[-2:])}:{w.lineno}" for w in seen if "synchronizing" in str(w.message)]
-    return {"steps": steps, "lines": dict(Counter(lines).most_common(15)), "all": len(lines)}
+    words = ("trainer.max_epochs=1", "trainer.deterministic=false", f"trainer.cuda_graph={str(cuda_graph).lower()}")
+    data = build_datamodule(bench.given())
+    lines: list[list[str]] = []
+    for count in (steps, steps, 2 * steps):  # the first one initializes libraries
+        given = bench.given(*words, f"trainer.limit_train_batches={count}")
+        with warnings.catch_warnings(record=True) as seen:
+            warnings.simplefilter("always")
+            torch.cuda.set_sync_debug_mode("warn")
+            try:
+                fit(given, bench.folder / "waits", data)
+            finally:
+                torch.cuda.set_sync_debug_mode("default")
+        told = [w for w in seen if "synchronizing" in str(w.message)]
+        lines.append([f"{'/'.join(Path(w.filename).parts[-2:])}:{w.lineno}" for w in told])
+    _, once, twice = lines
+    found = {"steps": steps, "lines": dict(Counter(once).most_common(15)), "all": len(once)}
+    return found | {"per_100_steps": round(100 * (len(twice) - len(once)) / steps, 1)}
 
 
 def try_commands(bench: Bench, run: Path) -> dict[str, Any]:

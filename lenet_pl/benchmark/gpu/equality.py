@@ -11,7 +11,7 @@ import lightning
 import torch
 from torch import Tensor
 
-from lenet_pl.benchmark.gpu.choices import count_synchronizations, try_choices, try_commands
+from lenet_pl.benchmark.gpu.choices import try_choices, try_commands
 from lenet_pl.benchmark.gpu.steps import Bench, attempt, fit, switches
 from lenet_pl.data.datamodule import ImageDataModule
 from lenet_pl.engine.build import build_datamodule
@@ -30,7 +30,6 @@ def measure(bench: Bench, record: dict[str, Any]) -> None:
     attempt(record, "losses, torch's defaults", lambda: compare_losses(bench, data, "lenet5", tf32=None))
     attempt(record, "accuracy with dropout", lambda: compare_losses(bench, data, "lenet_bn", tf32=False))
     attempt(record, "runs", lambda: compare_runs(small))
-    attempt(record, "synchronisations", lambda: count_synchronizations(bench))
     attempt(record, "commands", lambda: try_commands(small, bench.folder / "straight"))
     record["choices"] = {}
     try_choices(small, record["choices"])
@@ -125,11 +124,15 @@ class _StopAfter(lightning.Callback):
         self.step = step
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: Any) -> None:
-        def after(*_: Any) -> None:
-            if trainer.global_step + 1 == self.step:  # global_step is incremented after this hook
-                signal.raise_signal(signal.SIGTERM)
+        signals: Any = pl_module.signals
+        check = signals.check
 
-        trainer.optimizers[0].register_step_post_hook(after)
+        def check_after_step() -> None:
+            if trainer.global_step == self.step:
+                signal.raise_signal(signal.SIGTERM)
+            check()
+
+        signals.check = check_after_step
 
 
 def differences(a: Any, b: Any, place: str = "") -> list[str]:

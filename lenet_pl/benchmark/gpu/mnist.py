@@ -70,7 +70,7 @@ def measure(bench: Bench, record: dict[str, Any]) -> None:
     recipe = ["experiment=mnist_99_fast", "logger=none"]
     if first_available_dataset(bench.settings, ["mnist"]) is not None:
         recipe += ["data=mnist", "data.download=false"]
-    elif bench.settings.gpu_amount == "full":
+    elif bench.settings.gpu_amount != "small":
         record["not_measured"] = f"no MNIST in {bench.settings.data_root}; set data_root= or LENET_PL_DATA"
         return
     given = bench.given(*recipe, "trainer.deterministic=false")
@@ -78,7 +78,8 @@ def measure(bench: Bench, record: dict[str, Any]) -> None:
     attempt(record, "lenet_pl", lambda: _train_own(bench, given, data))
     if bench.device.type == "cuda":
         record["candidates"] = rows = []
-        attempt(record, "step", lambda: look_into_step(bench, given, data))
+        if bench.amount.kernels:
+            attempt(record, "step", lambda: look_into_step(bench, given, data))
         for candidate in CANDIDATES[: bench.amount.candidates]:
             attempted: dict[str, Any] = {}
             attempt(attempted, candidate.name, partial(_train_graph, bench, given, data, candidate))

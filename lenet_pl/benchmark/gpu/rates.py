@@ -8,6 +8,7 @@ from functools import partial
 from statistics import median
 from typing import Any
 
+import lightning
 import torch
 from torch import nn
 
@@ -33,6 +34,8 @@ GRAPH, MANY = "one CUDA graph a step", "CUDA graph of many steps"
 FIRST = "many steps, channels first"
 TF32, BF16 = "many steps, TF32", "many steps, bf16"
 COMPILED, COMPILED_GRAPH = "tuned, torch.compile", "many steps, torch.compile"
+OWN_GRAPH, OWN_STEPS = "lenet_pl, CUDA graph", "lenet_pl, steps alone"
+OWN = (LENET_PL, OWN_GRAPH, OWN_STEPS)
 ORDINARY = (TUTORIAL, PLAIN)  # run with torch's default switches
 SLOW = 2  # minimum number of steps of the tutorial loop per round
 MOST_EPOCHS = 12  # maximum number of measured epochs of lenet_pl per round; a single short epoch is too noisy
@@ -64,18 +67,23 @@ def _measure_case(bench: Bench, given: TrainSettings, *, compiled: bool) -> list
         try:
             with _switches(name):
                 run = make()
-                if name != LENET_PL:  # has its own warm-up epoch
+                if name not in OWN:  # they have a warm-up epoch of their own
                     run(_least(bench, name) * size)
                 runs[name] = run
         except Exception as error:
             rows.append({**case, "loop": name, **failure(error)})
-    counts = {name: _count(bench, run, name, size) for name, run in runs.items() if name != LENET_PL}
+    counts = {name: _count(bench, run, name, size) for name, run in runs.items() if name not in OWN}
     counts[LENET_PL] = counts.get(TUNED, size)
+    counts[OWN_GRAPH] = counts[OWN_STEPS] = counts.get(GRAPH, size)
     rates: dict[str, list[float]] = {name: [] for name in runs}
     for _ in range(bench.amount.rounds):
-        for name, run in runs.items():
-            with _switches(name):
-                rates[name].append(counts[name] / run(counts[name]))
+        for name, run in list(runs.items()):
+            try:
+                with _switches(name):
+                    rates[name].append(counts[name] / run(counts[name]))
+            except Exception as error:  # a training with lenet_pl starts here
+                rows.append({**case, "loop": name, **failure(error)})
+                del runs[name], rates[name]
     measured = [
         {
             **case,
@@ -129,20 +137,61 @@ def loops(
     if not bench.settings.tutorial:
         del found[TUTORIAL]
     found[LENET_PL] = lambda: own_loop(bench, given, data)
-    return found
+    found[OWN_GRAPH] = lambda: own_loop(bench, given, data, cuda_graph=True)
+    found[OWN_STEPS] = lambda: own_loop(bench, given, data, cuda_graph=True, alone=True)
+    return {name: make for name, make in found.items() if name in (bench.amount.loops or found)}
 
 
-def own_loop(bench: Bench, given: TrainSettings, data: ImageDataModule) -> TimedRun:
-    """Prepare a training with lenet_pl. Its time excludes the first epoch and validation, as in `own_rate`."""
+class StepClock(lightning.Callback):
+    """Callback that measures the rate of the training steps of each epoch, without what happens at its end.
+
+    On the fast path each chunk ends with a wait for the device.
+    """
+
+    def __init__(self) -> None:
+        self.rates: list[float] = []
+        self._begin = self._validation = 0.0
+
+    def on_train_epoch_start(self, trainer: lightning.Trainer, pl_module: Any) -> None:
+        self._begin, self._validation = time.perf_counter(), 0.0
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: Any) -> None:
+        seconds = time.perf_counter() - self._begin - self._validation
+        pl_module.score_training()
+        self.rates.append(pl_module.images_trained / seconds)
+
+    def on_validation_start(self, trainer: lightning.Trainer, pl_module: Any) -> None:
+        self._validation -= time.perf_counter()
+
+    def on_validation_end(self, trainer: lightning.Trainer, pl_module: Any) -> None:
+        self._validation += time.perf_counter()
+
+
+def own_loop(
+    bench: Bench, given: TrainSettings, data: ImageDataModule, *, cuda_graph: bool = False, alone: bool = False
+) -> TimedRun:
+    """Prepare a training with lenet_pl. Its time excludes the first epoch and validation, as in `own_rate`.
+
+    Args:
+        bench: The parameters of the step.
+        given: The settings of the training.
+        data: The data of the training.
+        cuda_graph: Whether steps are captured as a CUDA graph.
+        alone: Whether the time also excludes what happens at the end of an epoch, such as writing the checkpoint.
+    """
     folder = bench.folder / "own"
     epoch = len(data.train_set) // given.loader.batch_size
 
     def run(count: int) -> float:
         steps = max(1, count // given.loader.batch_size)
         epochs = 1 + min(MOST_EPOCHS, -(-steps // epoch))
-        few = {"max_epochs": epochs, "limit_train_batches": min(steps, epoch), "limit_val_batches": 1}
+        few: dict[str, Any] = {"max_epochs": epochs, "limit_train_batches": min(steps, epoch), "limit_val_batches": 1}
+        few["cuda_graph"] = cuda_graph
+        clock = StepClock()
         # Copied, as composing the settings again is slow. A whole epoch includes its smaller last batch
-        fit(given.model_copy(update={"trainer": given.trainer.model_copy(update=few)}), folder, data)
+        fit(given.model_copy(update={"trainer": given.trainer.model_copy(update=few)}), folder, data, [clock])
+        if alone:
+            return count / median(clock.rates[1:])
         with (folder / "metrics.csv").open() as stream:
             return count / median(float(row["images/s"]) for row in list(csv.DictReader(stream))[1:])
 
@@ -167,7 +216,7 @@ def _ratio(found: list[float], others: list[float] | None) -> float | None:
 
 
 def _switches(name: str) -> Any:
-    return switches(tf32=True if name == TF32 else None, fast=name not in (*ORDINARY, LENET_PL))
+    return switches(tf32=True if name == TF32 else None, fast=name not in (*ORDINARY, *OWN))
 
 
 def timed(work: Callable[[], object], bench: Bench) -> float:

@@ -22,6 +22,7 @@ from lenet_pl.data.datamodule import ImageDataModule
 from lenet_pl.engine.build import build_datamodule, build_task
 from lenet_pl.engine.task import ImageClassifier
 from lenet_pl.engine.trainer import build_trainer
+from lenet_pl.runtime.signals import SignalHandler
 from lenet_pl.settings import TrainSettings
 from lenet_pl.settings.benchmark import BenchmarkSettings
 from lenet_pl.settings.compose import compose
@@ -75,7 +76,12 @@ class Bench:
 
 
 def fit(
-    given: TrainSettings, folder: Path, data: ImageDataModule | None = None, callbacks: Sequence[Callback] = ()
+    given: TrainSettings,
+    folder: Path,
+    data: ImageDataModule | None = None,
+    callbacks: Sequence[Callback] = (),
+    signals: SignalHandler | None = None,
+    resume: Path | None = None,
 ) -> tuple[lightning.Trainer, ImageClassifier]:
     """Train as the train command does, without its final plots and tables.
 
@@ -84,6 +90,8 @@ def fit(
         folder: The run folder, which may exist.
         data: The data, which is not modified; None to load it according to the settings.
         callbacks: Callbacks in addition to those of the settings.
+        signals: The signal handler; None for one that handles no signals.
+        resume: The checkpoint from which the training continues; None to start a new one.
 
     Returns:
         The trainer and the trained task.
@@ -91,9 +99,9 @@ def fit(
     folder.mkdir(parents=True, exist_ok=True)
     lightning.seed_everything(given.seed, verbose=False)
     data = copy.copy(data) if data else build_datamodule(given)
-    task = build_task(given, data)
-    trainer = build_trainer(given, folder, callbacks)
-    trainer.fit(task, data)
+    task = build_task(given, data, signals)
+    trainer = build_trainer(given, folder, callbacks, signals)
+    trainer.fit(task, data, ckpt_path=resume, weights_only=True if resume else None)
     return trainer, task
 
 

@@ -54,9 +54,30 @@ def _equality(found: dict[str, Any]) -> list[str]:
     if commands := found.get("commands"):
         codes = (f"{name} {code}" for name, code in commands.items() if name != "traceback")
         texts.append(f"commands: {', '.join(codes)}")
-    if "lines" in (waits := found.get("synchronisations", {})):
-        lines = [("line that waits for the device", f"waits in {waits['steps']} steps and a validation")]
-        texts.append(_table([*lines, *((line, str(count)) for line, count in waits["lines"].items())]))
+    return texts
+
+
+def _graph(found: dict[str, Any]) -> list[str]:
+    if "equal" not in found:
+        return []
+    lines: list[Row] = [("with and without the CUDA graph", "steps", "bits", "largest difference of a weight")]
+    for name, row in found["equal"].items():
+        if "failed" in row:
+            lines.append((name, "", row["failed"], ""))
+            continue
+        bits = f"different: {row['differences'][0]}" if row["differences"] else "equal"
+        lines.append((name, str(row["steps"]), bits, f"{row['largest_weight_difference']:.1e}"))
+    texts = [_table(lines)]
+    texts += [f"{name}: {found[name]['failed']}." for name in ("repeated", "waits") if "failed" in found.get(name, {})]
+    for name, places in found.get("repeated", {}).items():
+        if isinstance(places, list):
+            texts.append(f"{name.replace('_', ' ')}: {'different: ' + places[0] if places else 'bit-identical'}.")
+    for name in ("waits", "waits without"):
+        if "lines" in (waits := found.get(name, {})):
+            graph = "in the graph" if name == "waits" else "one by one"
+            texts.append(f"Steps {graph}: {waits['per_100_steps']:g} waits for the device in 100 steps.")
+            head: Row = ("line that waits for the device", f"waits in {waits['steps']} steps and a validation")
+            texts.append(_table([head, *((line, str(count)) for line, count in waits["lines"].items())]))
     return texts
 
 
@@ -153,6 +174,7 @@ def _seeds(found: dict[str, Any]) -> list[str]:
 
 TABLES: dict[str, Callable[[dict[str, Any]], list[str]]] = {
     "equality": _equality,
+    "cuda_graph": _graph,
     "rates": _rates,
     "mnist_99": _mnist,
     "memory": _memory,

@@ -8,7 +8,7 @@ from lenet_pl.artifacts.metrics import ClassificationMetrics
 from lenet_pl.artifacts.plots import describe_mistakes, draw_confusion, draw_curves, draw_samples
 from lenet_pl.attribution.feature_maps import draw_layers
 from lenet_pl.data.datamodule import ImageDataModule
-from lenet_pl.data.image_set import ImageDataset
+from lenet_pl.data.image_dataset import ImageDataset
 from lenet_pl.display.figure import Figure
 from lenet_pl.display.text import label
 from lenet_pl.engine.metrics_history import MetricsHistory

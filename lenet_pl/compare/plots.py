@@ -83,7 +83,7 @@ def draw_seeds(axis: Axes, groups: Sequence[Group], metric: str) -> None:
 
 def _panels(comparison: Comparison, draw: Callable[[Axes, Sequence[Group], str], None], height: float | None) -> Figure:
     """Draw one panel per dataset; `height` is in inches, None for a height by the number of groups."""
-    together = {data: [g for g in comparison.groups if g.data == data] for data in comparison.data_sets[:MOST_PANELS]}
+    together = {data: [g for g in comparison.groups if g.data == data] for data in comparison.datasets[:MOST_PANELS]}
     heights = [height or 1.3 + 0.3 * min(MOST_ROWS, len(groups)) for groups in together.values()]
     figure = Figure(figsize=(9, sum(heights)), layout="constrained")
     axes = figure.subplots(len(heights), 1, squeeze=False, height_ratios=heights)[:, 0]

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from lenet_pl.batch import Batch
 from lenet_pl.data.callable_augment import AnyBatchAugment
-from lenet_pl.data.image_set import ImageDataset
+from lenet_pl.data.image_dataset import ImageDataset
 from lenet_pl.data.transform import Preprocess
 from lenet_pl.errors import SettingError
 from lenet_pl.runtime.seeding import keyed_generator

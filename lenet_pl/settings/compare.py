@@ -25,7 +25,7 @@ class CompareSettings(Settings):
     include_evaluations: bool
     """Whether results of `evaluate` are compared too, grouped by networks and views as well."""
     max_curves: PositiveInt
-    """Groups of a data set in the plot of validation curves, best first."""
+    """Groups of a dataset in the plot of validation curves, best first."""
     max_rows: PositiveInt
     """Groups in the table on the terminal; the files have all."""
     output_dir: LocalPath

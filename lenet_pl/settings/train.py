@@ -59,9 +59,9 @@ class TrainSettings(Settings):
     notes: Annotated[Annotated[str, Field(min_length=1, max_length=2000)] | None, Role.OUTPUT]
     """Description of the run, for loggers."""
     data_root: Annotated[LocalPath, Role.LOCATION]
-    """Folder in which data sets are looked for and downloaded to."""
+    """Folder in which datasets are looked for and downloaded to."""
     data: AnyDataSettings
-    """Data set."""
+    """Dataset."""
     loader: LoaderSettings
     """Batches."""
     augment: AugmentSettings

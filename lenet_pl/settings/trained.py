@@ -38,7 +38,7 @@ class RecordedSettings(Settings):
     seed: int
     """Seed of the run."""
     data: AnyDataSettings
-    """Data set."""
+    """Dataset."""
     loader: LoaderSettings
     """Batches."""
     model: AnyModelSettings

@@ -39,7 +39,7 @@ def train_folds(
     """Train once for each of `settings.folds`, one after another, except those whose runs are finished.
 
     Each fold is the test split of one training, used once, after it. The validation split, which selects the best
-    epoch, comes from the other folds. The test images of a data set with a test split of its own are left out.
+    epoch, comes from the other folds. The test images of a dataset with a test split of its own are left out.
 
     Args:
         settings: The common settings of all trainings.

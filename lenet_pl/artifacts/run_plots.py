@@ -47,7 +47,9 @@ def pictures_of(
     if recorder.epochs:
         drawn["curves.png"] = lambda: {"curves": draw_curves(recorder.epochs, recorder.step_losses)}
     if scores:
-        drawn["confusion_matrix.png"] = lambda: {"confusion_matrix": draw_confusion(scores.confusion, data.classes)}
+        drawn["confusion_matrix.png"] = lambda: {
+            "confusion_matrix": draw_confusion(scores.confusion, data.classes, "confusion matrix, test images")
+        }
         drawn["misclassified.png"] = lambda: {"misclassified": _draw_mistakes(data, scores)}
     return drawn
 

@@ -143,7 +143,6 @@ def _pool(members: Sequence[Member], each: Sequence[dict[str, Any]], folder: Pat
     matrix += [(name, *counts) for name, counts in zip(scores.classes, scores.confusion.tolist(), strict=True)]
     write_text(folder / "confusion_matrix.csv", as_csv(matrix))
     with optional("confusion_matrix.png", []):
-        figure = draw_confusion(scores.confusion, scores.classes)
-        figure.axes[0].set_title(f"confusion matrix, {title}")
+        figure = draw_confusion(scores.confusion, scores.classes, f"confusion matrix, {title}")
         save_figures(folder, {"confusion_matrix": figure})
     return scores

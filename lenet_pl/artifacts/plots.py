@@ -33,7 +33,7 @@ def draw_curves(epochs: Sequence[dict[str, float]], step_losses: Sequence[float]
         axis.set(xlabel="epoch", ylabel=f"{metric} ({unit})", xlim=(0.5, max(numbers, default=1) + 0.5))
         axis.legend()
     for axis in axes:
-        axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+        axis.xaxis.set_major_locator(MaxNLocator(6, integer=True, min_n_ticks=1))
     width = max(1, len(step_losses) // 100)
     faint = {"linewidth": 0.4, "alpha": 0.5} if width > 1 else {}  # the raw curve under the moving average
     axes[2].plot(np.arange(1, len(step_losses) + 1), step_losses, color=TRAIN, **faint)

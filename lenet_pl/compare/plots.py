@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from matplotlib.axes import Axes
-from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
+from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from lenet_pl.compare.groups import VALIDATION, Comparison, Group
 from lenet_pl.compare.setting_values import LONGEST, show
@@ -51,10 +51,10 @@ def draw_parameters(axis: Axes, groups: Sequence[Group], comparison: Comparison)
         axis.errorbar(parameters, [group.mean for group in some], spread, fmt=marker, capsize=3, label=label)
     axis.set(xscale="log", xlabel="number of parameters", ylabel=_axis_label(comparison.metric))
     axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axis.xaxis.set_major_formatter("{x:,.0f}")
+    axis.xaxis.set_major_formatter(EngFormatter(sep=""))  # 20k, 1M
     axis.xaxis.set_minor_formatter(NullFormatter())
     axis.margins(x=0.15)
-    _legend(axis, comparison.by)
+    _legend(axis)
 
 
 def draw_validation(axis: Axes, groups: Sequence[Group], comparison: Comparison, most: int) -> None:
@@ -81,7 +81,7 @@ def draw_validation(axis: Axes, groups: Sequence[Group], comparison: Comparison,
             label = None  # one legend entry per group
     axis.set(xlabel="epoch", ylabel=f"{_axis_label(VALIDATION)}\none line per run", xlim=(0.5, longest + 0.5))
     axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-    _legend(axis, comparison.by)
+    _legend(axis)
 
 
 def draw_seeds(axis: Axes, groups: Sequence[Group], comparison: Comparison) -> None:
@@ -93,9 +93,7 @@ def draw_seeds(axis: Axes, groups: Sequence[Group], comparison: Comparison) -> N
         axis.plot(group.mean, place, "|", markersize=18, color="black")
     names = [f"{_entry(group, comparison.by)} (n={len(group.scores)})" for group in shown]
     axis.set_yticks(range(len(shown)), names)
-    axis.set(
-        ylim=(len(shown) - 0.5, -0.5), xlabel=f"{_axis_label(comparison.metric)}; a point per seed, a line at the mean"
-    )
+    axis.set(ylim=(len(shown) - 0.5, -0.5), xlabel=f"{_axis_label(comparison.metric)}\npoint: one seed, line: mean")
     axis.grid(axis="x", alpha=0.3)
 
 
@@ -104,7 +102,7 @@ def _panels(
 ) -> Figure:
     """Draw one panel per dataset; `height` is in inches, None for a height by the number of groups."""
     together = {data: [g for g in comparison.groups if g.data == data] for data in comparison.datasets[:MOST_PANELS]}
-    heights = [height or 1.3 + 0.3 * min(MOST_ROWS, len(groups)) for groups in together.values()]
+    heights = [height or 1.5 + 0.3 * min(MOST_ROWS, len(groups)) for groups in together.values()]
     figure = Figure(figsize=(9, sum(heights)), layout="constrained")
     axes = figure.subplots(len(heights), 1, squeeze=False, height_ratios=heights)[:, 0]
     for axis, (data, groups) in zip(axes, together.items(), strict=True):
@@ -113,20 +111,26 @@ def _panels(
     return figure
 
 
-def _legend(axis: Axes, by: Sequence[str]) -> None:
+def _legend(axis: Axes) -> None:
     if axis.get_legend_handles_labels()[0]:
-        axis.legend(title=", ".join(_keys(by)), loc="center left", bbox_to_anchor=(1.01, 0.5))
-
-
-def _keys(by: Sequence[str]) -> list[str]:
-    """List the keys that tell the groups of a panel apart; the dataset is its title."""
-    return [key for key in by if key != "data"] or list(by)
+        axis.legend(loc="center left", bbox_to_anchor=(1.01, 0.5))
 
 
 def _entry(group: Group, by: Sequence[str]) -> str:
-    """Format a group for the legend, which skips labels that start with an underscore."""
+    """Name a group in its panel, whose title is the dataset: lenet5, lr=0.001.
+
+    Values other than text follow the last part of their key. The legend skips labels that start with an underscore.
+    """
+    keys = [key for key in by if key != "data"] or list(by)
     values = dict(zip(by, group.values, strict=True))
-    name = name_of(", ".join(show(values[key]) for key in _keys(by)), LONGEST)
+    short = {key: key.rpartition(".")[2] for key in keys}
+    words = [
+        show(values[key])
+        if isinstance(values[key], str)
+        else f"{short[key] if list(short.values()).count(short[key]) == 1 else key}={show(values[key])}"
+        for key in keys
+    ]
+    name = name_of(", ".join(words), LONGEST)
     return f" {name}" if name.startswith("_") else name
 
 

@@ -114,11 +114,11 @@ class FolderDataSettings(DataSettings):
     color_mode: Literal["auto", "gray", "rgb"]
     """Channels of the images; auto: gray if every image is."""
     background: GrayLevel
-    """Gray level around the object."""
+    """Gray level of the background, which padding continues, 0 to 255."""
     skip_unreadable: bool
-    """Whether files that are no images are left out."""
+    """Whether files that cannot be read as images are left out."""
     accept_changes: AcceptChanges
-    """Whether the run's own images are used where others have changed."""
+    """Whether a resumed run continues with its own images if others were added, removed or replaced since."""
 
 
 class ArraysDataSettings(DataSettings):
@@ -133,9 +133,9 @@ class ArraysDataSettings(DataSettings):
     in_memory: bool
     """Whether all images are read at once; false: memory-mapped."""
     background: GrayLevel
-    """Gray level around the object."""
+    """Gray level of the background, which padding continues, 0 to 255."""
     accept_changes: AcceptChanges
-    """Whether the run's own images are used where others have changed."""
+    """Whether a resumed run continues with its own images if others were added, removed or replaced since."""
 
 
 class FakeDataSettings(DataSettings):

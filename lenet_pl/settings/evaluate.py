@@ -13,9 +13,9 @@ class TtaSettings(Settings):
     """Test-time augmentation (TTA): the mean of the probabilities over shifted and mirrored copies of each image."""
 
     shift: Annotated[int, Field(ge=0, le=4)]
-    """Largest shift in each direction in px; 1 makes 9 views."""
+    """Largest shift in each direction in px; 1 makes 9 copies of an image."""
     hflip: bool
-    """Whether each view is flipped horizontally too."""
+    """Whether each copy is also flipped horizontally, which doubles their number."""
 
 
 def _whose(data: Any) -> str:

@@ -39,7 +39,9 @@ def draw_curves(epochs: Sequence[dict[str, float]], step_losses: Sequence[float]
     axes[2].plot(np.arange(1, len(step_losses) + 1), step_losses, color=TRAIN, **faint)
     if len(step_losses) > width > 1:
         smooth = np.convolve(step_losses, np.full(width, 1 / width), "valid")
-        axes[2].plot(np.arange(width, len(step_losses) + 1), smooth, color=TRAIN, label=f"mean of {width} steps")
+        axes[2].plot(
+            np.arange(width, len(step_losses) + 1), smooth, color=TRAIN, label=f"moving average of {width} steps"
+        )
         axes[2].legend()
     axes[2].set(xlabel="optimizer step", ylabel="training loss (mean of the batch)", yscale="log")
     return figure

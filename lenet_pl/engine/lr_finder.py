@@ -48,7 +48,7 @@ def draw_search(results: dict[str, list[float]], found: float | None) -> Figure:
     axis = figure.subplots()
     axis.plot(results["lr"], results["loss"])
     if found is not None:
-        axis.axvline(found, color="C1", linestyle="--", label=f"{found:.3g}")
+        axis.axvline(found, color="C1", linestyle="--", label=f"suggested: {found:.3g}")
         axis.legend()
     axis.set(xscale="log", xlabel="learning rate", ylabel="smoothed training loss", title="learning-rate range test")
     return figure

@@ -42,7 +42,7 @@ autodoc_inherit_docstrings = False  # Lightning's hooks are documented there
 # on pages of their own; the folders after them hold what no user calls.
 nitpick_ignore_regex = [
     (r"py:.*", r"(?!lenet_pl\.).*"),
-    (r"py:.*", r"lenet_pl\.(settings|runtime|display|data\.identity|data\.run_images)\..*"),
+    (r"py:.*", r"lenet_pl\.(settings|runtime|display|data\.data_record|data\.run_images)\..*"),
 ]
 
 copybutton_prompt_text = r"\$ |>>> "

@@ -54,7 +54,7 @@ def _one_thread_per_worker() -> None:
 def _no_digests_in_the_home() -> Iterator[None]:
     """Disable the cache of digests, which is in the home directory; its own tests enable it elsewhere."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("lenet_pl.data.fingerprints.SETTLED", 10**20)
+        patch.setattr("lenet_pl.data.image_digests.SETTLED", 10**20)
         yield
 
 

@@ -180,8 +180,8 @@ def uses(module: str) -> set[str]:
             {"display.text", "compare.setting_values", "settings.config_file", "search.parse_space"}
             | {
                 "runtime.folder_lock",
-                "data.fingerprints",
-                "data.identity",
+                "data.image_digests",
+                "data.data_record",
                 "data.split_digests",
                 "cli.resume_overrides",
             },

@@ -377,3 +377,8 @@ def test_the_diagram_has_every_folder() -> None:
     for folder in (ROOT / "lenet_pl").iterdir():
         if folder.is_dir() and (folder / "__init__.py").exists():
             assert f">{folder.name}</text>" in drawing
+
+
+def test_every_image_can_be_made_again() -> None:
+    script = (DOCS / "images" / "make_images.py").read_text()
+    assert [path.name for path in sorted((DOCS / "images").glob("*.png")) if f'"{path.stem}": ' not in script] == []

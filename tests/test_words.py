@@ -60,6 +60,7 @@ WORDS = {
     r"random parameters of its own": "independent random parameters",
     r"whole or not at all": "atomically",
     r"\bpatiently?\b": "retries",
+    r"\bdata[ _-]sets?\b|data_set": "dataset",
     # American spelling, as in torch's and Lightning's names
     r"\b(colour|grey|centre|behaviour|licence|normalis|summaris|vectorise(?!`)|optimis(?!ti)|regularis)": (
         "American spelling"
@@ -85,6 +86,16 @@ def test_no_paraphrase_is_left(root: str) -> None:
     assert {str(path.relative_to(ROOT)): found for path in files if (found := found_in(path.read_text("utf-8")))} == {}
 
 
+@pytest.mark.parametrize("pattern", ["*.md", "docs/**/*.*", "notebooks/*", "tests/**/*.py", "lenet_pl/**/*.py"])
+def test_dataset_is_one_word(pattern: str) -> None:
+    two_words = re.compile(r"(?<![a-zA-Z])[Dd]ata([ _-]s|S)ets?(?![a-z])")
+    other = OTHER_NAMES | {Path(__file__), ROOT / "tests" / "settings" / "test_renamed.py"}
+    files = [path for path in ROOT.glob(pattern) if path not in other and path.suffix in (".md", ".py", ".ipynb")]
+    assert files
+    texts = {path.relative_to(ROOT): path.read_text("utf-8") for path in files}
+    assert {str(path) for path, text in texts.items() if two_words.search(f"{path}\n{text}")} == set()
+
+
 def test_the_list_finds_what_it_names() -> None:
-    text = "accepted is 1 or 2\nit goes on\nthe test part\ngrey"
-    assert [line.partition(":")[0] for line in found_in(text)] == ["line 1", "line 2", "line 3", "line 4"]
+    text = "accepted is 1 or 2\nit goes on\nthe test part\ngrey\nData sets\na dataset, datasets"
+    assert [line.partition(":")[0] for line in found_in(text)] == ["line 1", "line 2", "line 3", "line 4", "line 5"]

@@ -33,7 +33,7 @@ from lenet_pl.settings.parts import Part
 
 GENERATED = Path(__file__).resolve().parents[1] / "reference" / "generated"
 GROUPS = {  # pages of settings, in the order of the data: key of `train`, title
-    "data": "Data sets",
+    "data": "Datasets",
     "loader": "Batches",
     "augment": "Augmentation",
     "model": "Models",
@@ -178,7 +178,7 @@ def command_page(command: str, purpose: str) -> str:
         parts.append("All settings of [train](command_train.md) are settings of `search` too.\n")
         parts.append(f"## Search spaces\n\n{_files(CONF / 'search')}")
     elif "data" in groups:
-        parts.append("Another data set is chosen as in training: see [Data sets](settings_data.md).\n")
+        parts.append("Another dataset is chosen as in training: see [Datasets](settings_data.md).\n")
     return "\n".join(parts)
 
 

@@ -8,13 +8,14 @@ from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
 from lenet_pl.artifacts.metrics import CalibrationBin, Mistake
-from lenet_pl.display.figure import Figure
+from lenet_pl.display.figure import SMALL, Figure, styled
 from lenet_pl.display.text import label, lines, shorten
 
-TRAIN, VALIDATION = "tab:blue", "tab:orange"
-LINE = 22  # text columns per line above an image
+TRAIN, VALIDATION = "C0", "C1"
+LINE = 18  # text columns per line above an image
 
 
+@styled
 def draw_curves(epochs: Sequence[dict[str, float]], step_losses: Sequence[float]) -> Figure:
     """Draw loss and accuracy of training and validation per epoch, and the training loss per step.
 
@@ -22,27 +23,31 @@ def draw_curves(epochs: Sequence[dict[str, float]], step_losses: Sequence[float]
         epochs: The rows of `MetricsHistory`.
         step_losses: The training loss of each step.
     """
-    figure = Figure(figsize=(12, 3.6), layout="constrained")
+    figure = Figure(figsize=(11, 3.6), layout="constrained")
     axes = figure.subplots(1, 3)
     numbers = [row["epoch"] + 1 for row in epochs]
-    for axis, metric in zip(axes, ("loss", "accuracy"), strict=False):
-        for part, color in (("train", TRAIN), ("val", VALIDATION)):
-            values = [row.get(f"{part}/{metric}", np.nan) for row in epochs]
-            axis.plot(numbers, values, "o-", color=color, markersize=3, label={"val": "validation"}.get(part, part))
-        axis.set(xlabel="epoch", title=metric)
-        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+    for axis, metric, unit in zip(axes, ("loss", "accuracy"), ("mean per image", "fraction of images"), strict=False):
+        for split, name, line in (("train", "training", "o-"), ("val", "validation", "s--")):
+            values = [row.get(f"{split}/{metric}", np.nan) for row in epochs]
+            axis.plot(numbers, values, line, markersize=4, label=name)
+        axis.set(xlabel="epoch", ylabel=f"{metric} ({unit})", xlim=(0.5, max(numbers, default=1) + 0.5))
         axis.legend()
+    for axis in axes:
+        axis.xaxis.set_major_locator(MaxNLocator(6, integer=True, min_n_ticks=1))
     width = max(1, len(step_losses) // 100)
-    faint = {"linewidth": 0.3, "alpha": 0.5} if width > 1 else {}  # the raw curve under the moving average
+    faint = {"linewidth": 0.4, "alpha": 0.5} if width > 1 else {}  # the raw curve under the moving average
     axes[2].plot(np.arange(1, len(step_losses) + 1), step_losses, color=TRAIN, **faint)
     if len(step_losses) > width > 1:
         smooth = np.convolve(step_losses, np.full(width, 1 / width), "valid")
-        axes[2].plot(np.arange(width, len(step_losses) + 1), smooth, color=TRAIN, label=f"mean of {width} steps")
+        axes[2].plot(
+            np.arange(width, len(step_losses) + 1), smooth, color=TRAIN, label=f"moving average of {width} steps"
+        )
         axes[2].legend()
-    axes[2].set(xlabel="step", title="training loss per step", yscale="log")
+    axes[2].set(xlabel="optimizer step", ylabel="training loss (mean of the batch)", yscale="log")
     return figure
 
 
+@styled
 def draw_samples(images: Tensor, titles: Sequence[str], heading: str, columns: int = 8) -> Figure:
     """Draw images in a grid, each with a title; without images, the figure says "none".
 
@@ -55,8 +60,8 @@ def draw_samples(images: Tensor, titles: Sequence[str], heading: str, columns: i
     rows = max(1, -(-len(images) // columns))
     lines = 1 + max((title.count("\n") for title in titles), default=0)
     # One pair of axes for all images: the layout of separate ones would take seconds
-    width, height = 1.1, 1.05 + 0.16 * lines  # of a cell, where an image is 1×1
-    figure = Figure(figsize=(1.35 * columns * width, 1.35 * rows * height + 0.5), layout="constrained")
+    width, height = 1.16, 1.05 + 0.16 * lines  # of a cell, where an image is 1×1
+    figure = Figure(figsize=(1.3 * columns * width, 1.3 * rows * height + 0.5), layout="constrained")
     figure.suptitle(heading)
     axis = figure.subplots()
     axis.set(xlim=(0, columns * width), ylim=(rows * height, 0), aspect="equal")
@@ -74,7 +79,7 @@ def draw_samples(images: Tensor, titles: Sequence[str], heading: str, columns: i
             vmax=255,
             extent=(left, left + 1, bottom, bottom - 1),
         )
-        axis.text(left + 0.5, bottom - 1.03, _fit(title), ha="center", va="bottom", fontsize=8)
+        axis.text(left + 0.5, bottom - 1.03, _fit(title), ha="center", va="bottom", fontsize=SMALL)
     axis.set(xlim=(0, columns * width), ylim=(rows * height, 0))
     return figure
 
@@ -89,30 +94,36 @@ def _fit(title: str) -> str:
     return "\n".join(shorten(line, LINE) for line in lines(title).split("\n"))
 
 
-def draw_confusion(matrix: Tensor, classes: Sequence[str]) -> Figure:
+@styled
+def draw_confusion(matrix: Tensor, classes: Sequence[str], heading: str = "confusion matrix") -> Figure:
     """Draw a confusion matrix with true classes in rows; the shade is the fraction of the row.
 
     Args:
         matrix: Counts, int64 (K, K).
         classes: K class names.
+        heading: The heading of the figure.
     """
-    count = len(classes)
-    side = min(20.0, 3.5 + 0.45 * count)
+    count, numbered = len(classes), len(classes) <= 30
+    cell = max(0.45, 0.1 + 0.09 * len(str(int(matrix.max()))))  # inches, of the largest number
+    side = min(20.0, max(5.0, 3.2 + cell * count))
     figure = Figure(figsize=(side, side), layout="constrained")
+    figure.suptitle(heading)
+    figure.supxlabel("number of images; " * numbered + "shade: fraction of the true class", fontsize=SMALL)
     axis = figure.subplots()
     shares = matrix / matrix.sum(1, keepdim=True).clamp(min=1)
     axis.imshow(shares.numpy(), cmap="Blues", vmin=0, vmax=1)
-    axis.set(xlabel="predicted", ylabel="true", title="confusion matrix, test images")
+    axis.set(xlabel="predicted class", ylabel="true class")
     names = [label(name, 30) for name in classes]
     axis.set_xticks(range(count), names, rotation=90)
     axis.set_yticks(range(count), names)
-    if count <= 30:
+    if numbered:
         for row, column in torch.nonzero(matrix).tolist():
             color = "white" if shares[row, column] > 0.5 else "black"
-            axis.text(column, row, str(int(matrix[row, column])), ha="center", va="center", color=color, fontsize=7)
+            axis.text(column, row, str(int(matrix[row, column])), ha="center", va="center", color=color, fontsize=SMALL)
     return figure
 
 
+@styled
 def draw_reliability(bins: Sequence[CalibrationBin], heading: str) -> Figure:
     """Draw a reliability diagram: accuracy against confidence, with a histogram of the confidence below.
 
@@ -129,11 +140,18 @@ def draw_reliability(bins: Sequence[CalibrationBin], heading: str) -> Figure:
     upper.bar(places, accuracies, width, color=TRAIN, edgecolor="white", label="accuracy")
     gaps = [c - a for a, c in zip(accuracies, confidences, strict=True)]
     upper.bar(
-        places, gaps, width, bottom=accuracies, color="none", edgecolor="tab:red", hatch="//", label="gap to confidence"
+        places,
+        gaps,
+        width,
+        bottom=accuracies,
+        color="none",
+        edgecolor=VALIDATION,
+        hatch="//",
+        label="gap to confidence",
     )
     upper.plot([0, 1], [0, 1], "--", color="gray", label="perfect calibration")
-    upper.set(xlim=(0, 1), ylim=(0, 1), ylabel="accuracy")
+    upper.set(xlim=(0, 1), ylim=(0, 1), ylabel="accuracy (fraction of images)")
     upper.legend(loc="upper left")
     lower.bar(places, [b.count for b in full], width, color=TRAIN, edgecolor="white")
-    lower.set(xlabel="probability of the predicted class", ylabel="images", yscale="log")
+    lower.set(xlabel="probability of the predicted class", ylabel="number\nof images", yscale="log")
     return figure

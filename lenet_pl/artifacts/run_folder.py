@@ -17,16 +17,16 @@ from lenet_pl.artifacts.result_table import print_results
 from lenet_pl.artifacts.results_file import REPORT, RESULTS, earlier_test_uses, make_way
 from lenet_pl.artifacts.run_plots import pictures_of
 from lenet_pl.artifacts.run_results import best_row, collect_results, history_of, scores_of, stopping_of
+from lenet_pl.data.data_record import FILE as DATA_RECORD
+from lenet_pl.data.data_record import write_data_record
 from lenet_pl.data.datamodule import ImageDataModule
-from lenet_pl.data.identity import FILE as IDENTITY
-from lenet_pl.data.identity import write_identity
 from lenet_pl.display.figure import Figure, save_figures
 from lenet_pl.display.text import as_json
 from lenet_pl.engine.build import without_resume
-from lenet_pl.engine.loggers import boards
-from lenet_pl.engine.run_logger import Params, flatten, run_loggers
+from lenet_pl.engine.loggers.build import tensorboard_loggers
+from lenet_pl.engine.loggers.interface import Params, flatten, run_loggers
+from lenet_pl.engine.loggers.tracker import RECORDS
 from lenet_pl.engine.task import ImageClassifier
-from lenet_pl.engine.tracking_logger import RECORDS
 from lenet_pl.errors import display_path
 from lenet_pl.runtime.atomic_files import remove_partial_files, write_text
 from lenet_pl.runtime.checkpoint_file import load_checkpoint
@@ -78,14 +78,14 @@ class RunFolder:
             make_way(self.path)  # before config.yaml may ask for more epochs
             text = yaml.safe_dump(without_resume(self.settings), sort_keys=False, allow_unicode=True)
             write_text(self.path / "config.yaml", text)
-            write_identity(self.path, self.data.identity)
+            write_data_record(self.path, self.data.record)
             for logger in self.loggers:
                 logger.start(self._params())
 
     def withdraw(self) -> None:
         """Remove the files of `prepare` if the training did not start; keep those of a resumed run."""
         if self.trainer.is_global_zero and not self.settings.resume:
-            for name in ("config.yaml", IDENTITY, RECORDS):
+            for name in ("config.yaml", DATA_RECORD, RECORDS):
                 (self.path / name).unlink(missing_ok=True)
             with contextlib.suppress(OSError):  # missing, or not empty
                 (self.path / "checkpoints").rmdir()
@@ -173,7 +173,7 @@ class RunFolder:
                 logger.log_figure(name, figure, self.path / f"{name}.png", self.trainer.global_step)
 
     def _log_end(self, results: dict[str, Any]) -> None:
-        for board in boards(self.trainer.loggers):
+        for board in tensorboard_loggers(self.trainer.loggers):
             with optional("the graph in TensorBoard", results["notes"]):
                 board.log_network(self.task.model, self.data.example_input().to(next(self.task.model.parameters())))
         for logger in self.loggers:

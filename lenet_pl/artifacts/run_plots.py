@@ -8,7 +8,7 @@ from lenet_pl.artifacts.metrics import ClassificationMetrics
 from lenet_pl.artifacts.plots import describe_mistakes, draw_confusion, draw_curves, draw_samples
 from lenet_pl.attribution.feature_maps import draw_layers
 from lenet_pl.data.datamodule import ImageDataModule
-from lenet_pl.data.image_set import ImageDataset
+from lenet_pl.data.image_dataset import ImageDataset
 from lenet_pl.display.figure import Figure
 from lenet_pl.display.text import label
 from lenet_pl.engine.metrics_history import MetricsHistory
@@ -47,7 +47,9 @@ def pictures_of(
     if recorder.epochs:
         drawn["curves.png"] = lambda: {"curves": draw_curves(recorder.epochs, recorder.step_losses)}
     if scores:
-        drawn["confusion_matrix.png"] = lambda: {"confusion_matrix": draw_confusion(scores.confusion, data.classes)}
+        drawn["confusion_matrix.png"] = lambda: {
+            "confusion_matrix": draw_confusion(scores.confusion, data.classes, "confusion matrix, test images")
+        }
         drawn["misclassified.png"] = lambda: {"misclassified": _draw_mistakes(data, scores)}
     return drawn
 

@@ -77,7 +77,7 @@ def collect_results(
         "task": "train",
         "model": settings.model.name,
         "data": data.source.name,
-        "data_digest": data.identity.digest if data.identity else None,
+        "data_digest": data.record.digest if data.record else None,
         "seed": settings.seed,
         "tags": settings.tags,
         "fold": settings.data.split.fold.number if settings.data.split.fold else None,

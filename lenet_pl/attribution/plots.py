@@ -11,7 +11,7 @@ from matplotlib.image import AxesImage
 from matplotlib.patches import Rectangle
 from torch import Tensor
 
-from lenet_pl.display.figure import Figure
+from lenet_pl.display.figure import SMALL, Figure, styled
 from lenet_pl.display.text import width as columns_of
 
 TILES = 16  # feature maps per row
@@ -20,6 +20,7 @@ FOR_AGAINST = "RdBu_r"  # red supports the class, blue opposes it
 TITLES = {"grad_cam": "Grad-CAM", "integrated_gradients": "integrated gradients", "occlusion": "occlusion"}
 
 
+@styled
 def draw_filters(weights: Tensor, heading: str) -> Figure:
     """Draw the filters of a convolution on one common scale, with a color bar for gray filters.
 
@@ -37,12 +38,13 @@ def draw_filters(weights: Tensor, heading: str) -> Figure:
         _show(axis, (weights / largest + 1) / 2, columns, 0, 0, (0.0, 1.0), "gray")
     else:
         shown = _show(axis, weights.mean(1, keepdim=True), columns, 0, 0, (-largest, largest), FOR_AGAINST)
-        figure.colorbar(shown, ax=axis, shrink=0.9, label="weight")
+        figure.colorbar(shown, ax=axis, shrink=0.9, label="weight" if weights.shape[1] == 1 else "mean weight")
     axis.set(xlim=(-0.05, columns + 0.05), ylim=(rows + 0.05, -0.05), aspect="equal")
     axis.set_axis_off()
     return figure
 
 
+@styled
 def draw_feature_maps(pixels: Tensor, maps: dict[str, Tensor], heading: str) -> Figure:
     """Draw an image and, below it, the feature maps of each layer, with one scale per layer.
 
@@ -58,14 +60,14 @@ def draw_feature_maps(pixels: Tensor, maps: dict[str, Tensor], heading: str) -> 
     axis = figure.subplots()
     _show(axis, pixels[None], 1, 0, 0, (0.0, 1.0), "gray", side=2)
     about = "network input and, below it,\nthe feature maps of each layer\n(bright: high, dark: low)"
-    axis.text(2.3, 1, about, va="center", fontsize=9)
+    axis.text(2.3, 1, about, va="center", fontsize=SMALL)
     top = 2.0
     for name, values in maps.items():
         top += 0.45
         low, high = float(values.min()), float(values.max())
         many, tall, wide = values.shape
         label = f"{name}: {many} maps of {tall}×{wide}, from {low:.2g} to {high:.2g}"
-        axis.text(0.04, top - 0.05, label, va="bottom", fontsize=9)
+        axis.text(0.04, top - 0.05, label, va="bottom", fontsize=SMALL)
         _show(axis, values[:, None], columns, 0, top, (low, high), "viridis")
         top += -(-many // columns)
     axis.set(xlim=(0, columns), ylim=(height, 0), aspect="equal")
@@ -73,6 +75,7 @@ def draw_feature_maps(pixels: Tensor, maps: dict[str, Tensor], heading: str) -> 
     return figure
 
 
+@styled
 def draw_attributions(pixels: Tensor, captions: Sequence[str], maps: dict[str, Tensor], heading: str) -> Figure:
     """Draw images next to their attribution maps, in two halves if there are more than four.
 
@@ -87,19 +90,19 @@ def draw_attributions(pixels: Tensor, captions: Sequence[str], maps: dict[str, T
     halves = 2 if len(pixels) > 4 else 1
     rows = -(-len(pixels) // halves)
     longest = max(columns_of(line) for caption in captions for line in caption.splitlines())
-    text, gap = 0.2 + 0.066 * longest, 0.3  # widths, in images
+    text, gap = 0.2 + 0.073 * longest, 0.3  # widths, in images
     width = text + 1.06 * (1 + len(maps)) + gap
-    figure = Figure(figsize=(1.25 * width * halves, 1.25 * (1.06 * rows + 0.5) + 0.5), layout="constrained")
+    figure = Figure(figsize=(1.25 * width * halves, 1.25 * (1.06 * rows + 0.5) + 0.7), layout="constrained")
     figure.suptitle(heading)
     axis = figure.subplots()
     for half in range(halves):
         for column, title in enumerate(["image", *(TITLES[name] for name in maps)]):
             x = half * width + text + 1.06 * column + 0.5
-            axis.text(x, -0.08, title.replace(" ", "\n"), ha="center", va="bottom", fontsize=9)
+            axis.text(x, -0.08, title.replace(" ", "\n"), ha="center", va="bottom", fontsize=SMALL)
     for place, caption in enumerate(captions):
         half, row = divmod(place, rows)
         x, y = half * width + text, 1.06 * row
-        axis.text(x - 0.1, y + 0.5, caption, ha="right", va="center", fontsize=9)
+        axis.text(x - 0.1, y + 0.5, caption, ha="right", va="center", fontsize=SMALL)
         image = pixels[place : place + 1]
         _show(axis, image, 1, x, y, (0.0, 1.0), "gray")
         for name, values in maps.items():
@@ -107,19 +110,21 @@ def draw_attributions(pixels: Tensor, captions: Sequence[str], maps: dict[str, T
             if name == "grad_cam":
                 _show(axis, _overlay(image[0], values[place])[None], 1, x, y, (0.0, 1.0), "gray")
                 if not values[place].any():  # the mean gradients can oppose the class everywhere
-                    axis.text(x + 0.5, y + 0.93, "0 everywhere", ha="center", color="white", fontsize=8)
+                    axis.text(x + 0.5, y + 0.93, "0 everywhere", ha="center", color="white", fontsize=SMALL)
             else:
                 largest = float(values[place].abs().max()) or 1.0
                 _show(axis, values[place][None, None], 1, x, y, (-largest, largest), FOR_AGAINST)
             axis.add_patch(Rectangle((x, y), 1, 1, fill=False, edgecolor="0.8", linewidth=0.8))
     axis.set(xlim=(0, halves * width - gap), ylim=(1.06 * rows, -0.5), aspect="equal")
     axis.set_axis_off()
+    bright = ["Grad-CAM: bright pixels support the predicted class"] if "grad_cam" in maps else []
     signed = " and ".join(TITLES[name] for name in maps if name != "grad_cam")
-    if signed:
-        figure.supxlabel(f"{signed}: red supports the predicted class, blue opposes it", fontsize=9)
+    legend = bright + [f"{signed}: red supports the predicted class, blue opposes it"] * bool(signed)
+    figure.supxlabel("\n".join(legend), fontsize=SMALL)
     return figure
 
 
+@styled
 def draw_network(rows: Sequence[tuple[str, str, str, int]], input_shape: list[int], heading: str) -> Figure:
     """Draw a network from left to right, with maps as stacked squares and vectors as bars.
 
@@ -137,14 +142,14 @@ def draw_network(rows: Sequence[tuple[str, str, str, int]], input_shape: list[in
             columns.append((name.rpartition(".")[2], sides, []))
         columns[-1][2].append(f"{kind}\n{parameters:,} parameters" if parameters else kind)
     bottom = -0.7 - 0.1 * max(note.count("\n") + 1 for *_, notes in columns for note in ["\n".join(notes)])
-    figure = Figure(figsize=(1.5 * len(columns), 1.5 * (0.75 - bottom) + 0.4), layout="constrained")
+    figure = Figure(figsize=(1.7 * len(columns), 1.7 * (0.75 - bottom) + 0.4), layout="constrained")
     figure.suptitle(f"{heading}: {sum(row[3] for row in rows):,} parameters")
     axis = figure.subplots()
     for number, (name, sides, notes) in enumerate(columns):
-        _draw_output(axis, number, sides, input_shape[1], f"C{number % 10}")
+        _draw_output(axis, number, sides, input_shape[1], f"C{number}")
         shape = "×".join(str(side) for side in sides)
-        axis.text(number, 0.48, f"{name}\n{shape}", ha="center", va="bottom", fontsize=9)
-        axis.text(number, -0.66, "\n".join(notes), ha="center", va="top", fontsize=7.5, linespacing=1.35)
+        axis.text(number, 0.48, f"{name}\n{shape}", ha="center", va="bottom", fontsize=SMALL)
+        axis.text(number, -0.66, "\n".join(notes), ha="center", va="top", fontsize=SMALL, linespacing=1.35)
         if number:
             arrow = {"arrowstyle": "->", "color": "0.4"}
             axis.annotate("", (number - 0.38, -0.56), (number - 0.62, -0.56), arrowprops=arrow)

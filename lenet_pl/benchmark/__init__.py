@@ -17,7 +17,7 @@ def benchmark(settings: BenchmarkSettings, folder: Path) -> None:
             each part.
 
     Raises:
-        DataError: If none of the data sets is on this machine.
+        DataError: If none of the datasets is on this machine.
     """
     try:
         _measure(settings, folder)
@@ -44,11 +44,9 @@ def _measure(settings: BenchmarkSettings, folder: Path) -> None:
     silence_lightning_logs()
     if settings.num_threads:
         torch.set_num_threads(settings.num_threads)
-    data = compare_loops.first_available_dataset(settings, settings.data_sets)
+    data = compare_loops.first_available_dataset(settings, settings.datasets)
     if data is None:
-        raise DataError(
-            f"data_sets: got {', '.join(settings.data_sets)}; must include a data set that is on this machine"
-        )
+        raise DataError(f"datasets: got {', '.join(settings.datasets)}; must include a dataset that is on this machine")
     machine = compare_loops.describe_machine(settings, data)
     limit = machine["fp32 multiplications, GFLOP/s"] * 1e9
     found: dict[str, Any] = {"data": data, "machine": machine, **describe_environment(torch.device("cpu"))}

@@ -1,4 +1,4 @@
-"""Data sets of any size, written as the arrays that `data=arrays` reads."""
+"""Datasets of any size, written as the arrays that `data=arrays` reads."""
 
 import os
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Time and memory of whole commands, each in its own process: start, memory use, large data sets."""
+"""Time and memory of whole commands, each in its own process: start, memory use, large datasets."""
 
 import contextlib
 import json
@@ -47,13 +47,13 @@ def measure_start(settings: BenchmarkSettings, folder: Path) -> dict[str, Any]:
 
 
 def measure_data_sizes(settings: BenchmarkSettings, folder: Path, data: str) -> dict[str, Any]:
-    """Measure the training rate and the memory use for data sets of several sizes, held in memory.
+    """Measure the training rate and the memory use for datasets of several sizes, held in memory.
 
-    The data sets consist of real images, repeated up to each size.
+    The datasets consist of real images, repeated up to each size.
 
     Args:
         settings: The settings of the benchmark, with the sizes in `data_series`.
-        folder: An existing folder for data sets and runs.
+        folder: An existing folder for datasets and runs.
         data: The choice of the config group `data`.
 
     Returns:
@@ -88,17 +88,17 @@ def measure_data_sizes(settings: BenchmarkSettings, folder: Path, data: str) -> 
 
 
 def measure_memory_mapped(settings: BenchmarkSettings, folder: Path, data: str) -> dict[str, Any]:
-    """Compare memory-mapped training on a data set four times as large as memory with training on a small one.
+    """Compare memory-mapped training on a dataset four times as large as memory with training on a small one.
 
-    A Linux control group limits the memory of the process. The small data set is held in memory, without a limit.
+    A Linux control group limits the memory of the process. The small dataset is held in memory, without a limit.
 
     Args:
         settings: The settings of the benchmark, with the limit in `memory_limit_mb`.
-        folder: An existing folder for data sets and runs.
+        folder: An existing folder for datasets and runs.
         data: The choice of the config group `data`.
 
     Returns:
-        The limit and the size of the large data set in MB, both rates, and the median of their ratio; or the reason why
+        The limit and the size of the large dataset in MB, both rates, and the median of their ratio; or the reason why
         nothing was measured.
     """
     limit = settings.memory_limit_mb * 1_000_000

@@ -92,7 +92,7 @@ def _rounds(
         if loop != LENET_PL:
             steps = workers.do(loop, prepare, loop, given) * settings.seconds / size
             counts[loop] = max(1, round(steps)) * size
-    # lenet_pl trains a whole epoch, including the work done once per epoch, so its steps are limited by the data set
+    # lenet_pl trains a whole epoch, including the work done once per epoch, so its steps are limited by the dataset
     own = given.model_copy(
         update={"trainer": given.trainer.model_copy(update={"limit_train_batches": max(1, counts[TUNED] // size)})}
     )
@@ -125,7 +125,7 @@ def summarize_rates(rates: Sequence[float]) -> dict[str, float]:
 
 
 def first_available_dataset(settings: BenchmarkSettings, choices: Sequence[str]) -> str | None:
-    """Return the name of the first data set that can be loaded, or None if none of them can."""
+    """Return the name of the first dataset that can be loaded, or None if none of them can."""
     for name in choices:
         with contextlib.suppress(DataError):
             build_datamodule(train_settings(settings, name))

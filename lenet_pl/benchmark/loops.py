@@ -17,7 +17,7 @@ from torchvision import transforms
 
 from lenet_pl.data.augment import Augment
 from lenet_pl.data.datamodule import ImageDataModule
-from lenet_pl.data.image_set import ImageDataset
+from lenet_pl.data.image_dataset import ImageDataset
 from lenet_pl.data.transform import Preprocess
 
 TUTORIAL, PLAIN, TUNED, LENET_PL = "tutorial loop", "plain tensor loop", "tuned tensor loop", "lenet_pl"

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import torch
 
-from lenet_pl.data.image_set import ImageDataset
+from lenet_pl.data.image_dataset import ImageDataset
 
 SIDE = 1024  # rows and columns of the multiplied matrices
 

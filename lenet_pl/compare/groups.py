@@ -7,7 +7,7 @@ from functools import cached_property
 from statistics import fmean, stdev
 from typing import Any
 
-from lenet_pl.compare.data_sets import tell_apart
+from lenet_pl.compare.datasets import tell_apart
 from lenet_pl.compare.filter import matching_runs, unknown_key
 from lenet_pl.compare.intervals import Difference, difference
 from lenet_pl.compare.run import Run
@@ -95,7 +95,7 @@ class Comparison:
     notes: list[str] = field(default_factory=list)
 
     @property
-    def data_sets(self) -> list[str]:
+    def datasets(self) -> list[str]:
         """The names of the datasets, in the order of the groups."""
         return list(dict.fromkeys(group.data for group in self.groups))
 

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from lenet_pl.data.class_labels import read_class_names, require_labels
-from lenet_pl.data.fingerprints import digest_array
-from lenet_pl.data.image_set import ImageDataset, Origin
+from lenet_pl.data.image_dataset import ImageDataset, Origin
+from lenet_pl.data.image_digests import digest_array
 from lenet_pl.errors import DataError
 from lenet_pl.settings import ArraysDataSettings
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from lenet_pl.data.identity import ClassRecord, Identity, SplitRecord
-from lenet_pl.data.image_set import ImageDataset
-from lenet_pl.data.record_identity import encodable
+from lenet_pl.data.create_data_record import encodable
+from lenet_pl.data.data_record import ClassRecord, DataRecord, SplitRecord
+from lenet_pl.data.image_dataset import ImageDataset
 
 MAX_NAMED = 5  # classes listed by name
 Name = str | tuple[str, int]  # path relative to the folder of the dataset, or file and row
@@ -42,15 +42,15 @@ def list_current(classes: Sequence[str], *splits: ImageDataset) -> Listing:
     return Listing(named, tuple(images))
 
 
-def list_recorded(identity: Identity) -> Listing | None:
+def list_recorded(record: DataRecord) -> Listing | None:
     """List the recorded images of a dataset; None if the record is corrupt or does not list single images."""
     images: list[Image] = []
-    for name, split in identity.parts.items():
+    for name, split in record.parts.items():
         rows = split.rows()
         if rows is None or split.names is None or len(split.names) != split.images:
             return None
-        images += _images(identity.class_names, "test" if name == "test" else "train", *rows, split.names)
-    return Listing(identity.class_names, tuple(images))
+        images += _images(record.class_names, "test" if name == "test" else "train", *rows, split.names)
+    return Listing(record.class_names, tuple(images))
 
 
 def _images(

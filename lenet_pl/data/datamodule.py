@@ -11,9 +11,9 @@ from torch import Tensor
 
 from lenet_pl.data.callable_augment import AnyAugment, CallableAugment, chain_augments, choose_augment
 from lenet_pl.data.choose_data import choose_data
+from lenet_pl.data.data_record import DataRecord
 from lenet_pl.data.dataset_splits import DatasetSplits
-from lenet_pl.data.identity import Identity
-from lenet_pl.data.image_set import ImageDataset
+from lenet_pl.data.image_dataset import ImageDataset
 from lenet_pl.data.loaded_data import LoadedData, build_preprocess, split_source
 from lenet_pl.data.loader import BatchLoader
 from lenet_pl.data.run_images import RunImages
@@ -164,9 +164,9 @@ class ImageDataModule(lightning.LightningDataModule):
         return self.loaded.source
 
     @property
-    def identity(self) -> Identity | None:
+    def record(self) -> DataRecord | None:
         """The record of the images in each split; None for a published dataset."""
-        return self.loaded.identity
+        return self.loaded.record
 
     @property
     def train_set(self) -> ImageDataset:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from lenet_pl.data.image_set import ImageDataset
+from lenet_pl.data.image_dataset import ImageDataset
 
 
 @dataclass(frozen=True)

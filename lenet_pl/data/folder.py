@@ -7,8 +7,8 @@ from typing import NamedTuple
 import torch
 from rich.progress import track
 
-from lenet_pl.data.fingerprints import digest_content
-from lenet_pl.data.image_set import ImageDataset, Origin
+from lenet_pl.data.image_dataset import ImageDataset, Origin
+from lenet_pl.data.image_digests import digest_content
 from lenet_pl.data.layout import SplitFiles, find_layout
 from lenet_pl.data.pixels import LOSSY, Pixels
 from lenet_pl.data.split import stratified_split

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lenet_pl.data.image_set import ImageDataset
+from lenet_pl.data.image_dataset import ImageDataset
 from lenet_pl.data.split import SPLIT_SEED, split
 from lenet_pl.errors import DataError, SettingError, printable
 from lenet_pl.settings import ArraysDataSettings, DataSettings, FoldSettings, SplitSettings
@@ -25,7 +25,7 @@ def hold_out(
 
     Args:
         images: All images of the cross-validation.
-        data: The settings of the data set, with `split.fold`.
+        data: The settings of the dataset, with `split.fold`.
         classes: The class names.
 
     Returns:
@@ -85,7 +85,7 @@ def read_groups(images: ImageDataset, data: DataSettings, key: str) -> Groups:
 
     Args:
         images: The images.
-        data: The settings of the data set.
+        data: The settings of the dataset.
         key: For arrays the name of a file in their folder; for image files the text before which the names of a group
             are equal.
     """

@@ -7,7 +7,7 @@ import numpy as np
 from torch import Tensor
 
 from lenet_pl.data.dataset_splits import DatasetSplits
-from lenet_pl.data.image_set import ImageDataset
+from lenet_pl.data.image_dataset import ImageDataset
 from lenet_pl.data.split import stratified_split
 from lenet_pl.data.torch_dataset import dataset_from_arrays, dataset_from_torch
 from lenet_pl.errors import DataError

@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from lenet_pl.data.create_data_record import create_data_record
+from lenet_pl.data.data_record import SPLITS, DataRecord
 from lenet_pl.data.dataset_splits import DatasetSplits
 from lenet_pl.data.folds import hold_out, split_grouped
-from lenet_pl.data.identity import SPLITS, Identity
-from lenet_pl.data.image_set import ImageDataset
-from lenet_pl.data.record_identity import identify
+from lenet_pl.data.image_dataset import ImageDataset
 from lenet_pl.data.run_images import UNRECORDED, RunImages
 from lenet_pl.data.split import split
 from lenet_pl.data.split_digests import digest_source
@@ -29,7 +29,7 @@ class LoadedData:
         train_set: The training images.
         validation_set: The validation images.
         test_set: The test images.
-        identity: The record of the images in each split. None for a published dataset, and for a run whose version of
+        record: The record of the images in each split. None for a published dataset, and for a run whose version of
             lenet_pl did not record them.
         fold: The fold of a cross-validation that is the test split; None without.
     """
@@ -38,7 +38,7 @@ class LoadedData:
     train_set: ImageDataset
     validation_set: ImageDataset
     test_set: ImageDataset
-    identity: Identity | None = None
+    record: DataRecord | None = None
     fold: FoldSettings | None = None
 
     @property
@@ -116,14 +116,14 @@ def split_source(source: DatasetSplits, settings: DataSettings, own: RunImages |
     loaded = LoadedData(source, whole.subset(train), validation_images, test, fold=settings.split.fold)
     if whole.origin is None:
         return loaded
-    if own and own.identity is None:  # the images at the start of the run are unknown, so record none
+    if own and own.record is None:  # the images at the start of the run are unknown, so record none
         print(UNRECORDED)
         return loaded
     digest = digest_source(source.classes, *source.splits)
-    identity = identify(loaded.train_set, loaded.validation_set, loaded.test_set, source.classes, digest)
+    record = create_data_record(loaded.train_set, loaded.validation_set, loaded.test_set, source.classes, digest)
     if own:
-        own.refuse_others(identity)
-    return replace(loaded, identity=identity)
+        own.refuse_others(record)
+    return replace(loaded, record=record)
 
 
 def build_preprocess(

@@ -10,7 +10,7 @@ from lenet_pl.batch import Batch
 from lenet_pl.data.augment import Augment
 from lenet_pl.data.callable_augment import AnyBatchAugment
 from lenet_pl.data.copy_ahead import copy_ahead
-from lenet_pl.data.image_set import ImageDataset
+from lenet_pl.data.image_dataset import ImageDataset
 from lenet_pl.data.transform import Preprocess
 from lenet_pl.errors import SettingError
 from lenet_pl.runtime.seeding import keyed_generator

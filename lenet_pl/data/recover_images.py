@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from lenet_pl.data.changes import count_missing
+from lenet_pl.data.data_record import SplitRecord
 from lenet_pl.data.dataset_splits import DatasetSplits
-from lenet_pl.data.identity import SplitRecord
-from lenet_pl.data.image_set import ImageDataset, Origin
+from lenet_pl.data.image_dataset import ImageDataset, Origin
 from lenet_pl.data.split_digests import contents_of
 
 

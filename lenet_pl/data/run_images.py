@@ -9,10 +9,10 @@ import torch
 from pydantic import ValidationError
 
 from lenet_pl.data.changes import count_missing, describe, describe_classes, list_current, list_recorded
+from lenet_pl.data.create_data_record import record_classes
+from lenet_pl.data.data_record import FILE, SPLITS, DataRecord, SplitName, read_data_record
 from lenet_pl.data.dataset_splits import DatasetSplits
-from lenet_pl.data.identity import FILE, SPLITS, Identity, SplitName, read_identity
-from lenet_pl.data.image_set import ImageDataset
-from lenet_pl.data.record_identity import record_classes
+from lenet_pl.data.image_dataset import ImageDataset
 from lenet_pl.data.recover_images import all_contents, choose_images
 from lenet_pl.data.split_digests import digest_pixels, digest_source
 from lenet_pl.errors import DataError, printable
@@ -31,7 +31,7 @@ class RunImages:
     """The recorded images of a run.
 
     Attributes:
-        identity: The record of the run's data, or None if an earlier version of lenet_pl wrote none.
+        record: The record of the run's data, or None if an earlier version of lenet_pl wrote none.
         folder: The run folder, whose data.json may contain more than the checkpoint.
         wanted: The splits to use. The others may be missing.
         accept: Whether to recover the recorded images from a changed dataset if all wanted ones still exist.
@@ -39,7 +39,7 @@ class RunImages:
         channels: The number of input channels of the network, or None if unknown.
     """
 
-    identity: Identity | None
+    record: DataRecord | None
     folder: Path
     wanted: tuple[SplitName, ...] = SPLITS
     accept: bool = False
@@ -49,20 +49,20 @@ class RunImages:
     @property
     def classes(self) -> tuple[str, ...]:
         """The recorded class names, in the order of the labels."""
-        assert self.identity
-        return self.identity.class_names
+        assert self.record
+        return self.record.class_names
 
-    def recorded(self) -> Identity:
+    def recorded(self) -> DataRecord:
         """Return the complete record from data.json if it is valid and of this run, else that of the checkpoint."""
-        assert self.identity
-        found = read_identity(self.folder)
-        return found if found and found.agrees(self.identity) else self.identity
+        assert self.record
+        found = read_data_record(self.folder)
+        return found if found and found.agrees(self.record) else self.record
 
     def read_as_before(self, settings: DataSettings) -> DataSettings:
         """Replace automatic settings by their recorded values, because added images could change the outcome."""
         if not isinstance(settings, FolderDataSettings) or settings.color_mode != "auto":
             return settings
-        channels = self.identity.channels if self.identity else self.channels
+        channels = self.record.channels if self.record else self.channels
         if channels == 3:  # earlier versions treated gray images saved as color as color images
             return settings.model_copy(update={"color_mode": "rgb"})
         return settings.model_copy(update={"color_mode": "gray"}) if self.accept and channels == 1 else settings
@@ -80,9 +80,9 @@ class RunImages:
         Raises:
             DataError: If the dataset changed and `accept` is false, or wanted images are missing.
         """
-        if source.train.origin is None or self.identity is None:
+        if source.train.origin is None or self.record is None:
             return None
-        if self.identity.digest == digest_source(source.classes, *source.splits):
+        if self.record.digest == digest_source(source.classes, *source.splits):
             return None
         full = self.recorded()
         there = all_contents(source)
@@ -99,15 +99,15 @@ class RunImages:
         print(f"note: {changes}; using the {self._named(self.wanted)} images of the run, none of which is missing")
         return chosen
 
-    def refuse_others(self, found: Identity) -> None:
+    def refuse_others(self, found: DataRecord) -> None:
         """Raise DataError if the dataset or its splits differ from the record."""
-        if self.identity and not self.identity.agrees(found):
+        if self.record and not self.record.agrees(found):
             what = "the images differ from those"
-            if self.identity.digest == found.digest:
+            if self.record.digest == found.digest:
                 what = "the images are split differently from those"
             raise DataError(f"data: {what} with which {self.folder} was started; must be the same images and splits")
 
-    def _changes(self, full: Identity, source: DatasetSplits) -> str:
+    def _changes(self, full: DataRecord, source: DatasetSplits) -> str:
         before = list_recorded(full)
         if before is not None:
             return describe(before, list_current(source.classes, *source.splits))
@@ -121,7 +121,7 @@ class RunImages:
         Args:
             missing: The number of missing images of each wanted split, or None if unknown.
         """
-        assert self.identity
+        assert self.record
         words = "must be the original dataset"
         if not self.wanted:
             return f"{words}{self.instead}"
@@ -129,7 +129,7 @@ class RunImages:
             named = self._named(unknown)
             return f"{words}; recovering the {named} images of the run requires its {FILE}{self.instead}"
         if some := [
-            f"{count:,} of {self.identity.parts[name].images:,} {WORDS[name]} images"
+            f"{count:,} of {self.record.parts[name].images:,} {WORDS[name]} images"
             for name, count in missing.items()
             if count
         ]:
@@ -145,7 +145,7 @@ class RunImages:
         return ", ".join(WORDS[split] for split in splits)
 
 
-def recorded_identity(checkpoint: dict[str, Any]) -> Identity | None:
+def record_in_checkpoint(checkpoint: dict[str, Any]) -> DataRecord | None:
     """Extract the record of the data from the content of a checkpoint; None if it has none.
 
     Raises:
@@ -153,7 +153,7 @@ def recorded_identity(checkpoint: dict[str, Any]) -> Identity | None:
     """
     given = checkpoint.get("hyper_parameters")
     record = given.get("data") if isinstance(given, dict) else None
-    return None if record is None else Identity.model_validate(record)
+    return None if record is None else DataRecord.model_validate(record)
 
 
 def images_of_run(settings: TrainSettings, *folders: Path) -> RunImages | None:
@@ -176,7 +176,7 @@ def images_of_run(settings: TrainSettings, *folders: Path) -> RunImages | None:
         try:
             content = load_checkpoint(last)
             channels = content.get("hyper_parameters", {}).get("channels")
-            found.append(RunImages(recorded_identity(content), folder, wanted, accept, channels=channels))
+            found.append(RunImages(record_in_checkpoint(content), folder, wanted, accept, channels=channels))
         except ValidationError:
             raise DataError(f"{last}: not written by this version of lenet_pl (invalid record of its data)") from None
-    return next((own for own in found if own.identity), found[0] if found else None)
+    return next((own for own in found if own.record), found[0] if found else None)

@@ -12,9 +12,9 @@ from lenet_pl.data.dataset_splits import DatasetSplits
 from lenet_pl.data.decoders import decode_cifar, decode_idx, decode_libsvm
 from lenet_pl.data.download import ensure_files, read_files
 from lenet_pl.data.emnist import emnist
-from lenet_pl.data.fingerprints import digest_images
 from lenet_pl.data.folder import read_folder
-from lenet_pl.data.image_set import ImageDataset, Origin
+from lenet_pl.data.image_dataset import ImageDataset, Origin
+from lenet_pl.data.image_digests import digest_images
 from lenet_pl.data.plugin_datasets import load_plugged
 from lenet_pl.data.published import DIGIT_NAMES, PUBLISHED, DataFile, PublishedDataset
 from lenet_pl.data.split import stratified_split

@@ -10,8 +10,8 @@ from rich.progress import track
 from torch import Tensor
 
 from lenet_pl.data.arrays import MAX_CLASSES
-from lenet_pl.data.fingerprints import digest_images
-from lenet_pl.data.image_set import ImageDataset, Origin
+from lenet_pl.data.image_dataset import ImageDataset, Origin
+from lenet_pl.data.image_digests import digest_images
 from lenet_pl.errors import DataError
 
 LONG = 10_000  # images from which on a progress bar is shown

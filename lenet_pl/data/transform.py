@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lenet_pl.data.image_set import ImageDataset
+from lenet_pl.data.image_dataset import ImageDataset
 
 BLOCK = 10_000  # images to process at once
 

@@ -1,10 +1,12 @@
 """Matplotlib figures whose text is drawn literally: never as math, and in fonts that contain its characters."""
 
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
+import matplotlib as mpl
 import matplotlib.figure
 from matplotlib.artist import Artist
 from matplotlib.text import Text
@@ -14,13 +16,29 @@ from lenet_pl.display.fonts import FONTS
 from lenet_pl.display.text import lines
 from lenet_pl.runtime.atomic_files import atomic_file
 
+STYLE = mpl.rc_params_from_file(Path(__file__).with_name("figures.mplstyle"), use_default_template=False)
+SMALL = 10  # points, smallest text in a figure
 DPI = 110
 NAMED = 20  # maximum number of characters listed in a note
+Parameters = ParamSpec("Parameters")
+Result = TypeVar("Result")
+
+
+def styled(draw: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
+    """Run a function that draws a figure in the style of `figures.mplstyle`; matplotlib's own settings are kept."""
+
+    @wraps(draw)
+    def draw_styled(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Result:
+        with mpl.rc_context(STYLE):
+            return draw(*args, **kwargs)
+
+    return draw_styled
 
 
 class Figure(matplotlib.figure.Figure):
     """A figure that prepares all its text before it is drawn to a file, to TensorBoard or in a notebook."""
 
+    @styled  # ticks are made, and the names of colors read, when a figure is drawn
     def draw(self, renderer: Any) -> None:
         """Draw without a warning for each character that no font contains."""
         prepare(self)

@@ -153,7 +153,7 @@ def build_task(
             std=list(data.preprocess.std),
             background=data.source.background,
             side=data.source.train.array.shape[-1],
-            data=data.identity.compact() if data.identity else None,
+            data=data.record.compact() if data.record else None,
         ).to_plain(),
     )
 

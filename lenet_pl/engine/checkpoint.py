@@ -28,7 +28,7 @@ class CheckpointMetadata:
         std: Standard deviation of the same pixels, per channel.
         background: Gray level of the padding, 0 to 255.
         side: Height and width of the stored images, in px.
-        data: Identity of the training images if they are the user's own, see `data.identity`. None for published
+        data: Record of the training images if they are the user's own, see `data.data_record`. None for published
             datasets.
     """
 

@@ -6,7 +6,7 @@ from typing import Any
 import lightning
 from lightning.pytorch.callbacks import LearningRateFinder
 
-from lenet_pl.display.figure import Figure, save_figures
+from lenet_pl.display.figure import Figure, save_figures, styled
 
 
 class LearningRateFigure(LearningRateFinder):
@@ -36,6 +36,7 @@ class LearningRateFigure(LearningRateFinder):
             print("lr_finder: no learning rate was found" if found is None else f"lr_finder: learning rate {found:.3g}")
 
 
+@styled
 def draw_search(results: dict[str, list[float]], found: float | None) -> Figure:
     """Draw the loss against the learning rate, and mark the learning rate that was found.
 
@@ -47,7 +48,7 @@ def draw_search(results: dict[str, list[float]], found: float | None) -> Figure:
     axis = figure.subplots()
     axis.plot(results["lr"], results["loss"])
     if found is not None:
-        axis.axvline(found, color="tab:orange", linestyle="--", label=f"{found:.3g}")
+        axis.axvline(found, color="C1", linestyle="--", label=f"suggested: {found:.3g}")
         axis.legend()
     axis.set(xscale="log", xlabel="learning rate", ylabel="smoothed training loss", title="learning-rate range test")
     return figure

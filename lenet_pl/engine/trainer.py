@@ -21,7 +21,7 @@ from lenet_pl.engine.divergence import DivergenceCheck
 from lenet_pl.engine.early_stopping import ResumableEarlyStopping, StopAtMaxSteps
 from lenet_pl.engine.estimate_curvature import EstimateCurvature
 from lenet_pl.engine.freeze import FreezeLayers
-from lenet_pl.engine.loggers import FlushLoggers, build_loggers
+from lenet_pl.engine.loggers.build import FlushLoggers, build_loggers
 from lenet_pl.engine.metrics_history import MetricsHistory
 from lenet_pl.engine.plugin_parts import build_extra_callbacks
 from lenet_pl.engine.progress_bar import ProgressBar

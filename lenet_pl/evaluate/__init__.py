@@ -32,7 +32,7 @@ def evaluate(settings: EvaluateSettings) -> dict[str, Any]:
     import torch
 
     from lenet_pl.artifacts.metrics import ClassificationMetrics
-    from lenet_pl.data.identity import SplitName
+    from lenet_pl.data.data_record import SplitName
     from lenet_pl.errors import DataError
     from lenet_pl.evaluate.report import summarize_metrics, write_evaluation
     from lenet_pl.inference.ensemble import check_runs_compatible, count_trained_on, describe_runs, ensemble_logits
@@ -57,7 +57,7 @@ def evaluate(settings: EvaluateSettings) -> dict[str, Any]:
         **(run.describe() if len(runs) == 1 else describe_runs(runs)),
         "tta": settings.tta.model_dump(),
         "data": data.source.name,
-        "data_digest": data.identity.digest if data.identity else None,
+        "data_digest": data.record.digest if data.record else None,
         "split": settings.split,
         "images": len(images),
         "images_trained_on": count_trained_on(runs, images),

@@ -57,13 +57,8 @@ def write_evaluation(folder: Path, results: dict[str, Any], scores: Classificati
     titles = describe_mistakes(mistakes, names)
     error = results["metrics"]["calibration_error"]
 
-    def confusion() -> Figure:
-        figure = draw_confusion(scores.confusion, names)
-        figure.axes[0].set_title(f"confusion matrix, {what}")
-        return figure
-
     drawn: dict[str, Callable[[], Figure]] = {
-        "confusion_matrix": confusion,
+        "confusion_matrix": lambda: draw_confusion(scores.confusion, names, f"confusion matrix, {what}"),
         "misclassified": lambda: draw_samples(shown, titles, f"{what}, most confident mistakes"),
         "reliability": lambda: draw_reliability(scores.calibration(), f"{what}, calibration error {error:.4f}"),
     }

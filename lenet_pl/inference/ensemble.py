@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from lenet_pl.data.image_set import ImageDataset
+from lenet_pl.data.image_dataset import ImageDataset
 from lenet_pl.errors import SettingError
 from lenet_pl.inference.trained_run import TrainedRun
 from lenet_pl.inference.tta import augmented_copies
@@ -21,7 +21,7 @@ def check_runs_compatible(runs: Sequence[TrainedRun], part: str, *, own_data: bo
     Args:
         runs: The networks; at least one.
         part: The split for the evaluation, "test" or "validation".
-        own_data: Whether the images are those of the first run, not those of another data set.
+        own_data: Whether the images are those of the first run, not those of another dataset.
 
     Raises:
         SettingError: A run is given twice, classes or channels differ, or, for "validation", the runs were trained on
@@ -40,7 +40,7 @@ def check_runs_compatible(runs: Sequence[TrainedRun], part: str, *, own_data: bo
         if own_data and other.settings.data.split.fold != first.settings.data.split.fold:
             raise SettingError(
                 f"run: {other.folder} was trained on the test images of {first.folder}, another fold; must be runs of "
-                "one fold, or another data set with data=<choice>"
+                "one fold, or another dataset with data=<choice>"
             )
         # A validation image of one run may be a training image of another
         if part == "validation" and other.settings.data.model_dump() != first.settings.data.model_dump():
@@ -84,7 +84,7 @@ def count_trained_on(runs: Sequence[TrainedRun], images: ImageDataset) -> int | 
 
     Returns:
         The number of images; None if no run has a record of its training images, or if the images are from a published
-        data set.
+        dataset.
     """
     known = [mask for run in runs if (mask := run.trained_on(images)) is not None]
     if not known:

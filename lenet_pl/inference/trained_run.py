@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from lenet_pl.data.choose_data import SettingsSource
-from lenet_pl.data.identity import Identity, SplitName
-from lenet_pl.data.image_set import ImageDataset
+from lenet_pl.data.data_record import DataRecord, SplitName
+from lenet_pl.data.image_dataset import ImageDataset
 from lenet_pl.data.loaded_data import LoadedData
-from lenet_pl.data.run_images import RunImages, recorded_identity
+from lenet_pl.data.run_images import RunImages, record_in_checkpoint
 from lenet_pl.data.transform import Preprocess
 from lenet_pl.errors import DataError, SettingError, display_path
 from lenet_pl.models.build import build_model
@@ -39,8 +39,8 @@ class TrainedRun:
         model: The network in evaluation mode, on the CPU. With EMA, the averaged weights.
         preprocess: Resizing and normalization of uint8 images to the network's input.
         classes: K class names, in the order of the labels.
-        side: Height and width of the stored images of its data set, px, before resizing.
-        images: A record of the images of each split; None for published data sets, and if it was not recorded.
+        side: Height and width of the stored images of its dataset, px, before resizing.
+        images: A record of the images of each split; None for published datasets, and if it was not recorded.
     """
 
     folder: Path
@@ -50,7 +50,7 @@ class TrainedRun:
     preprocess: Preprocess
     classes: tuple[str, ...]
     side: int
-    images: Identity | None
+    images: DataRecord | None
 
     @property
     def channels(self) -> int:
@@ -97,12 +97,12 @@ class TrainedRun:
     def load_data(
         self, settings: DataSettings | None = None, *, part: SplitName = "test", accept_changes: bool = False
     ) -> LoadedData:
-        """Load the data of the run, or another data set with the same classes.
+        """Load the data of the run, or another dataset with the same classes.
 
-        Missing files of a published data set are downloaded, unless `data.download` is false.
+        Missing files of a published dataset are downloaded, unless `data.download` is false.
 
         Args:
-            settings: The settings of the other data set; None for the data of the run.
+            settings: The settings of the other dataset; None for the data of the run.
             part: The split of the run's data that will be used: "train", "validation" or "test".
             accept_changes: Whether data that changed since the training are accepted, as long as all images of `part`
                 are still there. Only those are loaded.
@@ -111,7 +111,7 @@ class TrainedRun:
             The dataset in its splits, as stored; folders are read at the size of the network's input.
 
         Raises:
-            DataError: Files are missing, the data of the run have changed, or the other data set has different classes
+            DataError: Files are missing, the data of the run have changed, or the other dataset has different classes
                 or channels.
         """
         chosen = settings or self.settings.data
@@ -196,7 +196,7 @@ def load_run(checkpoint: Path) -> TrainedRun:
         preprocess = Preprocess(
             settings.model.image_size, settings.data.resize_mode, given["mean"], given["std"], given["background"]
         )
-        side, images = int(given["side"]), recorded_identity(content)
+        side, images = int(given["side"]), record_in_checkpoint(content)
         weights = content["state_dict"]
         kept = AVERAGE if any(name.startswith(AVERAGE) for name in weights) else "model."
         model.load_state_dict({k.removeprefix(kept): v for k, v in weights.items() if k.startswith(kept)})

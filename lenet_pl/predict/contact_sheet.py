@@ -8,10 +8,11 @@ import numpy as np
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from lenet_pl.display.figure import Figure
+from lenet_pl.display.figure import SMALL, Figure, styled
 
 THUMBNAIL = 320  # px, longer side of a photo on the sheet
 COLUMNS = 4
+NOTE = 38  # text columns per line of a note
 
 
 @dataclass(frozen=True)
@@ -59,19 +60,20 @@ def thumbnail(photo: Image.Image, boxes: Sequence[Box | None] = (), number: int 
     return small
 
 
+@styled
 def draw_contact_sheet(cells: Sequence[Cell], heading: str) -> Figure:
     """Draw each photo (left) next to the network's input (right), with title and note below."""
     columns = max(1, min(COLUMNS, len(cells)))
     rows = max(1, -(-len(cells) // columns))
     noted = any(cell.note for cell in cells)
-    width, height = 2.2, 1.6 if noted else 1.35  # of a cell, in units of an image
+    width, height = 2.2, 1.85 if noted else 1.38  # of a cell, in units of an image
     figure = Figure(figsize=(1.5 * columns * width, 1.5 * rows * height + 0.5), layout="constrained")
     figure.suptitle(heading)
     axis = figure.subplots()  # one for all: the layout of separate axes would take seconds
     axis.set_axis_off()
     for place, cell in enumerate(cells):
         row, column = divmod(place, columns)
-        left, bottom = column * width, (row + 1) * height - (0.25 if noted else 0)
+        left, bottom = column * width, (row + 1) * height - (0.45 if noted else 0)
         photo = cell.photo.convert("RGB")
         wide, high = (length / max(photo.size) for length in photo.size)
         axis.imshow(
@@ -80,8 +82,8 @@ def draw_contact_sheet(cells: Sequence[Cell], heading: str) -> Figure:
         )
         seen = cell.seen.expand(3, -1, -1).permute(1, 2, 0).numpy()
         axis.imshow(seen, extent=(left + 1.05, left + 2.05, bottom, bottom - 1), interpolation="nearest")
-        axis.text(left + 1, bottom - 1.04, cell.title, ha="center", va="bottom", fontsize=8)
-        note = "\n".join(textwrap.wrap(cell.note, 44)[:3])
-        axis.text(left + 1, bottom + 0.02, note, ha="center", va="top", fontsize=6, color="firebrick")
+        axis.text(left + 1, bottom - 1.04, cell.title, ha="center", va="bottom", fontsize=SMALL)
+        note = "\n".join(textwrap.wrap(cell.note, NOTE)[:3])
+        axis.text(left + 1, bottom + 0.02, note, ha="center", va="top", fontsize=SMALL, color="firebrick")
     axis.set(xlim=(0, columns * width), ylim=(rows * height, 0), aspect="equal")
     return figure

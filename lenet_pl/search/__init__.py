@@ -36,7 +36,7 @@ def search(settings: SearchSettings, folder: Path) -> dict[str, Any]:
     except ModuleNotFoundError as error:
         raise SettingError(f"search: needs the package {error.name}; pip install 'lenet_pl[search]'") from None
 
-    from lenet_pl.data.identity import read_identity, write_identity
+    from lenet_pl.data.data_record import read_data_record, write_data_record
     from lenet_pl.data.run_images import RunImages
     from lenet_pl.engine.build import build_datamodule
     from lenet_pl.engine.device import check_device
@@ -46,14 +46,14 @@ def search(settings: SearchSettings, folder: Path) -> dict[str, Any]:
     home = Path(settings.run)
     check_no_other_results(home)
     check_device(settings.trainer)
-    recorded = read_identity(home)
+    recorded = read_data_record(home)
     alternative = ", or another run= and search.study_name="
     own = RunImages(recorded, home, wanted=(), instead=alternative) if recorded else None
-    images = build_datamodule(settings, own).identity  # missing data would otherwise fail every trial
+    images = build_datamodule(settings, own).record  # missing data would otherwise fail every trial
     with SignalHandler():
         worker = SearchWorker(settings, space, train, images.digest if images else None)
         if recorded is None:
-            write_identity(home, images)
+            write_data_record(home, images)
         worker.start(folder)
         worker.work()
         return worker.finish()

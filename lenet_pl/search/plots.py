@@ -11,11 +11,14 @@ from pathlib import Path
 import matplotlib as mpl
 import optuna
 from matplotlib import pyplot as plt
+from matplotlib.collections import PathCollection
+from matplotlib.figure import Figure
+from matplotlib.text import Text
 from optuna.exceptions import ExperimentalWarning
 from optuna.trial import TrialState
 from optuna.visualization import matplotlib as visualization
 
-from lenet_pl.display.figure import DPI, prepare, tell_lacking
+from lenet_pl.display.figure import DPI, STYLE, prepare, tell_lacking
 from lenet_pl.runtime.optional_work import reason
 
 PLOTS = ("optimization_history", "param_importances", "parallel_coordinate")
@@ -57,6 +60,7 @@ def _draw(study: optuna.Study, folder: Path, name: str, metric: str) -> str | No
         warnings.filterwarnings("ignore", r"Glyph \d+ .* missing from")
         axes = getattr(visualization, f"plot_{name}")(study, target=None, **_titles(name, metric))
         figure = axes.figure
+        _restyle(figure)
         prepare(figure)
         figure.set_size_inches(WIDTH, HEIGHT)
         part = folder / f".{name}.{os.getpid()}.part.png"
@@ -65,6 +69,28 @@ def _draw(study: optuna.Study, folder: Path, name: str, metric: str) -> str | No
     part.replace(folder / f"{name}.png")
     tell_lacking([figure])
     return None
+
+
+def _restyle(figure: Figure) -> None:
+    """Replace the style that Optuna has set by that of all figures."""
+    colors = STYLE["axes.prop_cycle"].by_key()["color"]
+    for text in figure.findobj(Text):
+        assert isinstance(text, Text)
+        text.set(fontsize=STYLE["font.size"], color="black")
+    for axes in figure.axes:
+        axes.set_facecolor("white")
+        axes.grid(color="0.9")
+        axes.tick_params(colors="black")
+        for points in [one for one in axes.collections if isinstance(one, PathCollection)] + axes.patches:
+            points.set_color(colors[0])
+        for line in axes.lines:
+            line.set(color=colors[1], alpha=1)
+        for text in axes.texts:
+            text.set_text(f" {text.get_text()}")  # apart from its bar
+        if axes.get_legend() and axes.lines:  # one kind of bar needs no legend
+            axes.legend()
+        elif legend := axes.get_legend():
+            legend.remove()
 
 
 def _titles(name: str, metric: str) -> dict[str, str]:

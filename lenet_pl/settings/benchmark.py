@@ -9,7 +9,7 @@ from lenet_pl.settings.types import LocalPath, PositiveInt, Settings, Threads
 Names = Annotated[list[str], Field(min_length=1)]
 Numbers = Annotated[list[PositiveInt], Field(min_length=1)]
 # Sets that are there without a path of the user's
-DataSet = Literal["cifar10", "digits", "emnist", "fake", "fashion", "kmnist", "mnist", "qmnist", "usps"]
+DatasetName = Literal["cifar10", "digits", "emnist", "fake", "fashion", "kmnist", "mnist", "qmnist", "usps"]
 Part = Literal[
     "loops",
     "batch_sizes",
@@ -34,10 +34,10 @@ class BenchmarkSettings(Settings):
     """Whether errors show where in the code they arose."""
     parts: Annotated[list[Part], Field(min_length=1)]
     """Measurements to make."""
-    data_sets: Annotated[list[DataSet], Field(min_length=1)]
-    """Data sets, of which the first that is on this machine is used."""
+    datasets: Annotated[list[DatasetName], Field(min_length=1)]
+    """Datasets, of which the first that is on this machine is used."""
     data_root: LocalPath
-    """Folder in which data sets are looked for."""
+    """Folder in which datasets are looked for."""
     models: Names
     """Choices of the group `model`."""
     augments: Names

@@ -49,27 +49,27 @@ class SplitSettings(Settings):
     val_size: Annotated[int | float, AfterValidator(_check_val_size)]
     """Number of validation images, or their fraction of the training images."""
     fold: FoldSettings | None
-    """Fold of a cross-validation; null: the data set's own test split."""
+    """Fold of a cross-validation; null: the dataset's own test split."""
 
 
 class DataSettings(Settings):
-    """The settings of every data set."""
+    """The settings of every dataset."""
 
     split: Annotated[SplitSettings, Role.EVALUATION]
     """Split of the training images into training and validation."""
     resize_mode: Literal["pad", "resize"]
     """How smaller images reach the model's size: padding with background, or resizing."""
     name: Annotated[str, Role.EVALUATION]
-    """Name of the data set."""
+    """Name of the dataset."""
 
 
 class NamedDataSettings(DataSettings):
-    """A published data set that comes as files."""
+    """A published dataset that comes as files."""
 
     name: Annotated[Literal["mnist", "fashion", "kmnist", "qmnist", "usps", "cifar10"], Role.EVALUATION]
-    """Published data set, a key of `data.published.PUBLISHED`."""
+    """Published dataset, a key of `data.published.PUBLISHED`."""
     root: Root
-    """Folder in which data sets are looked for and downloaded to."""
+    """Folder in which datasets are looked for and downloaded to."""
     download: Download
     """Whether absent files are downloaded."""
 
@@ -82,7 +82,7 @@ class EmnistDataSettings(DataSettings):
     variant: Literal["balanced", "byclass", "bymerge", "letters", "digits", "mnist"]
     """Split of EMNIST."""
     root: Root
-    """Folder in which data sets are looked for and downloaded to."""
+    """Folder in which datasets are looked for and downloaded to."""
     download: Download
     """Whether absent files are downloaded."""
 
@@ -100,7 +100,7 @@ class FolderDataSettings(DataSettings):
     name: Annotated[Literal["folder"], Role.EVALUATION]
     """Choice of the group `data`."""
     display_name: Annotated[str, Field(min_length=1)]
-    """Name of the data set in results and plots."""
+    """Name of the dataset in results and plots."""
     path: Path
     """Directory of class directories, or of split directories (train, val, test) with class directories."""
     test_path: Annotated[LocalPath | None, Role.EVALUATION]
@@ -114,11 +114,11 @@ class FolderDataSettings(DataSettings):
     color_mode: Literal["auto", "gray", "rgb"]
     """Channels of the images; auto: gray if every image is."""
     background: GrayLevel
-    """Gray level around the object."""
+    """Gray level of the background, which padding continues, 0 to 255."""
     skip_unreadable: bool
-    """Whether files that are no images are left out."""
+    """Whether files that cannot be read as images are left out."""
     accept_changes: AcceptChanges
-    """Whether the run's own images are used where others have changed."""
+    """Whether a resumed run continues with its own images if others were added, removed or replaced since."""
 
 
 class ArraysDataSettings(DataSettings):
@@ -127,15 +127,15 @@ class ArraysDataSettings(DataSettings):
     name: Annotated[Literal["arrays"], Role.EVALUATION]
     """Choice of the group `data`."""
     display_name: Annotated[str, Field(min_length=1)]
-    """Name of the data set in results and plots."""
+    """Name of the dataset in results and plots."""
     path: Path
     """Folder of train_images.npy, train_labels.npy, test_images.npy and test_labels.npy."""
     in_memory: bool
     """Whether all images are read at once; false: memory-mapped."""
     background: GrayLevel
-    """Gray level around the object."""
+    """Gray level of the background, which padding continues, 0 to 255."""
     accept_changes: AcceptChanges
-    """Whether the run's own images are used where others have changed."""
+    """Whether a resumed run continues with its own images if others were added, removed or replaced since."""
 
 
 class FakeDataSettings(DataSettings):

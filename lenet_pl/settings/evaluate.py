@@ -13,9 +13,9 @@ class TtaSettings(Settings):
     """Test-time augmentation (TTA): the mean of the probabilities over shifted and mirrored copies of each image."""
 
     shift: Annotated[int, Field(ge=0, le=4)]
-    """Largest shift in each direction in px; 1 makes 9 views."""
+    """Largest shift in each direction in px; 1 makes 9 copies of an image."""
     hflip: bool
-    """Whether each view is flipped horizontally too."""
+    """Whether each copy is also flipped horizontally, which doubles their number."""
 
 
 def _whose(data: Any) -> str:
@@ -30,7 +30,7 @@ class EvaluateSettings(TrainedSettings):
     tta: TtaSettings
     """Test-time augmentation."""
     data_root: LocalPath
-    """Folder in which data sets are looked for and downloaded to."""
+    """Folder in which datasets are looked for and downloaded to."""
     data: Annotated[
         Annotated[RunDataSettings, Tag("own")] | Annotated[AnyDataSettings, Tag("another")], Discriminator(_whose)
     ]
@@ -41,19 +41,19 @@ class EvaluateSettings(TrainedSettings):
     @field_validator("data", mode="before")
     @classmethod
     def _check_data(cls, data: Any) -> Any:
-        """Drop the settings of the run's own data if another data set is given."""
+        """Drop the settings of the run's own data if another dataset is given."""
         if not isinstance(data, dict) or data.get("name") is None:
             return data
         if data.get("accept_changes"):
             raise ValueError(
-                "got accept_changes=true with another data set; must be false, as it applies to the run's own data"
+                "got accept_changes=true with another dataset; must be false, as it applies to the run's own data"
             )
         own = data["name"] in ("folder", "arrays")
         return data if own else {key: value for key, value in data.items() if key != "accept_changes"}
 
     @property
     def other_data(self) -> DataSettings | None:
-        """The settings of another data set; None for the data of the run."""
+        """The settings of another dataset; None for the data of the run."""
         return self.data if isinstance(self.data, DataSettings) else None
 
     @property

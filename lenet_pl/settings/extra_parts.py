@@ -77,7 +77,7 @@ class TimerSettings(PartSettings):
     duration: Annotated[str, Field(pattern=r"^\d+:\d\d:\d\d:\d\d$")]
     """Days, hours, minutes and seconds after which the training stops, as in 00:12:00:00."""
     interval: Literal["step", "epoch"]
-    """After what the time is checked."""
+    """When the time is checked: after each step or after each epoch."""
 
 
 class LearningRateFinderSettings(PartSettings):

@@ -59,7 +59,7 @@ KEYS: dict[str, dict[str, str]] = {
         "evaluations": "include_evaluations",
         "out": "output_dir",
     },
-    "benchmark": {"run": "output_dir", "threads": "num_threads"},
+    "benchmark": {"run": "output_dir", "threads": "num_threads", "data_sets": "datasets"},
 }
 """Command → old dotted key → new dotted key."""
 

@@ -23,7 +23,7 @@ class Role(Enum):
     SEED = "which repetition of a recipe"
     STAGE = "which stages of a run take place"
     MACHINE = "device, processes, threads and what is measured of them; at most the last digits of figures"
-    LOCATION = "where data sets lie on this machine"
+    LOCATION = "where datasets lie on this machine"
     OUTPUT = "which logs are written"
     COSMETIC = "what is shown on the terminal"
     COMMAND = "what one call does; not a property of the run"

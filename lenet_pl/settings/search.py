@@ -29,7 +29,7 @@ class PrunerSettings(Settings):
     n_startup_trials: Annotated[int, Field(ge=0)]
     """Finished trials before median prunes one."""
     warmup_epochs: Annotated[int, Field(ge=0)]
-    """Epochs in which no trial is pruned; the unit of halving and hyperband."""
+    """Epochs before a trial can be pruned; for halving and hyperband the epochs of the first round."""
 
 
 class StudySettings(Settings):

@@ -94,7 +94,7 @@ OF_COMMAND = {
     "benchmark": {
         "model": "models=[<choice>,<choice>]",
         "batch_size": "batch_sizes=[<number>]",
-        "data dataset data_set": "data_sets=[<choice>]",
+        "data dataset": "datasets=[<choice>]",
         "part only": "parts=[<part>]",
         "out output run": "output_dir=<folder>",
     },

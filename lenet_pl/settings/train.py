@@ -39,7 +39,7 @@ class TrainSettings(Settings):
     run: Annotated[LocalPath, Role.COMMAND]
     """Run folder, which receives everything."""
     resume: Annotated[bool | Literal["auto"], Role.COMMAND]
-    """Whether the run in the folder is continued; auto: or started."""
+    """Whether the run in the folder is continued; auto: continued if there is one, else started."""
     seed: Annotated[Seed, Role.SEED]
     """Seed of initial weights, batch order, augmentation and dropout; never of the split."""
     seeds: Annotated[Annotated[list[Seed], Field(min_length=1)] | None, Role.SEED]
@@ -47,7 +47,7 @@ class TrainSettings(Settings):
     folds: Annotated[Folds, Role.EVALUATION]
     """Number of folds of a cross-validation, one training for each; null: the test split of the data."""
     folds_group: Annotated[FoldsGroup, Role.EVALUATION]
-    """Key of images that stay in one fold: separator that ends it in file names, or a file of `data=arrays`."""
+    """Groups of images that stay in one fold: text before which their file names agree, or a file of `data=arrays`."""
     train: Annotated[bool, Role.STAGE]
     """Whether the network is trained."""
     test: Annotated[bool, Role.STAGE]
@@ -59,15 +59,15 @@ class TrainSettings(Settings):
     notes: Annotated[Annotated[str, Field(min_length=1, max_length=2000)] | None, Role.OUTPUT]
     """Description of the run, for loggers."""
     data_root: Annotated[LocalPath, Role.LOCATION]
-    """Folder in which data sets are looked for and downloaded to."""
+    """Folder in which datasets are looked for and downloaded to."""
     data: AnyDataSettings
-    """Data set."""
+    """Dataset."""
     loader: LoaderSettings
     """Batches."""
     augment: AugmentSettings
     """Random transforms of the training images."""
     input_range: Annotated[list[Level], Field(min_length=2, max_length=2)] | None
-    """Inputs of gray levels 0 and 255; null: mean 0 and standard deviation 1."""
+    """Network inputs for gray levels 0 and 255; null: normalized to mean 0 and standard deviation 1."""
     model: AnyModelSettings
     """Network."""
     init_from: LocalPath | None

@@ -16,7 +16,7 @@ class TrainedSettings(Settings):
     ckpt_path: LocalPath | None
     """Checkpoint file, instead of a run folder."""
     output_dir: LocalPath | None
-    """Folder that receives the files; null: <run>/<command>/<date>_<time>."""
+    """Folder that receives the files; null: <run>/<command>/<date>_<time> is made."""
     traceback: bool
     """Whether errors show where in the code they arose."""
     plugins: Plugins
@@ -38,7 +38,7 @@ class RecordedSettings(Settings):
     seed: int
     """Seed of the run."""
     data: AnyDataSettings
-    """Data set."""
+    """Dataset."""
     loader: LoaderSettings
     """Batches."""
     model: AnyModelSettings

@@ -66,14 +66,14 @@ TRAINING = {
     "val_split validation_split val_fraction valid_size validation_size val_ratio val_pct": (
         "data.split.val_size=<images or a fraction>"
     ),
-    "test_size test_split": "the test split comes with the data set; for a folder use data.test_fraction=<fraction>",
+    "test_size test_split": "the test split comes with the dataset; for a folder use data.test_fraction=<fraction>",
     "dataset datasets dataset_name data_set ds": "write data=<choice>",
     "data_dir datadir data_folder dataset_dir dataset_path root_dir dataroot": (
         "write data_root=<folder> for published sets, or data=folder data.path=<folder> for images of your own"
     ),
     "img_size input_size imgsz image_dim resize": "model.image_size=<px>",
     "num_classes n_classes nb_classes num_class in_channels in_chans input_channels input_shape": (
-        "the data set tells it; leave it out"
+        "the dataset tells it; leave it out"
     ),
     "aug augs augmentation augmentations data_augmentation auto_augment aa transform randaugment": (
         "write augment=<affine, cifar, lecun or none>"

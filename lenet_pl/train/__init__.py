@@ -46,7 +46,7 @@ def train(settings: TrainSettings, folder: Path, callbacks: Callbacks = ()) -> d
         keys from `device` to `command`.
 
         With `folds`, the same for `task` ("folds"), with `seed`, `folds` (their number), `folds_group`, `images`
-        (`folds`, and `left_out` of a test split of the data set), `each` (`fold`, `images`, `metrics`, `epochs` and
+        (`folds`, and `left_out` of a test split of the dataset), `each` (`fold`, `images`, `metrics`, `epochs` and
         `best_epoch` of each training), and, of the held-out images of all folds together, `pooled` (`accuracy`,
         `loss`, `per_class`, `most_confused`) and `confusion_matrix` (`classes`, `rows_are`, `counts`).
 
@@ -79,7 +79,7 @@ def train(settings: TrainSettings, folder: Path, callbacks: Callbacks = ()) -> d
         checked = bool(settings.trainer.fast_dev_run)
         if first and not checked:
             note_job(folder)
-        from lenet_pl.engine.loggers import check_loggers
+        from lenet_pl.engine.loggers.build import check_loggers
         from lenet_pl.engine.trainer import ranked, silence_lightning_logs
         from lenet_pl.runtime.memory import tune_malloc
         from lenet_pl.train.run_folders import run_folders
@@ -127,7 +127,7 @@ def train_one(
     from lenet_pl.artifacts.run_folder import RunFolder
     from lenet_pl.data.run_images import images_of_run
     from lenet_pl.engine.build import build_data_and_task
-    from lenet_pl.engine.loggers import closing_loggers
+    from lenet_pl.engine.loggers.build import closing_loggers
     from lenet_pl.engine.trainer import MeetingError, build_trainer, meeting_others
     from lenet_pl.train.dev_run import dev_run
     from lenet_pl.train.fine_tune import initial_weights, with_digest

@@ -39,7 +39,7 @@ def train_folds(
     """Train once for each of `settings.folds`, one after another, except those whose runs are finished.
 
     Each fold is the test split of one training, used once, after it. The validation split, which selects the best
-    epoch, comes from the other folds. The test images of a data set with a test split of its own are left out.
+    epoch, comes from the other folds. The test images of a dataset with a test split of its own are left out.
 
     Args:
         settings: The common settings of all trainings.
@@ -143,7 +143,6 @@ def _pool(members: Sequence[Member], each: Sequence[dict[str, Any]], folder: Pat
     matrix += [(name, *counts) for name, counts in zip(scores.classes, scores.confusion.tolist(), strict=True)]
     write_text(folder / "confusion_matrix.csv", as_csv(matrix))
     with optional("confusion_matrix.png", []):
-        figure = draw_confusion(scores.confusion, scores.classes)
-        figure.axes[0].set_title(f"confusion matrix, {title}")
+        figure = draw_confusion(scores.confusion, scores.classes, f"confusion matrix, {title}")
         save_figures(folder, {"confusion_matrix": figure})
     return scores

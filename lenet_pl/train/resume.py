@@ -49,7 +49,7 @@ def begin_or_resume(
     check_seed_or_seeds(settings, overrides)
     if was_requeued(folder) and not settings.resume:  # by a cluster: the run in the folder belongs to this job
         settings = settings.model_copy(update={"resume": "auto"})
-    accept = getattr(settings.data, "accept_changes", None)  # None for data sets that cannot change
+    accept = getattr(settings.data, "accept_changes", None)  # None for datasets that cannot change
     if not settings.resume:
         if accept:
             raise SettingError(

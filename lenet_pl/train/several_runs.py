@@ -13,8 +13,8 @@ import torch
 import yaml
 
 from lenet_pl.artifacts.results_file import RESULTS, make_way, read_end
+from lenet_pl.data.data_record import write_data_record
 from lenet_pl.data.datamodule import ImageDataModule
-from lenet_pl.data.identity import write_identity
 from lenet_pl.data.run_images import RunImages
 from lenet_pl.engine.build import build_task, without_resume
 from lenet_pl.engine.callbacks import Callbacks, for_each
@@ -102,7 +102,7 @@ class SeveralRuns:
         text = yaml.safe_dump(without_resume(self.settings), sort_keys=False, allow_unicode=True)
         write_text(self.folder / "config.yaml", text)
         if self.kind == "seeds":  # each fold has a split of its own
-            write_identity(self.folder, first.data.identity)
+            write_data_record(self.folder, first.data.record)
         kept = f"; {count - len(missing)} are finished" if len(missing) < count else ""
         print(f"{count} {self.kind}, one after another{kept}", flush=True)
         if self.initial and self.initial.weights:
@@ -125,7 +125,7 @@ class SeveralRuns:
             "task": self.kind,
             "model": self.settings.model.name,
             "data": data.source.name,
-            "data_digest": data.identity.digest if data.identity else None,
+            "data_digest": data.record.digest if data.record else None,
             "metrics": {name: round(statistics.fmean(some), 6) for name, some in values.items()},
             "std": {name: _sd(some) for name, some in values.items()},
             "total_seconds": round(seconds, 2),
@@ -164,8 +164,8 @@ class SeveralRuns:
         callbacks: Sequence[Any] = (),
     ) -> tuple[ImageDataModule, ImageClassifier]:
         """Return the data module and a task, or raise DataError if the run was started with different images."""
-        if own and data.identity:
-            own.refuse_others(data.identity)
+        if own and data.record:
+            own.refuse_others(data.record)
         return data, build_task(settings, data, signals, callbacks, self.initial)
 
 

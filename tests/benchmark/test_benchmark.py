@@ -19,7 +19,7 @@ from lenet_pl.benchmark.commands import control_group
 from lenet_pl.benchmark.compare_loops import first_available_dataset
 from lenet_pl.benchmark.loops import Workload, activation_before_pool, plain_loop, tuned_loop, tutorial_loop
 from lenet_pl.data.augment import Augment
-from lenet_pl.data.image_set import ImageDataset
+from lenet_pl.data.image_dataset import ImageDataset
 from lenet_pl.data.transform import Preprocess
 from lenet_pl.engine.build import build_datamodule
 from lenet_pl.errors import DataError
@@ -57,7 +57,7 @@ def test_the_benchmark_writes_what_it_measures(tmp_path: Path, capsys: pytest.Ca
         [
             *(
                 "output_dir=unused",
-                "data_sets=[fake]",
+                "datasets=[fake]",
                 "models=[lenet_sigmoid]",
                 "augments=[none]",
                 "rounds=1",
@@ -135,7 +135,7 @@ def test_a_failing_command_is_reported_in_one_line(tmp_path: Path) -> None:
 def test_ctrl_c_is_reported_in_one_line_and_leaves_nothing(tmp_path: Path, command_environment: dict[str, str]) -> None:
     loops = (
         "parts=[loops]",
-        "data_sets=[fake]",
+        "datasets=[fake]",
         "models=[lenet5]",
         "augments=[none]",
         "batch_sizes=[64]",

@@ -19,7 +19,7 @@ from lenet_pl.benchmark.gpu.tables import gpu_tables
 from lenet_pl.benchmark.gpu.training import WholeTraining
 from lenet_pl.benchmark.loops import Workload
 from lenet_pl.data.augment import Augment, warp
-from lenet_pl.data.image_set import ImageDataset
+from lenet_pl.data.image_dataset import ImageDataset
 from lenet_pl.data.transform import Preprocess
 from lenet_pl.engine.build import build_datamodule
 from lenet_pl.engine.trainer import silence_lightning_logs
@@ -42,7 +42,7 @@ def settings_of(tmp_path: Path, *words: str) -> BenchmarkSettings:
     given = [
         "output_dir=unused",
         "parts=[gpu]",
-        "data_sets=[digits]",
+        "datasets=[digits]",
         f"data_root={tmp_path}",
         "gpu_amount=small",
         *words,

@@ -72,7 +72,7 @@ def test_means_and_deviations_by_hand(write: Write, compare: Compare) -> None:
     assert a.average("parameters") == 61706
 
 
-def test_the_best_of_each_data_set_and_the_distance_to_it(write: Write, compare: Compare) -> None:
+def test_the_best_of_each_dataset_and_the_distance_to_it(write: Write, compare: Compare) -> None:
     write_seeds(write, "b", B)
     write_seeds(write, "a", A)
     write_seeds(write, "b", (0.7, 0.8), data="fashion")

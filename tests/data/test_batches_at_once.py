@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from lenet_pl.data.augment import Augment
-from lenet_pl.data.image_set import ImageDataset
+from lenet_pl.data.image_dataset import ImageDataset
 from lenet_pl.data.loader import BatchLoader
 from lenet_pl.data.transform import Preprocess
 from lenet_pl.settings import AugmentSettings

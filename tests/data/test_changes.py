@@ -1,7 +1,7 @@
 import pytest
 
 from lenet_pl.data.changes import Image, Listing, describe, describe_classes
-from lenet_pl.data.identity import ClassRecord
+from lenet_pl.data.data_record import ClassRecord
 
 BEFORE = {"a/1": 1, "a/2": 2, "a/3": 3, "b/1": 4, "b/2": 5, "b/3": 6, "c/1": 7}
 

@@ -12,7 +12,7 @@ from PIL import Image
 from sklearn.utils.class_weight import compute_class_weight
 
 from lenet_pl.data.datamodule import ImageDataModule
-from lenet_pl.data.image_set import ImageDataset
+from lenet_pl.data.image_dataset import ImageDataset
 from lenet_pl.engine.build import build_datamodule
 from lenet_pl.errors import SettingError
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from torchvision.transforms.v2 import functional as tv
 
 from lenet_pl.data.folder import READ, read_folder
-from lenet_pl.data.image_set import ImageDataset
+from lenet_pl.data.image_dataset import ImageDataset
 from lenet_pl.errors import DataError, SettingError, UserError
 from lenet_pl.settings import FolderDataSettings
 from lenet_pl.settings.compose import conf_dir

@@ -58,8 +58,8 @@ def test_the_data_module_splits_and_records_them() -> None:
         module.setup("fit")
     first, again = modules
     assert (len(first.train_set), len(first.validation_set), len(first.test_set)) == (1050, 350, 397)
-    assert first.identity is not None
-    assert first.identity == again.identity
+    assert first.record is not None
+    assert first.record == again.record
     np.testing.assert_allclose(first.preprocess.mean, first.train_set.images.numpy().mean() / 255)
     assert first.data.settings.resize_mode == "pad"
 

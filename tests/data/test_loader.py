@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from lenet_pl.data.augment import Augment
-from lenet_pl.data.image_set import ImageDataset
+from lenet_pl.data.image_dataset import ImageDataset
 from lenet_pl.data.loader import BatchLoader
 from lenet_pl.data.transform import Preprocess
 from lenet_pl.runtime.seeding import keyed_generator

@@ -15,7 +15,7 @@ from sklearn.datasets import load_digits
 from lenet_pl.data import sources
 from lenet_pl.data.dataset_splits import DatasetSplits
 from lenet_pl.data.emnist import emnist
-from lenet_pl.data.image_set import ImageDataset
+from lenet_pl.data.image_dataset import ImageDataset
 from lenet_pl.data.published import PUBLISHED, DataFile, PublishedDataset
 from lenet_pl.data.sources import load_dataset
 from lenet_pl.errors import DataError

@@ -4,7 +4,7 @@ import torch
 from sklearn.datasets import load_digits
 from torchvision.transforms.v2 import functional as tv
 
-from lenet_pl.data.image_set import ImageDataset
+from lenet_pl.data.image_dataset import ImageDataset
 from lenet_pl.data.transform import Preprocess, pixel_statistics
 
 DIGITS = torch.from_numpy(load_digits().images * 15.9375).round().to(torch.uint8)[:40, None]

@@ -5,9 +5,9 @@ import pytest
 from conftest import Compose
 from lightning.pytorch.loggers.logger import DummyLogger
 
-from lenet_pl.engine import loggers
-from lenet_pl.engine.loggers import check_loggers
-from lenet_pl.engine.tracking_logger import LoggerRun, Points, TrackingLogger, label_of, read_records
+from lenet_pl.engine.loggers import build
+from lenet_pl.engine.loggers.build import check_loggers
+from lenet_pl.engine.loggers.tracker import LoggerRun, Points, TrackingLogger, label_of, read_records
 from lenet_pl.errors import DataError, SettingError
 from lenet_pl.train import train
 
@@ -16,7 +16,7 @@ from lenet_pl.train import train
 def test_a_missing_package_is_one_line_before_anything_is_written(
     name: str, compose: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loggers, "find_spec", lambda package: None)
+    monkeypatch.setattr(build, "find_spec", lambda package: None)
     line = rf"^logger\.{name}: needs the package {name}; pip install 'lenet_pl\[{name}\]'$"
     with pytest.raises(SettingError, match=line):
         train(compose(f"logger=[tensorboard,{name}]"), tmp_path)

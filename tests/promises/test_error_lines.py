@@ -41,7 +41,7 @@ COMMAND_LINES = {  # errors that the settings classes cannot detect
     "compare": ("runs/a runs/b", "output_dir=null", "filter={", "by=x", "max_rows=0", "max_curves=x"),
     "search": ("search=nonsense", "n_trials=1", "search.space=null", "search.metric=test/accuracy", "run=null"),
     "demo": ("port=-1", "host=", "run=[a,3]", "share=true"),
-    "benchmark": ("parts=[nonsense]", "data_sets=[folder]", "num_threads=0", "output_dir=null", "model=x"),
+    "benchmark": ("parts=[nonsense]", "datasets=[folder]", "num_threads=0", "output_dir=null", "model=x"),
     "explain": ("methods=[nonsense]", "indices=[-1]", "images=a.png indices=[1]", "num_images=61"),
     "export": ("formats=[tflite]", "opset=17", "formats=[onnx,onnx]", "atol=0"),
 }

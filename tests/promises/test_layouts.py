@@ -15,7 +15,7 @@ from PIL import Image
 from promise import case
 
 from lenet_pl.data.folder import FolderImages, read_folder
-from lenet_pl.data.image_set import ImageDataset
+from lenet_pl.data.image_dataset import ImageDataset
 from lenet_pl.data.layout import find_layout
 from lenet_pl.engine.build import build_datamodule
 from lenet_pl.errors import UserError

@@ -110,7 +110,7 @@ def place(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
     monkeypatch.chdir(tmp_path / "place")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     # All cached digests are kept, the most misleading case
-    monkeypatch.setattr("lenet_pl.data.fingerprints.SETTLED", -1)
+    monkeypatch.setattr("lenet_pl.data.image_digests.SETTLED", -1)
     return tmp_path / "place"
 
 
@@ -538,7 +538,7 @@ def test_accepting_changes_is_refused_where_nothing_can_have_changed(kind: str, 
     Path("new").mkdir()
     with pytest.raises(SettingError, match=r"^data\.accept_changes: got true for a new run, which uses the data as"):
         begin_or_resume(compose(kind, *words), Path("new"), words, False)
-    with pytest.raises(SettingError, match=r"^data: got accept_changes=true with another data set; must be false"):
+    with pytest.raises(SettingError, match=r"^data: got accept_changes=true with another dataset; must be false"):
         evaluated("data=usps", *words)
     with pytest.raises(SettingError, match=r"^data\.accept_changes: got true; must be false, all trials of"):
         search(composition.compose("search", SearchSettings, ["run=study", *DATA[kind], *QUICK, *words]), Path("new"))

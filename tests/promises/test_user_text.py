@@ -32,6 +32,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from lenet_pl.artifacts.plots import draw_confusion, draw_samples
 from lenet_pl.cli.command import run_command
+from lenet_pl.compare.groups import Comparison
 from lenet_pl.compare.plots import draw_validation
 from lenet_pl.display import figure, fonts
 from lenet_pl.display.console import Console
@@ -515,7 +516,7 @@ def test_the_middle_is_left_out(text: str, longest: int, expected: str) -> None:
 
 def test_a_legend_names_what_begins_with_an_underscore() -> None:
     class Group:
-        label, runs = "_x_", ()
+        values, runs = ("_x_",), ()
 
         def epochs(self, column: str) -> list[float]:
             return [0.5]
@@ -523,7 +524,7 @@ def test_a_legend_names_what_begins_with_an_underscore() -> None:
     group: Any = Group()
     group.runs = [group]
     some = Figure()
-    draw_validation(some.subplots(), [group], "test/accuracy", 1)
+    draw_validation(some.subplots(), [group], Comparison(["model"], "test/accuracy", [group], [], 0), 1)
     legend = some.axes[0].get_legend()
     assert legend is not None
     assert [text.get_text().strip() for text in legend.get_texts()] == ["_x_"]

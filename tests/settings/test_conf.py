@@ -88,7 +88,7 @@ def test_the_rows_cover_all_pairs() -> None:
 
 @pytest.fixture(scope="module")
 def stand_in(compose: Compose, tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[str, ...]]:
-    """Overrides for each data set: itself, or noise of the same shape where its files are not on every machine."""
+    """Overrides for each dataset: itself, or noise of the same shape where its files are not on every machine."""
     images = tmp_path_factory.mktemp("images")
     for name, count in itertools.product(("circle", "square", "star"), range(8)):
         (images / name).mkdir(exist_ok=True)

@@ -55,6 +55,7 @@ def test_new_choices_and_values_are_there_and_old_ones_are_not() -> None:
         ("train", "vectorise=true", "vectorise: got true; seeds are trained one after another; leave it out"),
         ("evaluate", "part=validation", "part: got validation; it is now called split, write split=val"),
         ("evaluate", "split=validation", "split: got validation; it is now called val, write split=val"),
+        ("benchmark", "data_sets=[fake]", "data_sets: got [fake]; it is now called datasets, write datasets=[fake]"),
         ("evaluate", "views.mirror=true", "views.mirror: got true; it is now called tta.hflip, write tta.hflip=true"),
         ("predict", "ckpt=a.ckpt", "ckpt: got a.ckpt; it is now called ckpt_path, write ckpt_path=a.ckpt"),
         ("compare", "by=[model]", "by: got [model]; it is now called group_by, write group_by=[model]"),

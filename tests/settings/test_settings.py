@@ -9,7 +9,7 @@ from conftest import Compose
 from lenet_pl.errors import SettingError, did_you_mean
 from lenet_pl.settings import TrainSettings, nearest_key, setting_keys, validate
 from lenet_pl.settings import compose as composition
-from lenet_pl.settings.benchmark import BenchmarkSettings, DataSet
+from lenet_pl.settings.benchmark import BenchmarkSettings, DatasetName
 
 MISSING = object()
 
@@ -190,14 +190,14 @@ def test_a_word_that_is_like_none_has_no_neighbour(plain: dict[str, Any]) -> Non
 
 @pytest.mark.parametrize("name", ["nowhere", "arrays", "folder"])
 def test_the_benchmark_takes_sets_that_need_no_path(name: str) -> None:
-    line = rf"^data_sets\.0: got '{name}'; must be 'cifar10', .* or 'usps'"
+    line = rf"^datasets\.0: got '{name}'; must be 'cifar10', .* or 'usps'"
     with pytest.raises(SettingError, match=line):
-        composition.compose("benchmark", BenchmarkSettings, ["output_dir=unused", f"data_sets=[{name}]"])
+        composition.compose("benchmark", BenchmarkSettings, ["output_dir=unused", f"datasets=[{name}]"])
 
 
 def test_the_benchmarks_sets_are_all_that_need_no_path() -> None:
     there = {file.stem for file in (composition.conf_dir() / "data").glob("*.yaml")}
-    assert set(get_args(DataSet)) == there - {"arrays", "folder"}
+    assert set(get_args(DatasetName)) == there - {"arrays", "folder"}
 
 
 def test_several_wrong_values_are_counted(plain: dict[str, Any]) -> None:

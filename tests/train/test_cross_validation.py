@@ -97,7 +97,7 @@ def test_a_fold_is_a_run_for_every_command(
     ]
     for place, line in {
         f"{crossed}": f"it contains the runs of several folds; must be one of them, such as run={crossed}/fold_1",
-        f"[{crossed}/fold_1,{crossed}/fold_2]": "must be runs of one fold, or another data set with data=<choice>",
+        f"[{crossed}/fold_1,{crossed}/fold_2]": "must be runs of one fold, or another dataset with data=<choice>",
     }.items():
         with pytest.raises(Exception, match=r"^run: ") as caught:
             evaluate(composition.compose("evaluate", EvaluateSettings, [f"run={place}"]))

@@ -137,7 +137,7 @@ def _mnist(found: dict[str, Any]) -> list[str]:
 
 
 def _memory(found: dict[str, Any]) -> list[str]:
-    head = ("loop", "batch", "allocated before, MB", "peak, MB", "reserved, MB", "data set, MB")
+    head = ("loop", "batch", "allocated before, MB", "peak, MB", "reserved, MB", "dataset, MB")
     keys = ("before_mb", "peak_mb", "reserved_mb", "set_mb")
     rows = [(r["loop"], str(r["batch_size"]), *(f"{r[key]:,.0f}" for key in keys)) for r in found.get("rows", [])]
     return [_table([head, *rows])] if rows else []

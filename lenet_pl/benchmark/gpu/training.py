@@ -8,7 +8,7 @@ from torch import Tensor
 from lenet_pl.benchmark.gpu.capture import capture
 from lenet_pl.benchmark.gpu.loops import WholeSteps
 from lenet_pl.data.datamodule import ImageDataModule
-from lenet_pl.data.image_set import ImageDataset
+from lenet_pl.data.image_dataset import ImageDataset
 from lenet_pl.engine.build import build_task
 from lenet_pl.optim.optimizers import build_optimizer
 from lenet_pl.optim.schedulers import build_scheduler

@@ -1,6 +1,6 @@
 from pathlib import Path
 
-from lenet_pl.compare.data_sets import tell_apart
+from lenet_pl.compare.datasets import tell_apart
 from lenet_pl.compare.run import Run
 
 

@@ -11,8 +11,8 @@ from conftest import Compose
 from PIL import Image
 from pydantic import ValidationError
 
+from lenet_pl.data.data_record import DataRecord, read_data_record, write_data_record
 from lenet_pl.data.datamodule import ImageDataModule
-from lenet_pl.data.identity import Identity, read_identity, write_identity
 from lenet_pl.engine.build import build_datamodule
 
 
@@ -34,13 +34,13 @@ def data(folder: Path, compose: Compose) -> ImageDataModule:
     return build_datamodule(compose("data=folder", f"data.path={folder}", "loader.batch_size=8"))
 
 
-def identity_of(data: ImageDataModule) -> Identity:
-    assert data.identity
-    return data.identity
+def record_of(data: ImageDataModule) -> DataRecord:
+    assert data.record
+    return data.record
 
 
 def test_each_part_says_which_images_it_has(data: ImageDataModule, folder: Path, tmp_path: Path) -> None:
-    write_identity(tmp_path, data.identity)
+    write_data_record(tmp_path, data.record)
     record = json.loads((tmp_path / "data.json").read_text())
     assert [one["name"] for one in record["classes"]] == ["cat", "dog"]
     assert [one["images"] for one in record["classes"]] == [20, 20]
@@ -63,21 +63,21 @@ def test_each_part_says_which_images_it_has(data: ImageDataModule, folder: Path,
 
 
 def test_what_was_written_is_read_again(data: ImageDataModule, tmp_path: Path) -> None:
-    write_identity(tmp_path, data.identity)
-    again = read_identity(tmp_path)
-    assert again == data.identity
+    write_data_record(tmp_path, data.record)
+    again = read_data_record(tmp_path)
+    assert again == data.record
     assert list(tmp_path.glob("*.part")) == []
-    write_identity(tmp_path / "nowhere", None)
+    write_data_record(tmp_path / "nowhere", None)
 
 
 def test_what_a_checkpoint_holds_is_small_and_of_plain_values(compose: Compose) -> None:
     data = build_datamodule(compose("data=fake", "data.num_images=51000", "data.test_images=9000", "data.image_size=4"))
-    identity = identity_of(data)
-    compact = identity.compact()
+    record = record_of(data)
+    compact = record.compact()
     size = len(json.dumps(compact))
     assert size < 9000 * 14 + 2000  # 8 + 2 bytes for each test image, in base64
-    again = Identity.model_validate(compact)
-    assert again.agrees(identity)
+    again = DataRecord.model_validate(compact)
+    assert again.agrees(record)
     assert again.parts["test"].rows() is not None
     assert [again.parts[name].rows() for name in ("train", "validation")] == [None, None]
     assert all(part.names is None for part in again.parts.values())
@@ -85,15 +85,15 @@ def test_what_a_checkpoint_holds_is_small_and_of_plain_values(compose: Compose) 
 
 @pytest.mark.parametrize("kind", ["digits", "fake"])
 def test_sets_that_no_digest_was_published_of_are_recorded(kind: str, compose: Compose) -> None:
-    first, again = (identity_of(build_datamodule(compose(f"data={kind}"))) for _ in range(2))
+    first, again = (record_of(build_datamodule(compose(f"data={kind}"))) for _ in range(2))
     assert first == again
-    other = identity_of(build_datamodule(compose(f"data={kind}", "data.split.val_size=0.3")))
+    other = record_of(build_datamodule(compose(f"data={kind}", "data.split.val_size=0.3")))
     assert other.digest == first.digest  # the same images before the split
     assert not other.agrees(first)
 
 
 def test_a_set_of_other_noise_is_another(compose: Compose) -> None:
-    first, other = (identity_of(build_datamodule(compose("data=fake", f"data.seed={seed}"))) for seed in (0, 1))
+    first, other = (record_of(build_datamodule(compose("data=fake", f"data.seed={seed}"))) for seed in (0, 1))
     assert first.digest != other.digest
 
 
@@ -120,18 +120,18 @@ CHANGES = ["a part missing", "another version", "names that are numbers and word
 
 @pytest.mark.parametrize("change", CHANGES)
 def test_a_record_that_cannot_be_is_refused(change: str, data: ImageDataModule, tmp_path: Path) -> None:
-    content = broken(identity_of(data).model_dump(), change)
+    content = broken(record_of(data).model_dump(), change)
     with pytest.raises(ValidationError):
-        Identity.model_validate(content)
+        DataRecord.model_validate(content)
     (tmp_path / "data.json").write_text(json.dumps(content))
-    assert read_identity(tmp_path) is None
+    assert read_data_record(tmp_path) is None
 
 
 @pytest.mark.parametrize("key", ["contents", "labels", "images"])
 def test_a_listing_that_does_not_fit_its_digest_is_none(key: str, data: ImageDataModule) -> None:
-    content = identity_of(data).model_dump()
+    content = record_of(data).model_dump()
     part = content["parts"]["train"]
     part[key] = part["images"] - 1 if key == "images" else f"AQAA{part[key][4:]}"
-    assert Identity.model_validate(content).parts["train"].rows() is None
+    assert DataRecord.model_validate(content).parts["train"].rows() is None
     part["contents"] = "not base64"
-    assert Identity.model_validate(content).parts["train"].rows() is None
+    assert DataRecord.model_validate(content).parts["train"].rows() is None

@@ -8,14 +8,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lenet_pl.data.identity import SPLITS, ClassRecord, Identity, SplitRecord
-from lenet_pl.data.image_set import ImageDataset
+from lenet_pl.data.data_record import SPLITS, ClassRecord, DataRecord, SplitRecord
+from lenet_pl.data.image_dataset import ImageDataset
 from lenet_pl.data.split_digests import contents_of, digest_pixels, digest_split, to_bytes
 
 
-def identify(
+def create_data_record(
     train: ImageDataset, validation: ImageDataset, test: ImageDataset, classes: tuple[str, ...], digest: str
-) -> Identity:
+) -> DataRecord:
     """Create the record of split data.
 
     Args:
@@ -38,7 +38,7 @@ def identify(
         for name, split in zip(SPLITS, splits, strict=True)
     }
     contents, labels = torch.cat([contents_of(s) for s in splits]), torch.cat([s.labels for s in splits])
-    return Identity.model_validate(
+    return DataRecord.model_validate(
         {
             "digest": digest,
             "channels": train.array.shape[1],

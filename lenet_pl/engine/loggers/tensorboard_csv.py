@@ -10,12 +10,12 @@ from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from torch import Tensor, nn
 
 from lenet_pl.display.figure import Figure
-from lenet_pl.engine.run_logger import Params, RunLogger
+from lenet_pl.engine.loggers.interface import Params, RunLogger
 from lenet_pl.errors import display_path
 from lenet_pl.runtime.memory import clear_jit_cache
 
 
-class RunBoard(RunLogger, TensorBoardLogger):
+class TensorBoardRun(RunLogger, TensorBoardLogger):
     """TensorBoard logger of a run."""
 
     product = "TensorBoard"
@@ -43,7 +43,7 @@ class RunBoard(RunLogger, TensorBoardLogger):
         self.finalize("success")  # again: logging after Lightning's finalize has reopened the writer
 
 
-class RunTable(RunLogger, CSVLogger):
+class CsvRun(RunLogger, CSVLogger):
     """CSV logger of a run."""
 
     product = "the CSV log"

@@ -72,7 +72,7 @@ class SplitRecord(_Record):
         return (contents, labels) if sound else None
 
 
-class Identity(_Record):
+class DataRecord(_Record):
     """The record of a run's data.
 
     Attributes:
@@ -98,7 +98,7 @@ class Identity(_Record):
         return parts
 
     @model_validator(mode="after")
-    def _check_labels(self) -> "Identity":
+    def _check_labels(self) -> "DataRecord":
         for name, split in self.parts.items():
             rows = split.rows()
             if rows and len(rows[1]) and int(rows[1].max()) >= len(self.classes):
@@ -119,24 +119,24 @@ class Identity(_Record):
         every: dict[str, Any] = {**excluded, "test": {"names"}}
         return self.model_dump(exclude={"parts": every}, exclude_none=True)
 
-    def agrees(self, other: "Identity") -> bool:
+    def agrees(self, other: "DataRecord") -> bool:
         """Whether both records describe the same images in the same splits."""
         each = [(one.digest, *(one.parts[split].digest for split in one.parts)) for one in (self, other)]
         return each[0] == each[1]
 
 
-def write_identity(folder: Path, identity: Identity | None) -> None:
+def write_data_record(folder: Path, record: DataRecord | None) -> None:
     """Write data.json into a run folder atomically; do nothing without a record."""
-    if identity is None:
+    if record is None:
         return
-    text = json.dumps(identity.model_dump(), indent=1, ensure_ascii=False, allow_nan=False)  # one line per name
+    text = json.dumps(record.model_dump(), indent=1, ensure_ascii=False, allow_nan=False)  # one line per name
     write_text(folder / FILE, text + "\n")
 
 
-def read_identity(folder: Path) -> Identity | None:
+def read_data_record(folder: Path) -> DataRecord | None:
     """Read data.json; None if it is missing or corrupt."""
     try:
-        return Identity.model_validate_json((folder / FILE).read_bytes())
+        return DataRecord.model_validate_json((folder / FILE).read_bytes())
     except (OSError, ValidationError):
         return None
 

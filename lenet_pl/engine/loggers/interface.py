@@ -18,7 +18,7 @@ Params = dict[str, int | float | bool | str]
 class RunLogger(Logger):
     """Logger that is switched off with a note after its first error, so that a full disk does not stop the training.
 
-    It is combined with one of Lightning's loggers, `class RunTable(RunLogger, CSVLogger)`. A logger overrides those of
+    It is combined with one of Lightning's loggers, `class CsvRun(RunLogger, CSVLogger)`. A logger overrides those of
     the methods with a leading underscore for which its service has a place. Only rank 0 logs.
 
     Attributes:

@@ -9,10 +9,10 @@ import lightning
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import Logger
 
-from lenet_pl.engine.file_loggers import RunBoard, RunTable
+from lenet_pl.engine.loggers.interface import End, run_loggers
+from lenet_pl.engine.loggers.tensorboard_csv import CsvRun, TensorBoardRun
+from lenet_pl.engine.loggers.tracker import LoggerRun, label_of, read_records
 from lenet_pl.engine.plugin_parts import build_extra_loggers
-from lenet_pl.engine.run_logger import End, run_loggers
-from lenet_pl.engine.tracking_logger import LoggerRun, label_of, read_records
 from lenet_pl.errors import SettingError
 from lenet_pl.runtime.signals import Interruption
 from lenet_pl.settings import LoggerSettings, TrainSettings
@@ -25,19 +25,19 @@ def build_loggers(settings: TrainSettings, folder: Path) -> list[Logger]:
     """
     given, loggers = settings.logger, list[Logger]()
     if given.tensorboard:
-        loggers.append(RunBoard(folder, name=None, version="tensorboard", default_hp_metric=False))
+        loggers.append(TensorBoardRun(folder, name=None, version="tensorboard", default_hp_metric=False))
     if given.csv:
         earlier = len(list(folder.glob("csv*")))
         version = f"csv_{earlier + 1}" if earlier else "csv"  # Lightning would delete the existing files
-        loggers.append(RunTable(folder, name=None, version=version))
+        loggers.append(CsvRun(folder, name=None, version=version))
     if given.mlflow or given.wandb:  # packages of an extra, which take seconds to import
         records, label = read_records(folder), label_of(settings, folder)
     if given.mlflow:
-        from lenet_pl.engine.mlflow_logger import MlflowRun
+        from lenet_pl.engine.loggers.mlflow_logger import MlflowRun
 
         loggers.append(MlflowRun(folder, given.mlflow, label, records.get(MlflowRun.product, LoggerRun())))
     if given.wandb:
-        from lenet_pl.engine.wandb_logger import WandbRun
+        from lenet_pl.engine.loggers.wandb_logger import WandbRun
 
         loggers.append(WandbRun(folder, given.wandb, label, records.get(WandbRun.product, LoggerRun())))
     return loggers + build_extra_loggers(settings, folder)
@@ -59,19 +59,19 @@ def check_loggers(given: LoggerSettings, *folders: Path) -> None:
             raise SettingError(f"logger.{package}: needs the package {package}; pip install 'lenet_pl[{package}]'")
     records = [read_records(folder) for folder in folders] if given.mlflow or given.wandb else []
     if given.mlflow:
-        from lenet_pl.engine.mlflow_logger import MlflowRun, check_mlflow
+        from lenet_pl.engine.loggers.mlflow_logger import MlflowRun, check_mlflow
 
         for record in records:
             check_mlflow(given.mlflow, record.get(MlflowRun.product))
     if given.wandb:
-        from lenet_pl.engine.wandb_logger import check_wandb
+        from lenet_pl.engine.loggers.wandb_logger import check_wandb
 
         check_wandb(given.wandb)
 
 
-def boards(loggers: Sequence[Logger]) -> list[RunBoard]:
+def tensorboard_loggers(loggers: Sequence[Logger]) -> list[TensorBoardRun]:
     """Select the TensorBoard loggers."""
-    return [logger for logger in loggers if isinstance(logger, RunBoard)]
+    return [logger for logger in loggers if isinstance(logger, TensorBoardRun)]
 
 
 @contextmanager

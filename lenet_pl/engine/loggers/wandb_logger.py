@@ -9,8 +9,8 @@ from pathlib import Path
 from lightning.pytorch.loggers import WandbLogger
 
 from lenet_pl.display.figure import Figure
-from lenet_pl.engine.run_logger import End, Params
-from lenet_pl.engine.tracking_logger import Label, LoggerRun, Points, TrackingLogger
+from lenet_pl.engine.loggers.interface import End, Params
+from lenet_pl.engine.loggers.tracker import Label, LoggerRun, Points, TrackingLogger
 from lenet_pl.errors import SettingError, display_path
 from lenet_pl.settings.logger import WandbSettings
 

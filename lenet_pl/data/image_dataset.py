@@ -13,7 +13,7 @@ class Origin:
     """Digests and names that identify the images of an array.
 
     Attributes:
-        contents: The digest of each image, int64 of shape (M,); see `fingerprints.py`.
+        contents: The digest of each image, int64 of shape (M,); see `image_digests.py`.
         names: The path of each image relative to the folder of the dataset, or None if images are known by their row.
     """
 

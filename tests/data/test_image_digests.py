@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from lenet_pl.data import fingerprints
-from lenet_pl.data.fingerprints import digest_array, digest_content, digest_images
+from lenet_pl.data import image_digests
+from lenet_pl.data.image_digests import digest_array, digest_content, digest_images
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (300, 8, 8), dtype=np.uint8)
 
@@ -22,7 +22,7 @@ def expected(images: np.ndarray) -> list[int]:
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Keep digests of files however new they are."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(fingerprints, "SETTLED", -1)
+    monkeypatch.setattr(image_digests, "SETTLED", -1)
     return tmp_path / "cache" / "lenet_pl"
 
 
@@ -40,13 +40,13 @@ def opened(file: Path) -> np.ndarray:
 def reads(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """List the arrays that are read from now on."""
     found: list[Path] = []
-    read = fingerprints._read
+    read = image_digests._read
 
     def _read(file: Path, images: np.ndarray) -> Iterator[bytes]:
         found.append(file)
         return read(file, images)
 
-    monkeypatch.setattr(fingerprints, "_read", _read)
+    monkeypatch.setattr(image_digests, "_read", _read)
     return found
 
 
@@ -59,7 +59,7 @@ def test_a_file_is_digested_whole(tmp_path: Path) -> None:
 def test_each_image_is_digested_in_blocks_of_any_size(
     block: int, file: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fingerprints, "BLOCK", block)
+    monkeypatch.setattr(image_digests, "BLOCK", block)
     assert digest_images(PIXELS).tolist() == expected(PIXELS)
     assert digest_array(file, opened(file)).tolist() == expected(PIXELS)
     assert digest_images(PIXELS[:0]).tolist() == []
@@ -96,7 +96,7 @@ def test_contents_of_the_same_size_with_the_old_times_are_noticed(file: Path, ca
 
 
 def test_a_file_that_was_just_written_is_read_again(file: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fingerprints, "SETTLED", 60 * 10**9)
+    monkeypatch.setattr(image_digests, "SETTLED", 60 * 10**9)
     read = reads(monkeypatch)
     for _ in range(2):
         digest_array(file, opened(file))

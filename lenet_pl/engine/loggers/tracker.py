@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from lenet_pl.display.text import as_json
-from lenet_pl.engine.run_logger import Params, RunLogger
+from lenet_pl.engine.loggers.interface import Params, RunLogger
 from lenet_pl.errors import DataError, display_path
 from lenet_pl.runtime.atomic_files import write_text
 from lenet_pl.runtime.folder_lock import JOB_FILE

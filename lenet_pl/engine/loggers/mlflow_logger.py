@@ -11,8 +11,8 @@ from typing import Any
 from lightning.pytorch.loggers import MLFlowLogger
 
 from lenet_pl.display.figure import Figure
-from lenet_pl.engine.run_logger import End, Params
-from lenet_pl.engine.tracking_logger import Label, LoggerRun, Points, TrackingLogger
+from lenet_pl.engine.loggers.interface import End, Params
+from lenet_pl.engine.loggers.tracker import Label, LoggerRun, Points, TrackingLogger
 from lenet_pl.errors import SettingError
 from lenet_pl.runtime.optional_work import reason
 from lenet_pl.settings.logger import MlflowSettings

@@ -1,0 +1,151 @@
+"""Make the images of README and documentation: `python docs/images/make_images.py [image ...]`.
+
+curves, confusion_matrix, misclassified, attributions and predictions are files of the commands in `clothes`; demo is
+the page of a network of MNIST in Debian's chromium. Together they take a quarter of an hour. Runs are kept in
+runs/images, and an interrupted one is resumed. leaderboard and accuracy_parameters are drawn as `compare` draws them,
+from the published scores in leaderboard.csv and models.csv; the runs behind these take a night, see
+docs/howto/reproduce_leaderboard.md.
+"""
+
+import csv
+import shutil
+import subprocess
+import sys
+from collections import defaultdict
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+IMAGES = Path(__file__).resolve().parent
+RUNS = Path("runs/images")
+PHOTOS = 8
+
+
+def lenet(command: str, *words: str) -> None:
+    """Run a command of lenet_pl."""
+    subprocess.run([sys.executable, "-m", f"lenet_pl.{command}", *words], check=True)
+
+
+@cache
+def clothes() -> Path:
+    """Train on clothes, explain six predictions, and classify photos."""
+    run = RUNS / "clothes"
+    if not (run / "results.json").exists():
+        words = ("model=lenet_bn", "data=fashion", "trainer.num_threads=1")
+        lenet("train", *words, f"run={run}", "resume=auto")
+    shutil.rmtree(RUNS / "explained", ignore_errors=True)
+    lenet("explain", f"run={run}", "num_images=6", f"output_dir={RUNS / 'explained'}")
+    shutil.rmtree(RUNS / "predicted", ignore_errors=True)
+    take_photos(run, RUNS / "photos")
+    lenet("predict", f"run={run}", f"images={RUNS / 'photos'}/*.jpg", f"output_dir={RUNS / 'predicted'}")
+    return run
+
+
+def take_photos(run: Path, folder: Path) -> None:
+    """Write test images as they would look in a photo: dark clothes on light paper, with a shadow."""
+    from lenet_pl.inference.trained_run import load_run
+
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    data = load_run(run / "checkpoints" / "best.ckpt").load_data()
+    paper = np.linspace(240, 200, 280)[None, :] * np.ones((280, 1))
+    for place in range(PHOTOS):
+        index = int(np.flatnonzero(data.test_set.labels.numpy() == place)[place])
+        ink = Image.fromarray(data.test_set[index : index + 1].images[0, 0].numpy()).resize(
+            (280, 280), Image.Resampling.BICUBIC
+        )
+        photo = paper * (1 - 0.85 * np.asarray(ink) / 255)
+        name = data.classes[place].lower().replace("/", "_").replace(" ", "_")
+        Image.fromarray(photo.astype(np.uint8)).save(folder / f"{name}.jpg", quality=92)
+
+
+def demo() -> Path:
+    """Draw a five on the page of the demo."""
+    from playwright.sync_api import sync_playwright
+
+    sys.path.append(str(IMAGES.parents[1] / "tests" / "demo"))
+    from strokes import DIGITS
+
+    run, file = RUNS / "mnist", RUNS / "demo.png"
+    if not (run / "results.json").exists():
+        lenet("train", "experiment=mnist_99_fast", f"run={run}", "resume=auto")
+    command = [sys.executable, "-m", "lenet_pl.demo", f"run={run}", "port=0"]
+    server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    try:
+        assert server.stdout is not None
+        address = server.stdout.readline().split()[0]
+        with sync_playwright() as start:
+            browser = start.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+            page = browser.new_page(viewport={"width": 900, "height": 668})
+            page.goto(address)
+            page.wait_for_selector("body[data-ready]")
+            board = page.locator("#canvas").bounding_box()
+            assert board is not None
+            for stroke in DIGITS["5"]:
+                points = [
+                    (board["x"] + x * board["width"] / 280, board["y"] + y * board["width"] / 280) for x, y in stroke
+                ]
+                page.mouse.move(*points[0])
+                page.mouse.down()
+                for point in points[1:]:
+                    page.mouse.move(*point)
+                page.mouse.up()
+            page.wait_for_selector("#answers[aria-busy=false] article[data-predicted]")
+            page.mouse.move(5, 5)
+            page.screenshot(path=file)
+            browser.close()
+    finally:
+        server.terminate()
+        server.wait()
+    return file
+
+
+def compared(figure: str) -> Path:
+    """Draw a figure of `compare` from published scores."""
+    from lenet_pl.compare.groups import Comparison, Group
+    from lenet_pl.compare.plots import draw_comparison
+    from lenet_pl.compare.run import Run
+    from lenet_pl.display.figure import save_figures
+
+    scores: dict[tuple[Any, ...], dict[int | str, float]] = defaultdict(dict)
+    runs: dict[tuple[Any, ...], list[Run]] = {}
+    name = {"seeds": "leaderboard", "accuracy_parameters": "models"}[figure]
+    with (IMAGES / f"{name}.csv").open() as stream:
+        for row in csv.DictReader(stream):
+            if figure == "seeds":
+                values = (row["model"], row["data"], *(int(row[key]) for key in ("augment.shear", "networks", "views")))
+                scores[values][int(row["seed"])] = float(row["test/accuracy"])
+            else:
+                values = (row["model"], row["data"], int(row["trainer.max_epochs"]))
+                mean, std = float(row["mean"]), float(row["std"])
+                scores[values] = {1: mean - std, 2: mean, 3: mean + std}  # have this mean and this standard deviation
+            runs[values] = [Run(Path(), results={"parameters": int(row.get("parameters", 1))})]
+    by = (
+        ["model", "data", "augment.shear", "networks", "views"]
+        if figure == "seeds"
+        else ["model", "data", "trainer.max_epochs"]
+    )
+    groups = [Group(values, values[1], runs[values], some) for values, some in scores.items()]
+    groups.sort(key=lambda group: (group.data, -group.mean))
+    RUNS.mkdir(parents=True, exist_ok=True)
+    save_figures(RUNS, {figure: draw_comparison(Comparison(by, "test/accuracy", groups, [], 0), 1)[figure]})
+    return RUNS / f"{figure}.png"
+
+
+FILES = {
+    "curves": lambda: clothes() / "curves.png",
+    "confusion_matrix": lambda: clothes() / "confusion_matrix.png",
+    "misclassified": lambda: clothes() / "misclassified.png",
+    "attributions": lambda: clothes().parent / "explained" / "attributions.png",
+    "predictions": lambda: clothes().parent / "predicted" / "predictions.png",
+    "demo": demo,
+    "leaderboard": lambda: compared("seeds"),
+    "accuracy_parameters": lambda: compared("accuracy_parameters"),
+}
+
+if __name__ == "__main__":
+    for wanted in sys.argv[1:] or FILES:
+        shutil.copy(FILES[wanted](), IMAGES / f"{wanted}.png")

@@ -1,4 +1,4 @@
-"""`evaluate` and `demo` during a training, and the training beside the demo."""
+"""`evaluate` and `demo` during a training, and the rate of the training while the demo answers."""
 
 import contextlib
 import csv
@@ -71,7 +71,7 @@ def measure_during_training(folder: Path, overrides: Sequence[str], rounds: int)
 
     Returns:
         `evaluate`: seconds of the command; `demo`: seconds from a drawing to its answer; each `alone` and `during`.
-        `training`: images per second `alone` and `beside_demo`, while the demo classifies a drawing every 0.3 s. The
+        `training`: images per second `alone` and `with_demo`, while the demo classifies a drawing every 0.3 s. The
         demo is left out if its packages are not installed.
     """
     trained = folder / "trained"
@@ -79,7 +79,7 @@ def measure_during_training(folder: Path, overrides: Sequence[str], rounds: int)
         pass
     evaluate: dict[str, list[float]] = {"alone": [], "during": []}
     demo: dict[str, list[float]] = {"alone": [], "during": []}
-    rates: dict[str, list[float]] = {"alone": [], "beside_demo": []}
+    rates: dict[str, list[float]] = {"alone": [], "with_demo": []}
     with_demo = importlib.util.find_spec("fastapi") is not None
     for number in range(rounds):
         log_progress(f"evaluate and demo during a training, round {number + 1} of {rounds}")
@@ -94,7 +94,7 @@ def measure_during_training(folder: Path, overrides: Sequence[str], rounds: int)
                 with _server(trained) as address:
                     before = len(epoch_rates(place))
                     demo["during"].append(_answer(address))
-                rates["beside_demo"].append(median(epoch_rates(place)[before + 1 :] or [float("nan")]))
+                rates["with_demo"].append(median(epoch_rates(place)[before + 1 :] or [float("nan")]))
     found = {"evaluate": evaluate} | ({"demo": demo, "training": rates} if with_demo else {})
     return {name: {when: round(median(each), 4) for when, each in times.items()} for name, times in found.items()}
 

@@ -133,7 +133,7 @@ def _side_by_side(found: dict[str, Any]) -> str:
     if demo and training:
         said += [
             f"`demo` classifies a drawing in {1000 * demo['alone']:.0f} ms alone and {1000 * demo['during']:.0f} ms "
-            f"during a training, which has {training['beside_demo'] / training['alone']:.2f} of its rate meanwhile."
+            f"during a training, which has {training['with_demo'] / training['alone']:.2f} of its rate meanwhile."
         ]
     return _table(lines) + "\n\n" + " ".join(said)
 

@@ -134,6 +134,8 @@ def build_task(
         )
     # Fused optimizers unscale the gradient themselves, after clipping
     fused = not (settings.trainer.gradient_clip_val and settings.trainer.precision == "16-mixed")
+    # torch's fused SGD fails if only some of its parameters have a momentum yet
+    fused = fused and not (settings.unfreeze_after is not None and settings.optimizer.name == "sgd")
     return kind(
         model,
         num_classes=len(data.classes),

@@ -103,6 +103,12 @@ def test_trainings_are_compared_repeated_and_resumed(tmp_path: Path) -> None:
     assert "incomplete" not in text
 
 
+def test_a_training_may_be_on_other_data_than_the_measurement(tmp_path: Path) -> None:
+    bench = Bench(settings_of(tmp_path), tmp_path, "mnist", CPU, SHORT)
+    assert bench.given("data=digits").data.name == "digits"
+    assert bench.given().data.model_dump()["download"] is False
+
+
 def test_the_short_amount_measures_what_the_graph_gains(tmp_path: Path) -> None:
     bench = Bench(settings_of(tmp_path), tmp_path, "digits", CPU, SHORT)
     given = bench.given("model=lenet5")

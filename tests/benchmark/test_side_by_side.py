@@ -11,7 +11,7 @@ from lenet_pl.settings.benchmark import BenchmarkSettings
 DURING = {
     "evaluate": {"alone": 5.0, "during": 6.0},
     "demo": {"alone": 0.01, "during": 0.02},
-    "training": {"alone": 1000.0, "beside_demo": 900.0},
+    "training": {"alone": 1000.0, "with_demo": 900.0},
 }
 
 

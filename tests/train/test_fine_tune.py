@@ -343,3 +343,11 @@ def test_a_sweep_fine_tunes_from_the_command_line(
     kept = [weights(tmp_path / "sweep" / str(job))["model.features.conv1.weight"] for job in (0, 1)]
     trained = load_run(source / "checkpoints" / "best.ckpt").model.state_dict()["features.conv1.weight"]
     assert [torch.equal(value, trained) for value in kept] == [True, False]
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
+def test_layers_are_unfrozen_with_every_fused_optimizer(optimizer: str, compose: Compose, tmp_path: Path) -> None:
+    settings = compose(
+        f"optimizer={optimizer}", "freeze=[features]", "unfreeze_after=1", "trainer.max_epochs=2", *QUIET
+    )
+    assert train(settings, tmp_path)["epochs"] == 2

@@ -62,12 +62,15 @@ class Bench:
 
     def given(self, *overrides: str) -> TrainSettings:
         """Compose the settings of a training on the device, in fp32 and without output."""
-        own = [f"data={self.data}", f"data_root={self.settings.data_root}", f"trainer.accelerator={self.accelerator}"]
-        own += ["data.download=false"] if self.data not in ("digits", "fake") else []
+        data = next((word[5:] for word in overrides if word.startswith("data=")), self.data)
+        own = [f"data={data}", f"data_root={self.settings.data_root}", f"trainer.accelerator={self.accelerator}"]
+        own += ["data.download=false"] if data not in ("digits", "fake") else []
         # Fixed, as lenet_pl would choose bf16 on CPUs with bf16 instructions, and the GPU is compared in fp32
         own += ["trainer.precision=32-true", "trainer.num_threads=1", "logger=none", "test=false"]
         own += ["callbacks.progress_bar=false", "callbacks.model_summary=false"]
-        return compose("train", TrainSettings, ["run=unused", *own, *overrides])
+        return compose(
+            "train", TrainSettings, ["run=unused", *own, *(word for word in overrides if not word.startswith("data="))]
+        )
 
     def synchronize(self) -> None:
         """Wait until all work on the device is complete."""

@@ -9,6 +9,7 @@ from torch import Tensor
 from lenet_pl.batch import Batch
 from lenet_pl.data.callable_augment import AnyBatchAugment
 from lenet_pl.data.image_set import ImageDataset
+from lenet_pl.data.mixing import Mixing
 from lenet_pl.data.transform import Preprocess
 from lenet_pl.errors import SettingError
 from lenet_pl.runtime.seeding import keyed_generator
@@ -25,6 +26,7 @@ class BatchLoader:
         batch_size: The number of images per step over all ranks.
         preprocess: Resizing and normalization.
         augment: The random transforms between resizing and normalization, or None for validation and test.
+        mixing: Mixup and CutMix after normalization, or None.
         shuffle: Whether to draw a new order every epoch.
         drop_last: Whether to drop the last batch if it is smaller than the others.
         seed: The seed of order and augmentation, which depend on seed, epoch and step only.
@@ -43,6 +45,7 @@ class BatchLoader:
         preprocess: Preprocess,
         *,
         augment: AnyBatchAugment | None = None,
+        mixing: Mixing | None = None,
         shuffle: bool = False,
         drop_last: bool = False,
         seed: int = 0,
@@ -56,6 +59,7 @@ class BatchLoader:
         self.batch_size = batch_size
         self.preprocess = preprocess
         self.augment = augment if augment and augment.active else None
+        self.mixing = mixing if mixing and mixing.active else None
         self.shuffle, self.drop_last = shuffle, drop_last
         self.seed, self.epoch, self.first = seed, epoch, first
         self.rank, self.world_size = rank, world_size
@@ -110,7 +114,10 @@ class BatchLoader:
                 pixels = self.augment(pixels, keyed_generator("augment", self.seed, epoch, step, self.rank))
             whole = min(self.batch_size, len(self.images) - step * self.batch_size)
             weight = len(chosen.labels) * self.world_size / whole
-            yield Batch(self.preprocess.normalize(pixels), chosen.labels.to(self.device), weight)
+            batch = Batch(self.preprocess.normalize(pixels), chosen.labels.to(self.device), weight)
+            if self.mixing:
+                batch = self.mixing(batch, keyed_generator("mixing", self.seed, epoch, step, self.rank))
+            yield batch
         if self.images.prefetcher:  # fail before metrics of changed images are reported
             self.images.prefetcher.verify()
 

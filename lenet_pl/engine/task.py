@@ -18,6 +18,7 @@ from lenet_pl.engine.loop_state import LoopState
 from lenet_pl.engine.partial_epoch import Step, pack, unpack
 from lenet_pl.optim.clipping import clip_gradients
 from lenet_pl.optim.ema import EMAModel
+from lenet_pl.optim.mixed_loss import mixed_loss
 from lenet_pl.optim.parameter_groups import scale_learning_rates
 from lenet_pl.runtime.seeding import keep_global, keyed_seed, seed_global
 
@@ -46,8 +47,8 @@ class ImageClassifier(ClassifierEvaluation):
         scheduler: A function of the optimizer and the number of optimizer steps of the training that builds the
             learning-rate scheduler: a torch scheduler, which is stepped every epoch, or Lightning's lr_scheduler
             dictionary. It may return None. None for a constant learning rate.
-        loss: A function of logits and labels that returns the mean training loss; validation and test use cross
-            entropy.
+        loss: A function of logits and labels that returns the mean training loss, see `mixed_loss` for images mixed
+            from two; validation and test use cross entropy.
         metrics: Additional metrics by name, which receive logits and labels in validation and test. They are logged
             as `val/<name>` and `test/<name>`.
         ema_decay: The decay of the EMA of the weights, which is then validated, tested and exported; None for no EMA.
@@ -149,7 +150,7 @@ class ImageClassifier(ClassifierEvaluation):
         )
         images, labels = batch[0], batch[1]
         logits = self(images.to(self.dtype))
-        loss = self.loss(logits, labels)
+        loss = mixed_loss(self.loss, logits, labels, getattr(batch, "mixed", None))
         self.last_loss = loss.detach()
         self.step_lrs.append(self.trainer.optimizers[0].param_groups[0]["lr"])
         self._steps.append((self.last_loss, logits.detach().argmax(1), labels))

@@ -4,11 +4,11 @@ A composed configuration is validated as `TrainSettings`, or rejected with the k
 same classes validate the settings in a checkpoint. All values are plain JSON types.
 """
 
+from lenet_pl.settings.augment import AugmentSettings
 from lenet_pl.settings.callbacks import CallbacksSettings, CheckpointSettings, EarlyStoppingSettings
 from lenet_pl.settings.data import (
     AnyDataSettings,
     ArraysDataSettings,
-    AugmentSettings,
     DataSettings,
     DigitsDataSettings,
     EmnistDataSettings,

@@ -5,9 +5,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
+from lenet_pl.settings.augment import AugmentSettings
 from lenet_pl.settings.callbacks import CallbacksSettings
 from lenet_pl.settings.cross_validation import Folds, FoldsGroup, check_folds
-from lenet_pl.settings.data import AnyDataSettings, AugmentSettings, LoaderSettings
+from lenet_pl.settings.data import AnyDataSettings, LoaderSettings
 from lenet_pl.settings.extra_parts import (
     AnyCallbackSettings,
     AnyLoggerSettings,

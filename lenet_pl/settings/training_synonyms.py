@@ -75,17 +75,25 @@ TRAINING = {
     "num_classes n_classes nb_classes num_class in_channels in_chans input_channels input_shape": (
         "the data set tells it; leave it out"
     ),
-    "aug augs augmentation augmentations data_augmentation auto_augment aa transform randaugment": (
-        "write augment=<affine, cifar, lecun or none>"
+    "aug augs augmentation augmentations data_augmentation auto_augment aa transform": (
+        "write augment=<affine, cifar, cutmix, cutout, elastic, lecun, mixup, none, rand_augment or trivial_augment>"
     ),
+    "randaugment rand_aug ra_num_ops": "augment.rand_augment=<number of operations>",
+    "ra_magnitude": "augment.rand_augment_magnitude=<0 to 30>",
+    "trivialaugment trivial_aug trivial_augment_wide ta_wide": "augment.trivial_augment=<true or false>",
+    "elastic elastic_transform elastic_distortion": "write augment=elastic, or augment.elastic_alpha=<px>",
+    "blur gaussian_sigma": "augment.gaussian_blur=<px>",
+    "gaussian_noise noise_std": "augment.noise=<standard deviation>",
     "flip horizontal_flip random_flip": "augment.hflip=<probability>",
     "rotation rotate random_rotation": "augment.degrees=<degrees>",
     "translation shift random_shift": "augment.translate=<fraction>",
-    "reprob erasing random_erase cutout": "augment.random_erasing=<probability>",
+    "reprob erasing random_erase": "augment.random_erasing=<probability>",
+    "cutout_size cutout_length": "augment.cutout=<px>",
     "color_jitter colour_jitter jitter": (
         "write augment.brightness=<fraction> augment.contrast=<fraction> augment.saturation=<fraction>"
     ),
-    "mixup cutmix mixup_alpha cutmix_alpha": "images are not mixed; loss.label_smoothing=<number> softens labels",
+    "mixup_alpha": "augment.mixup=<alpha>",
+    "cutmix_alpha": "augment.cutmix=<alpha>",
     "mean std normalize normalise": "taken from the training images; input_range=[<black>,<white>] sets levels instead",
     # model
     "arch architecture_name net network backbone model_name model_type": "write model=<choice>",

@@ -1,0 +1,70 @@
+"""An interrupted training with mixed images is, after a resume, the one that was not interrupted."""
+
+from pathlib import Path
+
+import lightning
+import pytest
+import torch
+from checkpoint_diff import checkpoint, difference
+from conftest import Compose
+from stopping import SignalAfter
+from torch import Tensor, nn
+from torch.nn import functional
+
+from lenet_pl.data.datamodule import ImageDataModule
+from lenet_pl.runtime.signals import Interruption
+from lenet_pl.train import train
+
+TINY = (
+    "model.channels=[[4],[8]]", "model.hidden_sizes=[16]", "loader.batch_size=50", "trainer.limit_train_batches=4",
+    "trainer.limit_val_batches=1", "trainer.max_epochs=2", "trainer.accelerator=cpu", "trainer.num_threads=1",
+    "trainer.precision=32-true", "callbacks.progress_bar=false", "callbacks.model_summary=false", "logger=none",
+    "test=false", "loss.label_smoothing=0.1", "loss.class_weights=balanced",
+)  # fmt: skip
+EVERYTHING = (
+    "augment=cutmix",
+    "augment.mixup=1",
+    "augment.elastic_alpha=20",
+    "augment.rand_augment=1",
+    "augment.noise=0.1",
+    "augment.cutout=4",
+)
+
+
+@pytest.mark.parametrize("steps_per_hook", ["auto", "1"])
+def test_resume_within_an_epoch_is_exact(steps_per_hook: str, compose: Compose, tmp_path: Path) -> None:
+    settings = compose(*TINY, *EVERYTHING, f"trainer.steps_per_hook={steps_per_hook}")
+    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+    whole.mkdir()
+    stopped.mkdir()
+    results = train(settings, whole)
+    with pytest.raises(Interruption):
+        train(settings.model_copy(update={"resume": "auto"}), stopped, [SignalAfter(6)])
+    again = train(settings.model_copy(update={"resume": True}), stopped)
+    for name in ("last", "best"):
+        assert difference(checkpoint(whole, name), checkpoint(stopped, name)) == []
+    assert results["metrics"] == again["metrics"]
+
+
+@pytest.mark.filterwarnings("ignore")  # Lightning's, about the machine
+def test_a_plain_trainer_with_the_data_alone_gets_images_and_labels(tmp_path: Path) -> None:
+    """The labels are those of the larger weight."""
+
+    class Plain(lightning.LightningModule):
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = nn.Sequential(nn.Flatten(), nn.Linear(256, 10))
+
+        def training_step(self, batch: tuple[Tensor, Tensor], _: int) -> Tensor:
+            images, labels = batch
+            return functional.cross_entropy(self.model(images), labels)
+
+        def configure_optimizers(self) -> torch.optim.Optimizer:
+            return torch.optim.SGD(self.parameters(), 0.1)
+
+    trainer = lightning.Trainer(
+        max_epochs=1, limit_train_batches=3, logger=False, enable_checkpointing=False, enable_progress_bar=False,
+        enable_model_summary=False, accelerator="cpu", default_root_dir=tmp_path,
+    )  # fmt: skip
+    trainer.fit(Plain(), ImageDataModule("digits", image_size=16, augment="cutmix"))
+    assert trainer.global_step == 3

@@ -44,6 +44,8 @@ def test_resume_within_an_epoch_is_exact(steps_per_hook: str, compose: Compose, 
     for name in ("last", "best"):
         assert difference(checkpoint(whole, name), checkpoint(stopped, name)) == []
     assert results["metrics"] == again["metrics"]
+    assert (whole / "augmentation.png").read_bytes()[:4] == b"\x89PNG"
+    assert 'alt="augmentation"' in (whole / "report.html").read_text()
 
 
 @pytest.mark.filterwarnings("ignore")  # Lightning's, about the machine

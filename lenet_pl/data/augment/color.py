@@ -46,9 +46,9 @@ def shift_hue(pixels: Tensor, shift: Tensor) -> Tensor:
         (green - blue) / divisor,
         torch.where(value == green, 2 + (blue - red) / divisor, 4 + (red - green) / divisor),
     )
-    sextant = sextant + 6 * shift.to(pixels.dtype)[:, None, None]
-    place = torch.stack([(n + sextant) % 6 for n in (5, 3, 1)], 1)  # of red, green and blue on the circle
-    return value[:, None] - chroma[:, None] * torch.minimum(place, 4 - place).clamp_(0, 1)
+    sextant = (sextant + 6 * shift.to(pixels.dtype)[:, None, None]) % 6
+    parts = ((sextant - 3).abs() - 1, 2 - (sextant - 2).abs(), 2 - (sextant - 4).abs())  # of red, green and blue
+    return value[:, None] - chroma[:, None] * (1 - torch.stack(parts, 1).clamp_(0, 1))
 
 
 def _gray(pixels: Tensor) -> Tensor:

@@ -4,7 +4,6 @@ import math
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 SMALLEST_SIGMA = 1e-3  # px; the kernel of a smaller one is the same single pixel
 
@@ -13,6 +12,26 @@ def gaussian_kernel(sigma: Tensor, radius: int) -> Tensor:
     """Sample Gaussians with the standard deviations `sigma` (B,) in px: weights (B, 2 · radius + 1) with sum 1."""
     x = torch.arange(-radius, radius + 1, dtype=sigma.dtype, device=sigma.device)
     return torch.softmax(-0.5 * (x / sigma.clamp(min=SMALLEST_SIGMA)[:, None]) ** 2, 1)
+
+
+def smoothing_matrix(kernel: Tensor, side: int, *, reflect: bool) -> Tensor:
+    """Write the convolution of a row of pixels with a kernel as a matrix, which is faster for small images.
+
+    Args:
+        kernel: Kernels of shape (B, 2 · radius + 1), with a radius less than `side` if `reflect`.
+        side: The number of pixels.
+        reflect: Whether the pixels are reflected at both ends, about the last one; otherwise there are zeros outside.
+
+    Returns:
+        Matrices of shape (B, side, side), with output = matrix · input.
+    """
+    radius, last = kernel.shape[1] // 2, side - 1
+    place = torch.arange(side, device=kernel.device)
+    source = place[:, None] + torch.arange(-radius, radius + 1, device=kernel.device)  # (side, 2 · radius + 1)
+    if reflect:
+        source = last - (last - source.abs()).abs()
+    taps = (source.T[:, :, None] == place).to(kernel.dtype)  # which input pixel each weight is for
+    return (kernel @ taps.flatten(1)).view(-1, side, side)
 
 
 def gaussian_blur(pixels: Tensor, sigma: Tensor, largest: float) -> Tensor:
@@ -26,12 +45,11 @@ def gaussian_blur(pixels: Tensor, sigma: Tensor, largest: float) -> Tensor:
     Returns:
         A new tensor with the shape, dtype and device of `pixels`.
     """
-    count, channels, height, width = pixels.shape
-    radius = min(math.ceil(3 * largest), height - 1, width - 1)
-    kernel = gaussian_kernel(sigma.to(pixels.dtype), radius).repeat_interleave(channels, 0)[:, None, None]
-    stack = functional.pad(pixels, (radius,) * 4, mode="reflect").flatten(0, 1)[None]  # each image has its own kernel
-    stack = functional.conv2d(stack, kernel, groups=count * channels)
-    return functional.conv2d(stack, kernel.transpose(2, 3), groups=count * channels).view_as(pixels)
+    height, width = pixels.shape[2:]
+    kernel = gaussian_kernel(sigma.to(pixels.dtype), min(math.ceil(3 * largest), height - 1, width - 1))
+    rows = smoothing_matrix(kernel, height, reflect=True)[:, None]
+    columns = rows if height == width else smoothing_matrix(kernel, width, reflect=True)[:, None]
+    return rows @ pixels @ columns.mT
 
 
 def add_noise(pixels: Tensor, noise: Tensor, std: float) -> Tensor:

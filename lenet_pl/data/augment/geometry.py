@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from lenet_pl.data.augment.filters import gaussian_kernel
+from lenet_pl.data.augment.filters import gaussian_kernel, smoothing_matrix
 
 
 def inverse_affine(angle: Tensor, shift: Tensor, scale_x: Tensor, scale_y: Tensor, shear: Tensor) -> Tensor:
@@ -43,12 +43,9 @@ def elastic_displacement(noise: Tensor, alpha: float, sigma: float) -> Tensor:
     Source: Simard, Steinkraus and Platt 2003, "Best practices for convolutional neural networks applied to visual
     document analysis", section 2.
     """
-    radius = int(4 * sigma + 0.5)
-    kernel = gaussian_kernel(noise.new_tensor([sigma]), radius)
-    field = noise.flatten(0, 1)[:, None]  # (2B, 1, H, W)
-    field = functional.conv2d(field, kernel[None, None], padding=(0, radius))
-    field = functional.conv2d(field, kernel[None, ..., None], padding=(radius, 0))
-    return alpha * field.view_as(noise)
+    kernel = gaussian_kernel(noise.new_tensor([sigma]), int(4 * sigma + 0.5))
+    rows, columns = (smoothing_matrix(kernel, side, reflect=False)[0] for side in noise.shape[2:])
+    return alpha * (rows @ noise @ columns.mT)
 
 
 def warp(
@@ -76,8 +73,8 @@ def warp(
     theta = theta.to(pixels.dtype)  # the matrices are float64 if that is the default dtype
     grid = functional.affine_grid(theta, list(pixels.shape), align_corners=False)
     if displacement is not None:
-        moved = displacement.to(pixels.dtype).permute(0, 2, 3, 1) * (2 / size)  # (B, H, W, 2)
-        grid = grid + (theta[:, None, None, :, :2] @ moved[..., None]).squeeze(-1)
+        moved = displacement.to(pixels.dtype).permute(0, 2, 3, 1).flatten(1, 2) * (2 / size)  # (B, H · W, 2)
+        grid = grid + (moved @ theta[:, :, :2].mT).view_as(grid)
     if background == 0:
         return functional.grid_sample(pixels, grid, align_corners=False)
     return functional.grid_sample(pixels - background, grid, align_corners=False) + background

@@ -5,7 +5,6 @@ from functools import partial
 from typing import Any
 
 import torch
-from lightning.fabric.utilities.exceptions import MisconfigurationException
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
@@ -15,6 +14,7 @@ from lenet_pl.batch import Batch
 from lenet_pl.data.trainer_state import finished_epochs
 from lenet_pl.engine.evaluation import ClassifierEvaluation
 from lenet_pl.engine.loop_state import LoopState
+from lenet_pl.engine.lr_schedule import build_schedule, step_plateau
 from lenet_pl.engine.partial_epoch import Step, pack, unpack
 from lenet_pl.optim.clipping import clip_gradients
 from lenet_pl.optim.ema import EMAModel
@@ -23,7 +23,7 @@ from lenet_pl.optim.parameter_groups import scale_learning_rates
 from lenet_pl.runtime.seeding import keep_global, keyed_seed, seed_global
 
 BuildOptimizer = Callable[[Iterable[Any]], Optimizer]
-BuildScheduler = Callable[[Optimizer, int], Any]
+BuildScheduler = Callable[..., Any]
 ADAM = partial(torch.optim.Adam, lr=1e-3)
 
 
@@ -46,7 +46,8 @@ class ImageClassifier(ClassifierEvaluation):
         optimizer: A function of the parameters that builds the optimizer; by default Adam with lr 0.001.
         scheduler: A function of the optimizer and the number of optimizer steps of the training that builds the
             learning-rate scheduler: a torch scheduler, which is stepped every epoch, or Lightning's lr_scheduler
-            dictionary. It may return None. None for a constant learning rate.
+            dictionary. It may return None. With a parameter `steps_per_epoch`, it gets the steps of an epoch, too.
+            None for a constant learning rate.
         loss: A function of logits and labels that returns the mean training loss, see `mixed_loss` for images mixed
             from two; validation and test use cross entropy.
         metrics: Additional metrics by name, which receive logits and labels in validation and test. They are logged
@@ -188,7 +189,7 @@ class ImageClassifier(ClassifierEvaluation):
 
     def on_train_epoch_end(self) -> None:
         self.score_training()
-        self._step_plateau_scheduler()
+        step_plateau(self._schedule, self.trainer, validated=self._validated)
         self._resumed = {}
 
     def score_training(self) -> None:
@@ -213,7 +214,7 @@ class ImageClassifier(ClassifierEvaluation):
             optimizer.register_step_post_hook(lambda *_: average.update_parameters(self.model))
         if self.build_scheduler is None:
             return optimizer
-        found = self.build_scheduler(optimizer, int(self.trainer.estimated_stepping_batches))
+        found = build_schedule(self.build_scheduler, optimizer, self.trainer)
         if found is None:
             return optimizer
         self._schedule = found if isinstance(found, dict) else {"scheduler": found}
@@ -235,16 +236,3 @@ class ImageClassifier(ClassifierEvaluation):
         """
         scheduler, interval = self._schedule.get("scheduler"), self._schedule.get("interval", "epoch")
         return isinstance(scheduler, ReduceLROnPlateau) and interval == "epoch"
-
-    def _step_plateau_scheduler(self) -> None:
-        present = (config.scheduler for config in self.trainer.lr_scheduler_configs)
-        if not self._steps_plateau_itself or self._schedule["scheduler"] not in present:
-            return
-        monitor = self._schedule["monitor"]
-        # Lightning keeps the values of the last validation, which may be that of an earlier epoch
-        if monitor.startswith("val/") and not self._validated and self.trainer.enable_validation:
-            return
-        if (metric := self.trainer.callback_metrics.get(monitor)) is None:
-            known = ", ".join(self.trainer.callback_metrics)
-            raise MisconfigurationException(f"ReduceLROnPlateau: no metric {monitor}; must be one of {known}")
-        self._schedule["scheduler"].step(metric)

@@ -22,11 +22,11 @@ from lenet_pl.settings.model import AnyModelSettings, ConvNetSettings, LeNet1Set
 from lenet_pl.settings.optim import (
     AnyLossSettings,
     AnyOptimizerSettings,
-    AnySchedulerSettings,
     LossSettings,
     SdlmSettings,
 )
 from lenet_pl.settings.roles import Role
+from lenet_pl.settings.schedule import AnySchedulerSettings
 from lenet_pl.settings.trainer import TrainerSettings
 from lenet_pl.settings.types import LocalPath, Settings
 
@@ -156,6 +156,16 @@ class TrainSettings(Settings):
         if getattr(scheduler, "cycle_momentum", False) and optimizer and optimizer.name == "sdlm":
             raise ValueError("cycle_momentum: got true with optimizer=sdlm, which has no momentum; must be false")
         return scheduler
+
+    @field_validator("trainer")
+    @classmethod
+    def _check_warm_up(cls, trainer: TrainerSettings, info: ValidationInfo) -> TrainerSettings:
+        warm_up = getattr(info.data.get("scheduler"), "warmup_epochs", 0)
+        if warm_up and warm_up >= trainer.max_epochs:
+            raise ValueError(
+                f"max_epochs: got {trainer.max_epochs} with scheduler.warmup_epochs={warm_up:g}; must be greater"
+            )
+        return trainer
 
     @field_validator("data")
     @classmethod

@@ -33,13 +33,16 @@ TRAINING = {
     "opt_eps epsilon adam_epsilon": "optimizer.eps=<number>",
     "opt optim optimiser optimizer_name solver": "write optimizer=<adam, adamw, rmsprop, sdlm or sgd>",
     "sched schedule lr_scheduler lr_schedule scheduler_name lr_scheduler_type": (
-        "write scheduler=<cosine, exponential, none, onecycle, piecewise_constant, plateau or step>"
+        "write scheduler=<cosine, cosine_restarts, exponential, linear, multistep, none, onecycle, "
+        "piecewise_constant, plateau, polynomial or step>"
     ),
-    "warmup_epochs warmup_steps warmup_ratio num_warmup_steps warmup_lr": (
-        "write scheduler=onecycle scheduler.pct_start=<fraction of all steps>"
-    ),
+    "warmup warmup_steps warmup_ratio num_warmup_steps lr_warmup_epochs": "scheduler.warmup_epochs=<number>",
+    "warmup_lr warmup_start_lr lr_warmup_decay warmup_start_factor": "scheduler.warmup_factor=<fraction>",
     "t_max min_lr lr_min final_lr": "write scheduler=cosine scheduler.eta_min=<number>",
-    "decay_epochs lr_step_size milestones lr_steps": "write scheduler=step scheduler.step_size=<epochs>",
+    "decay_epochs lr_step_size": "write scheduler=step scheduler.step_size=<epochs>",
+    "decay_milestones lr_steps": "write scheduler=multistep scheduler.milestones=[<epoch>,<epoch>]",
+    "t_0 t_mult cycle_limit": "write scheduler=cosine_restarts scheduler.period=<epochs>",
+    "poly poly_power lr_power": "write scheduler=polynomial scheduler.power=<number>",
     "lr_gamma decay_rate lr_decay": "write scheduler=step scheduler.gamma=<number>",
     "gradient_clip_norm gradient_clip clip_grad clip_grad_norm max_grad_norm grad_clip clipnorm clip clip_norm": (
         "trainer.gradient_clip_val=<number>"

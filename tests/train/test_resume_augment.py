@@ -1,4 +1,4 @@
-"""An interrupted training with mixed images is, after a resume, the one that was not interrupted."""
+"""An interrupted training with mixed images and a warm-up is, after a resume, the one that was not interrupted."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from lenet_pl.train import train
 
 TINY = (
     "model.channels=[[4],[8]]", "model.hidden_sizes=[16]", "loader.batch_size=50", "trainer.limit_train_batches=4",
-    "trainer.limit_val_batches=1", "trainer.max_epochs=2", "trainer.accelerator=cpu", "trainer.num_threads=1",
+    "trainer.limit_val_batches=1", "trainer.max_epochs=3", "trainer.accelerator=cpu", "trainer.num_threads=1",
     "trainer.precision=32-true", "callbacks.progress_bar=false", "callbacks.model_summary=false", "logger=none",
     "test=false", "loss.label_smoothing=0.1", "loss.class_weights=balanced",
 )  # fmt: skip
@@ -31,15 +31,29 @@ EVERYTHING = (
 )
 
 
-@pytest.mark.parametrize("steps_per_hook", ["auto", "1"])
-def test_resume_within_an_epoch_is_exact(steps_per_hook: str, compose: Compose, tmp_path: Path) -> None:
-    settings = compose(*TINY, *EVERYTHING, f"trainer.steps_per_hook={steps_per_hook}")
+PLATEAU = ("scheduler=plateau", "scheduler.patience=0", "scheduler.monitor=train/accuracy", "optimizer.lr=0.5")
+
+
+@pytest.mark.parametrize(
+    ("steps_per_hook", "schedule"),
+    [
+        ("auto", ("scheduler=cosine_restarts", "scheduler.period=1")),
+        ("auto", PLATEAU),
+        ("1", PLATEAU),
+    ],
+    ids=["restarts", "plateau", "plateau_with_step_hooks"],
+)
+def test_resume_within_an_epoch_is_exact(
+    steps_per_hook: str, schedule: tuple[str, ...], compose: Compose, tmp_path: Path
+) -> None:
+    given = (*TINY, *EVERYTHING, *schedule, "scheduler.warmup_epochs=0.75")
+    settings = compose(*given, f"trainer.steps_per_hook={steps_per_hook}")
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
     whole.mkdir()
     stopped.mkdir()
     results = train(settings, whole)
     with pytest.raises(Interruption):
-        train(settings.model_copy(update={"resume": "auto"}), stopped, [SignalAfter(6)])
+        train(settings.model_copy(update={"resume": "auto"}), stopped, [SignalAfter(10)])
     again = train(settings.model_copy(update={"resume": True}), stopped)
     for name in ("last", "best"):
         assert difference(checkpoint(whole, name), checkpoint(stopped, name)) == []

@@ -136,11 +136,10 @@ class TrainSettings(Settings):
         model, loss = info.data.get("model"), info.data.get("loss")
         if not isinstance(optimizer, SdlmSettings):
             return optimizer
-        if isinstance(model, ConvNetSettings) and "batch_norm" in (model.norm, model.hidden_norm):
-            key = "model.norm" if model.norm == "batch_norm" else "model.hidden_norm"
-            raise ValueError(
-                f"got sdlm, which does not support batch normalization; use another optimizer, or {key}=none"
-            )
+        if isinstance(model, ConvNetSettings) and {model.norm, model.hidden_norm} != {"none"}:
+            key, name = ("model.norm", model.norm) if model.norm != "none" else ("model.hidden_norm", model.hidden_norm)
+            kind = name.replace("_norm", " normalization")
+            raise ValueError(f"got sdlm, which does not support {kind}; use another optimizer, or {key}=none")
         if loss and not isinstance(loss, LossSettings):
             raise ValueError(f"got sdlm, which does not support loss={loss.name}; use another optimizer or loss")
         if loss and loss.class_weights:

@@ -103,7 +103,9 @@ TRAINING = {
     "drop drop_rate dropout_rate dropout_prob p_dropout keep_prob": "model.dropout=<number>",
     "hidden hidden_size hidden_dim hidden_units": "model.hidden_sizes=[<width>,<width>]",
     "act act_layer nonlinearity activation_fn": "model.activation=<choice>",
-    "batchnorm batch_norm use_bn bn norm_layer": "write model.norm=<none or batch_norm>",
+    "batchnorm batch_norm use_bn bn norm_layer": (
+        "write model.norm=<none, batch_norm, layer_norm, group_norm or instance_norm>"
+    ),
     "num_filters filters width": "model.channels=[[<width>],[<width>]]",
     # callbacks
     "early_stopping early_stop earlystopping no_early_stopping use_early_stopping enable_early_stopping es": (

@@ -30,3 +30,21 @@ def build_optimizer(settings: PartSettings, parameters: Iterable[Any], *, fused:
             f"optimizer: {settings.name} returns {type(optimizer).__name__}; must be a torch.optim.Optimizer"
         )
     return optimizer
+
+
+def lion(
+    parameters: Iterable[Any], *, lr: float, weight_decay: float, betas: tuple[float, float] = (0.9, 0.99)
+) -> optim.Optimizer:
+    """Build the optimizer of `LionSettings`, from the package lion-pytorch.
+
+    Raises:
+        SettingError: The package is not installed.
+    """
+    try:
+        from lion_pytorch import Lion
+    except ImportError:
+        raise SettingError(
+            "optimizer: lion needs the package lion-pytorch; pip install 'lenet_pl[optimizers]'"
+        ) from None
+    built: optim.Optimizer = Lion(parameters, lr=lr, betas=betas, weight_decay=weight_decay)
+    return built

@@ -32,18 +32,69 @@ class LossSettings(PartSettings):
 
 
 class AdamSettings(PartSettings):
-    """torch.optim.Adam or AdamW."""
+    """torch.optim.Adam, AdamW or RAdam."""
 
-    name: Literal["adam", "adamw"]
+    name: Literal["adam", "adamw", "radam"]
     """Choice of the group `optimizer`."""
     lr: LearningRate
     """Learning rate; with scheduler=onecycle its peak."""
     weight_decay: NonNegativeFloat
-    """L2 penalty in the gradient (adam), or decoupled decay (adamw)."""
+    """L2 penalty in the gradient (adam, radam), or decoupled decay (adamw)."""
     betas: Annotated[list[Probability], Field(min_length=2, max_length=2)]
     """Decay rates of the averages of the gradient and its square."""
     eps: PositiveFloat
     """Term added to the denominator."""
+
+
+class NadamSettings(PartSettings):
+    """torch.optim.NAdam, Adam with Nesterov's momentum. Source: Dozat 2016."""
+
+    name: Literal["nadam"]
+    """Choice of the group `optimizer`."""
+    lr: LearningRate
+    """Learning rate; with scheduler=onecycle its peak."""
+    weight_decay: NonNegativeFloat
+    """L2 penalty in the gradient."""
+    betas: Annotated[list[Probability], Field(min_length=2, max_length=2)]
+    """Decay rates of the averages of the gradient and its square."""
+    eps: PositiveFloat
+    """Term added to the denominator."""
+    momentum_decay: NonNegativeFloat
+    """Decay of the momentum over the steps."""
+
+
+class LionSettings(PartSettings):
+    """Lion of the package lion-pytorch. Source: Chen et al. 2023."""
+
+    name: Literal["lion"]
+    """Choice of the group `optimizer`."""
+    lr: LearningRate
+    """Learning rate, three to ten times less than for Adam; with scheduler=onecycle its peak."""
+    weight_decay: NonNegativeFloat
+    """Decoupled weight decay."""
+    betas: Annotated[list[Probability], Field(min_length=2, max_length=2)]
+    """Decay rates of the average of the gradient: in the update, and of the average itself."""
+
+
+class MuonSettings(PartSettings):
+    """torch.optim.Muon for weight matrices, AdamW for all other parameters. Source: Jordan et al. 2024."""
+
+    name: Literal["muon"]
+    """Choice of the group `optimizer`."""
+    lr: LearningRate
+    """Learning rate; with scheduler=onecycle its peak."""
+    weight_decay: NonNegativeFloat
+    """Decoupled weight decay."""
+    momentum: Probability
+    """Momentum factor of Muon."""
+    nesterov: bool
+    """Whether the momentum is Nesterov's."""
+    adjust_lr: Literal["match_rms_adamw", "original"]
+    """Dependence of Muon's learning rate on the shape; match_rms_adamw: updates as large as those of AdamW."""
+    betas: Annotated[list[Probability], Field(min_length=2, max_length=2)]
+    """Decay rates of AdamW's averages of the gradient and its square."""
+    eps: PositiveFloat
+    """Term added to the denominator of AdamW."""
 
 
 class SgdSettings(PartSettings):
@@ -102,6 +153,10 @@ for _name in ("cross_entropy", "mle", "map"):
     register_own("loss", _name, "lenet_pl.optim.losses:build_own", LossSettings)
 register_own("optimizer", "adam", "torch.optim:Adam", AdamSettings)
 register_own("optimizer", "adamw", "torch.optim:AdamW", AdamSettings)
+register_own("optimizer", "radam", "torch.optim:RAdam", AdamSettings)
+register_own("optimizer", "nadam", "torch.optim:NAdam", NadamSettings)
+register_own("optimizer", "lion", "lenet_pl.optim.optimizers:lion", LionSettings)
+register_own("optimizer", "muon", "lenet_pl.optim.muon:MuonWithAdamW", MuonSettings)
 register_own("optimizer", "sgd", "torch.optim:SGD", SgdSettings)
 register_own("optimizer", "rmsprop", "torch.optim:RMSprop", RmspropSettings)
 register_own("optimizer", "sdlm", "lenet_pl.optim.sdlm:SDLM", SdlmSettings)

@@ -152,8 +152,10 @@ class TrainSettings(Settings):
     @classmethod
     def _check_scheduler(cls, scheduler: AnySchedulerSettings, info: ValidationInfo) -> AnySchedulerSettings:
         optimizer = info.data.get("optimizer")
-        if getattr(scheduler, "cycle_momentum", False) and optimizer and optimizer.name == "sdlm":
-            raise ValueError("cycle_momentum: got true with optimizer=sdlm, which has no momentum; must be false")
+        without = {"sdlm": "no momentum", "muon": "two kinds of momentum"}
+        if getattr(scheduler, "cycle_momentum", False) and optimizer and optimizer.name in without:
+            why = f"optimizer={optimizer.name}, which has {without[optimizer.name]}"
+            raise ValueError(f"cycle_momentum: got true with {why}; must be false")
         return scheduler
 
     @field_validator("trainer")

@@ -37,7 +37,7 @@ PLATEAU = ("scheduler=plateau", "scheduler.patience=0", "scheduler.monitor=train
 @pytest.mark.parametrize(
     ("steps_per_hook", "schedule"),
     [
-        ("auto", ("scheduler=cosine_restarts", "scheduler.period=1")),
+        ("auto", ("scheduler=cosine_restarts", "scheduler.period=1", "optimizer=muon")),
         ("auto", PLATEAU),
         ("1", PLATEAU),
     ],

@@ -27,6 +27,8 @@ from lenet_pl.settings.optim import (
     AnyOptimizerSettings,
     LossSettings,
     RmspropSettings,
+    ScheduleFreeAdamWSettings,
+    ScheduleFreeSgdSettings,
     SdlmSettings,
     SgdSettings,
 )
@@ -87,6 +89,8 @@ __all__ = [
     "PlateauSettings",
     "PolynomialSettings",
     "RmspropSettings",
+    "ScheduleFreeAdamWSettings",
+    "ScheduleFreeSgdSettings",
     "SchedulerSettings",
     "SdlmSettings",
     "Settings",

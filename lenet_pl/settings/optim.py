@@ -6,7 +6,7 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, ValidationInfo, fie
 
 from lenet_pl.plugins.registry import register_own
 from lenet_pl.settings.parts import PLUGGED, Part
-from lenet_pl.settings.types import LearningRate, PartSettings, PositiveInt, Probability
+from lenet_pl.settings.types import Fraction, LearningRate, PartSettings, PositiveInt, Probability
 
 
 class LossSettings(PartSettings):
@@ -97,6 +97,34 @@ class MuonSettings(PartSettings):
     """Term added to the denominator of AdamW."""
 
 
+class ScheduleFreeAdamWSettings(PartSettings):
+    """Schedule-free AdamW of the package schedulefree, best with scheduler=none. Source: Defazio et al. 2024."""
+
+    name: Literal["schedule_free_adamw"]
+    """Choice of the group `optimizer`."""
+    lr: LearningRate
+    """Learning rate, one to ten times that of AdamW with a schedule."""
+    weight_decay: NonNegativeFloat
+    """Decoupled weight decay."""
+    betas: Annotated[list[Probability], Field(min_length=2, max_length=2)]
+    """Interpolation of the trained weights between average and sequence, and decay rate of the squared gradient."""
+    eps: PositiveFloat
+    """Term added to the denominator."""
+
+
+class ScheduleFreeSgdSettings(PartSettings):
+    """Schedule-free SGD of the package schedulefree, best with scheduler=none. Source: Defazio et al. 2024."""
+
+    name: Literal["schedule_free_sgd"]
+    """Choice of the group `optimizer`."""
+    lr: LearningRate
+    """Learning rate, ten to fifty times that of SGD with a schedule."""
+    weight_decay: NonNegativeFloat
+    """Decoupled weight decay."""
+    momentum: Fraction
+    """Interpolation of the trained weights between average and sequence."""
+
+
 class SgdSettings(PartSettings):
     """torch.optim.SGD."""
 
@@ -156,6 +184,11 @@ register_own("optimizer", "adamw", "torch.optim:AdamW", AdamSettings)
 register_own("optimizer", "radam", "torch.optim:RAdam", AdamSettings)
 register_own("optimizer", "nadam", "torch.optim:NAdam", NadamSettings)
 register_own("optimizer", "lion", "lenet_pl.optim.optimizers:lion", LionSettings)
+for _name, _class in (
+    ("schedule_free_adamw", ScheduleFreeAdamWSettings),
+    ("schedule_free_sgd", ScheduleFreeSgdSettings),
+):
+    register_own("optimizer", _name, "lenet_pl.optim.optimizers:schedule_free", _class)
 register_own("optimizer", "muon", "lenet_pl.optim.muon:MuonWithAdamW", MuonSettings)
 register_own("optimizer", "sgd", "torch.optim:SGD", SgdSettings)
 register_own("optimizer", "rmsprop", "torch.optim:RMSprop", RmspropSettings)

@@ -23,6 +23,8 @@ from lenet_pl.settings.optim import (
     AnyLossSettings,
     AnyOptimizerSettings,
     LossSettings,
+    ScheduleFreeAdamWSettings,
+    ScheduleFreeSgdSettings,
     SdlmSettings,
 )
 from lenet_pl.settings.roles import Role
@@ -134,6 +136,13 @@ class TrainSettings(Settings):
     @classmethod
     def _check_optimizer(cls, optimizer: AnyOptimizerSettings, info: ValidationInfo) -> AnyOptimizerSettings:
         model, loss = info.data.get("model"), info.data.get("loss")
+        averaging = isinstance(optimizer, ScheduleFreeAdamWSettings | ScheduleFreeSgdSettings)
+        if averaging and isinstance(model, ConvNetSettings) and "batch_norm" in (model.norm, model.hidden_norm):
+            key = "model.norm" if model.norm == "batch_norm" else "model.hidden_norm"
+            raise ValueError(
+                f"got {optimizer.name}, which does not support batch normalization, whose statistics are those of the "
+                f"trained weights, not of the averaged ones; use another optimizer, or {key}=layer_norm"
+            )
         if not isinstance(optimizer, SdlmSettings):
             return optimizer
         if isinstance(model, ConvNetSettings) and {model.norm, model.hidden_norm} != {"none"}:
@@ -167,6 +176,18 @@ class TrainSettings(Settings):
                 f"max_epochs: got {trainer.max_epochs} with scheduler.warmup_epochs={warm_up:g}; must be greater"
             )
         return trainer
+
+    @field_validator("callbacks")
+    @classmethod
+    def _check_average(cls, callbacks: CallbacksSettings, info: ValidationInfo) -> CallbacksSettings:
+        optimizer = info.data.get("optimizer")
+        averaging = isinstance(optimizer, ScheduleFreeAdamWSettings | ScheduleFreeSgdSettings)
+        if optimizer and averaging and callbacks.ema.decay is not None:
+            raise ValueError(
+                f"ema.decay: got {callbacks.ema.decay} with optimizer={optimizer.name}, which averages the weights "
+                "itself; must be null"
+            )
+        return callbacks
 
     @field_validator("data")
     @classmethod

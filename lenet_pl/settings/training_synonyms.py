@@ -32,7 +32,8 @@ TRAINING = {
     "beta1 beta2 adam_beta1 adam_beta2 opt_betas": "write optimizer.betas=[<number>,<number>]",
     "opt_eps epsilon adam_epsilon": "optimizer.eps=<number>",
     "opt optim optimiser optimizer_name solver": (
-        "write optimizer=<adam, adamw, lion, muon, nadam, radam, rmsprop, sdlm or sgd>"
+        "write optimizer=<adam, adamw, lion, muon, nadam, radam, rmsprop, schedule_free_adamw, schedule_free_sgd, sdlm "
+        "or sgd>"
     ),
     "sched schedule lr_scheduler lr_schedule scheduler_name lr_scheduler_type": (
         "write scheduler=<cosine, cosine_restarts, exponential, linear, multistep, none, onecycle, "

@@ -1,6 +1,6 @@
 """Muon with AdamW beside torch's two optimizers, each with its own parameters."""
 
-import builtins
+import sys
 from typing import Any
 
 import pytest
@@ -97,14 +97,13 @@ def test_a_network_without_matrices_is_adamws(compose: Compose) -> None:
     assert torch.equal(one, other)
 
 
-def test_lion_without_its_package_is_an_error(compose: Compose, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = builtins.__import__
-
-    def without(name: str, *given: Any, **more: Any) -> Any:
-        if name == "lion_pytorch":
-            raise ImportError(name)
-        return real(name, *given, **more)
-
-    monkeypatch.setattr(builtins, "__import__", without)
-    with pytest.raises(SettingError, match=r"^optimizer: lion needs the package lion-pytorch; pip install"):
-        build_optimizer(compose("optimizer=lion").optimizer, [nn.Parameter(torch.ones(1))])
+@pytest.mark.parametrize(
+    ("name", "package"),
+    [("lion", "lion-pytorch"), ("schedule_free_adamw", "schedulefree"), ("schedule_free_sgd", "schedulefree")],
+)
+def test_an_optimizer_without_its_package_is_an_error(
+    name: str, package: str, compose: Compose, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, package.replace("-", "_"), None)
+    with pytest.raises(SettingError, match=rf"^optimizer: {name} needs the package {package}; pip install 'lenet_pl\["):
+        build_optimizer(compose(f"optimizer={name}").optimizer, [nn.Parameter(torch.ones(1))])

@@ -141,8 +141,8 @@ class ConvNet(nn.Module):
         for number, (width, after, dropout) in enumerate(zip(widths, widths[1:-1], dropouts, strict=False), 1):
             layers[f"linear{number}"] = nn.Linear(width, after)
             if settings.hidden_norm != "none":
-                norm = nn.BatchNorm1d if settings.hidden_norm == "batch_norm" else nn.LayerNorm
-                layers[f"norm{number}"] = norm(after)
+                kind = nn.BatchNorm1d if settings.hidden_norm == "batch_norm" else nn.LayerNorm
+                layers[f"norm{number}"] = kind(after)
             layers[f"activation{number}"] = ACTIVATIONS[settings.activation]()
             if dropout > 0:
                 layers[f"dropout{number}"] = nn.Dropout(dropout)

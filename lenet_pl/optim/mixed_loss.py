@@ -39,9 +39,9 @@ def mixed_loss(loss: Callable[..., Any], logits: Tensor, labels: Tensor, mixed: 
     """
     if mixed is None:
         return loss(logits, labels)  # type: ignore[no-any-return]
-    weight = mixed.weight.to(logits.dtype)
+    weight = mixed.weight.to(torch.promote_types(logits.dtype, torch.float32))  # of bf16 logits, too
     class_weights = _class_weights(loss)
-    total, norm = logits.new_zeros(()), logits.new_zeros(())
+    total, norm = weight.new_zeros(()), weight.new_zeros(())
     for these, share in ((labels, weight), (mixed.others, 1 - weight)):
         total = total + (share * losses_per_image(loss, logits, these)).sum()
         norm = norm + (share if class_weights is None else share * class_weights.to(share)[these]).sum()

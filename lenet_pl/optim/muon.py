@@ -6,6 +6,8 @@ from typing import Any
 import torch
 from torch import optim
 
+from lenet_pl.errors import SettingError
+
 MATRICES = "muon"  # key of a parameter group: whether it is Muon's
 
 
@@ -27,6 +29,9 @@ class MuonWithAdamW(optim.Optimizer):
         eps: The term added to the denominator of AdamW.
         fused: Whether AdamW uses torch's fused kernels.
 
+    Raises:
+        SettingError: This version of torch has no Muon.
+
     Source: Jordan et al. 2024, "Muon: an optimizer for hidden layers in neural networks"; Liu et al. 2025, "Muon is
     scalable for LLM training", section 2.2, for the learning rate.
     """
@@ -44,6 +49,8 @@ class MuonWithAdamW(optim.Optimizer):
         eps: float,
         fused: bool = False,
     ) -> None:
+        if not hasattr(optim, "Muon"):
+            raise SettingError(f"optimizer: got muon with torch {torch.__version__}; needs torch 2.9 or newer")
         given = list(parameters)
         groups = given if given and isinstance(given[0], dict) else [{"params": given}]
         divided: list[dict[str, Any]] = []

@@ -205,3 +205,13 @@ def test_an_image_comes_out_alike_in_batches_of_any_size() -> None:
     images = pictures(64)
     for whole, some in zip(transformed(images), transformed(images[:5]), strict=True):
         torch.testing.assert_close(whole[:5], some, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("name", NEW)
+def test_batches_that_are_transformed_together_come_out_as_each_alone(name: str) -> None:
+    one, images = augment(**{name: NEW[name]}, degrees=10, random_erasing=0.5), pictures(8)
+    parts = images.split([3, 5])
+    drawn = [one.draw(len(part), part.shape[1:], seeded(number)) for number, part in enumerate(parts)]
+    together = one.apply(images, *(torch.cat(rows) for rows in zip(*drawn, strict=True)))
+    alone = [one(part, seeded(number)) for number, part in enumerate(parts)]
+    torch.testing.assert_close(together, torch.cat(alone), atol=1e-6, rtol=0)

@@ -43,6 +43,7 @@ class Augment:
         s = settings
         self._moves = any((s.degrees, s.translate, s.scale, s.aspect_ratio, s.shear, s.crop_padding, s.hflip))
         self._colors = any((s.brightness, s.contrast, s.saturation))
+        self._operations = 1 if s.trivial_augment else s.rand_augment  # of RandAugment or TrivialAugment
         blur = s.gaussian_blur
         self._blur = (0.0, blur) if isinstance(blur, float) else (blur[0], blur[1])  # smallest and largest sigma, px
 
@@ -50,9 +51,8 @@ class Augment:
     def active(self) -> bool:
         """Whether at least one transform is enabled."""
         s = self.settings
-        policy = s.rand_augment > 0 or s.trivial_augment
-        others = (s.elastic_alpha, s.hue, self._blur[1], s.noise, s.random_erasing, s.cutout)
-        return self._moves or self._colors or policy or any(others)
+        others = (s.elastic_alpha, s.hue, self._operations, self._blur[1], s.noise, s.random_erasing, s.cutout)
+        return self._moves or self._colors or any(others)
 
     def __call__(self, pixels: Tensor, generator: torch.Generator) -> Tensor:
         """Transform a batch.
@@ -65,44 +65,73 @@ class Augment:
         Returns:
             The transformed images, of the same shape, dtype and device; `pixels` itself if no transform is enabled.
         """
+        return self.apply(pixels, *self.draw(len(pixels), pixels.shape[1:], generator))
+
+    def draw(self, count: int, shape: Sequence[int], generator: torch.Generator) -> list[Tensor]:
+        """Draw the random numbers of some images on the CPU.
+
+        Args:
+            count: The number of images B.
+            shape: Their channels, height and width.
+            generator: The source of all random numbers, on the CPU.
+
+        Returns:
+            Tensors with a row for each image: (B, 12), and one more for each other transform that is enabled.
+        """
         s = self.settings
+        channels, height, width = shape
 
-        def draw(*shape: int) -> Tensor:
-            return torch.rand(len(pixels), *shape, generator=generator).to(pixels.device)
+        def rand(*columns: int) -> Tensor:
+            return torch.rand(count, *columns, generator=generator)
 
-        draws = draw(NUM_DRAWS)
-        displacement = None
+        draws = [rand(NUM_DRAWS)]
         if s.elastic_alpha > 0:
-            displacement = elastic_displacement(2 * draw(2, *pixels.shape[2:]) - 1, s.elastic_alpha, s.elastic_sigma)
+            draws.append(rand(2, height, width))
+        if s.hue > 0:
+            draws.append(rand())
+        draws += [rand(3) for _ in range(self._operations)]
+        if self._blur[1] > 0:
+            draws.append(rand())
+        if s.noise > 0:
+            draws.append(torch.randn(count, channels, height, width, generator=generator))
+        if s.random_erasing > 0:
+            draws.append(rand(5 + channels))
+        if s.cutout > 0:
+            draws.append(rand(2))
+        return draws
+
+    def apply(self, pixels: Tensor, *draws: Tensor) -> Tensor:
+        """Transform a batch with the numbers of `draw`; the rest as in a call."""
+        s, size = self.settings, (pixels.shape[2], pixels.shape[3])
+        numbers = iter(draws)
+
+        def take() -> Tensor:
+            return next(numbers).to(pixels.device)
+
+        first, displacement = take(), None
+        if s.elastic_alpha > 0:
+            displacement = elastic_displacement(2 * take() - 1, s.elastic_alpha, s.elastic_sigma)
         if self._moves or displacement is not None:
-            matrices = self.affine_matrices(draws, pixels.shape[2], pixels.shape[3]) if self._moves else None
+            matrices = self.affine_matrices(first, *size) if self._moves else None
             pixels = warp(pixels, matrices, self.background, displacement)
         if self._colors:
-            factors = 1 + (2 * draws[:, COLORS] - 1) * pixels.new_tensor([s.brightness, s.contrast, s.saturation])
+            factors = 1 + (2 * first[:, COLORS] - 1) * pixels.new_tensor([s.brightness, s.contrast, s.saturation])
             pixels = color_jitter(pixels, *factors.unbind(1))
         if s.hue > 0:
-            pixels = shift_hue(pixels, (2 * draw() - 1) * s.hue)
-        if s.rand_augment > 0 or s.trivial_augment:
-            pixels = self._apply_policy(pixels, generator)
+            pixels = shift_hue(pixels, (2 * take() - 1) * s.hue)
+        for _ in range(self._operations):
+            ranges = trivial_augment_ranges(*size) if s.trivial_augment else rand_augment_ranges(*size)
+            magnitude = None if s.trivial_augment else s.rand_augment_magnitude
+            pixels = apply_policy(pixels, ranges, magnitude, next(numbers), self.background)
         if self._blur[1] > 0:
             low, high = self._blur
-            pixels = gaussian_blur(pixels, low + (high - low) * draw(), high)
+            pixels = gaussian_blur(pixels, low + (high - low) * take(), high)
         if s.noise > 0:
-            pixels = add_noise(pixels, torch.randn(pixels.shape, generator=generator).to(pixels.device), s.noise)
+            pixels = add_noise(pixels, take(), s.noise)
         if s.random_erasing > 0:
-            pixels = random_erasing(pixels, draw(5 + pixels.shape[1]), s.random_erasing)
+            pixels = random_erasing(pixels, take(), s.random_erasing)
         if s.cutout > 0:
-            pixels = cutout(pixels, draw(2), s.cutout, self.mean)
-        return pixels
-
-    def _apply_policy(self, pixels: Tensor, generator: torch.Generator) -> Tensor:
-        size = (pixels.shape[2], pixels.shape[3])
-        if self.settings.trivial_augment:
-            return apply_policy(pixels, trivial_augment_ranges(*size), None, generator, self.background)
-        ranges = rand_augment_ranges(*size)
-        for _ in range(self.settings.rand_augment):
-            strength = self.settings.rand_augment_magnitude
-            pixels = apply_policy(pixels, ranges, strength, generator, self.background)
+            pixels = cutout(pixels, take(), s.cutout, self.mean)
         return pixels
 
     def affine_matrices(self, draws: Tensor, height: int, width: int) -> Tensor:

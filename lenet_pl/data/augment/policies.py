@@ -55,7 +55,7 @@ def _ranges(largest: tuple[float, ...], bits: int) -> Tensor:
 
 
 def apply_policy(
-    pixels: Tensor, ranges: Tensor, magnitude: int | None, generator: torch.Generator, background: float = 0.0
+    pixels: Tensor, ranges: Tensor, magnitude: int | None, draws: Tensor, background: float = 0.0
 ) -> Tensor:
     """Apply one random operation to each image.
 
@@ -63,13 +63,14 @@ def apply_policy(
         pixels: Images in [0, 1] of shape (B, C, H, W), floating point. They are not overwritten.
         ranges: The magnitudes of each operation, of shape (14, 31).
         magnitude: The magnitude, 0 to 30; None for a random one for each image.
-        generator: The source of all random numbers, on the CPU.
+        draws: Numbers in [0, 1) of shape (B, 3): operation, magnitude and sign. The host needs them, so that they are
+            best on the CPU.
         background: The value of pixels outside the image.
 
     Returns:
         A new tensor with the shape, dtype and device of `pixels`.
     """
-    draws = torch.rand(len(pixels), 3, generator=generator)  # operation, magnitude, sign
+    draws = draws.cpu()
     chosen = (draws[:, 0] * len(OPERATIONS)).long()
     bins = (draws[:, 1] * NUM_BINS).long() if magnitude is None else torch.full_like(chosen, magnitude)
     signed = torch.isin(chosen, torch.tensor([OPERATIONS.index(name) for name in SIGNED]))

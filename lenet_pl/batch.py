@@ -13,6 +13,26 @@ from torch import Tensor
 
 
 @dataclass(eq=False)
+class MixedLabels:
+    """The other labels of images that mixup or CutMix made from two.
+
+    The loss of an image is weight · loss(label) + (1 - weight) · loss(other label), see `lenet_pl.optim.mixed_loss`.
+
+    Attributes:
+        others: Class indices of the image with the smaller weight, int64 (B,).
+        weight: Weight of `Batch.labels`, float (B,), from 0.5 to 1.
+    """
+
+    others: Tensor
+    weight: Tensor
+
+    def to(self, device: torch.device | str, *, non_blocking: bool = False) -> Self:
+        """Copy both to a device; return the object itself if they are there already."""
+        others, weight = (one.to(device, non_blocking=non_blocking) for one in (self.others, self.weight))
+        return self if others is self.others and weight is self.weight else type(self)(others, weight)
+
+
+@dataclass(eq=False)
 class Batch:
     """Preprocessed images with their labels, which unpack as `images, labels = batch`.
 
@@ -23,11 +43,13 @@ class Batch:
         labels: Class indices from 0 to K-1, int64 (B,).
         loss_scale: Factor for the mean loss of this rank, so that every image of the global batch counts the same. It
             is 1 unless ranks have different numbers of images.
+        mixed: The other labels if images are mixed; `labels` are then those of the larger weight. None otherwise.
     """
 
     images: Tensor
     labels: Tensor
     loss_scale: float = 1.0
+    mixed: MixedLabels | None = None
 
     def __iter__(self) -> Iterator[Tensor]:
         return iter((self.images, self.labels))
@@ -43,6 +65,7 @@ class Batch:
     def to(self, device: torch.device | str, *, non_blocking: bool = False) -> Self:
         """Copy images and labels to a device; return the batch itself if they are there already."""
         images, labels = (tensor.to(device, non_blocking=non_blocking) for tensor in self)
-        if images is self.images and labels is self.labels:
+        mixed = self.mixed.to(device, non_blocking=non_blocking) if self.mixed else None
+        if images is self.images and labels is self.labels and mixed is self.mixed:
             return self
-        return type(self)(images, labels, self.loss_scale)
+        return type(self)(images, labels, self.loss_scale, mixed)

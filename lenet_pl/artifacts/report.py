@@ -11,7 +11,7 @@ from lenet_pl.display.text import as_bdi, as_html
 from lenet_pl.errors import printable
 from lenet_pl.runtime.atomic_files import write_text
 
-PICTURES = ("curves", "confusion_matrix", "misclassified", "filters", "feature_maps", "samples")
+PICTURES = ("curves", "confusion_matrix", "misclassified", "filters", "feature_maps", "samples", "augmentation")
 PAGE = Template("""<!doctype html>
 <html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <title>$title</title>

@@ -1,9 +1,10 @@
-"""Figures of a run: training images, learning curves, filters, confusion matrix, mistakes."""
+"""Figures of a run: training images, augmentation, learning curves, filters, confusion matrix, mistakes."""
 
 from collections.abc import Callable
 
 import torch
 
+from lenet_pl.artifacts.augmentation_plot import augments, draw_augmentation
 from lenet_pl.artifacts.metrics import ClassificationMetrics
 from lenet_pl.artifacts.plots import describe_mistakes, draw_confusion, draw_curves, draw_samples
 from lenet_pl.attribution.feature_maps import draw_layers
@@ -44,6 +45,8 @@ def pictures_of(
             task.model, data.preprocess, _some_training_images(data).images[0], model
         ),
     }
+    if augments(data):
+        drawn["augmentation.png"] = lambda: {"augmentation": draw_augmentation(data, _some_training_images(data, 8))}
     if recorder.epochs:
         drawn["curves.png"] = lambda: {"curves": draw_curves(recorder.epochs, recorder.step_losses)}
     if scores:
@@ -65,7 +68,7 @@ def _draw_mistakes(data: ImageDataModule, scores: ClassificationMetrics) -> Figu
     return draw_samples(images, describe_mistakes(mistakes, names), "test images, most confident mistakes")
 
 
-def _some_training_images(data: ImageDataModule) -> ImageDataset:
+def _some_training_images(data: ImageDataModule, count: int = SAMPLES) -> ImageDataset:
     """Choose images at random, since image folders are sorted by class."""
     order = torch.randperm(len(data.train_set), generator=torch.Generator().manual_seed(0))
-    return data.train_set[order[:SAMPLES]]
+    return data.train_set[order[:count]]

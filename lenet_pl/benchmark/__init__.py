@@ -32,6 +32,7 @@ def _measure(settings: BenchmarkSettings, folder: Path) -> None:
     import torch
 
     from lenet_pl.benchmark import commands, compare_loops, results
+    from lenet_pl.benchmark.augmentations import measure_augmentations
     from lenet_pl.benchmark.gpu import measure_gpu
     from lenet_pl.benchmark.jobs import measure_jobs
     from lenet_pl.benchmark.side_by_side import measure_side_by_side
@@ -60,6 +61,7 @@ def _measure(settings: BenchmarkSettings, folder: Path) -> None:
         work: dict[str, Callable[[], Any]] = {
             "loops": lambda: compare_loops.compare_loops(settings, data, limit),
             "batch_sizes": lambda: compare_loops.compare_batch_sizes(settings, data, limit),
+            "augmentations": lambda: measure_augmentations(settings, data),
             "steps_per_hook": lambda: measure_steps_per_hook(settings, data),
             "start": lambda: commands.measure_start(settings, scratch),
             "data_sizes": lambda: commands.measure_data_sizes(settings, scratch, data),

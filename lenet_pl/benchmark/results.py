@@ -6,6 +6,7 @@ from typing import Any
 
 from rich.markdown import Markdown
 
+from lenet_pl.benchmark.augmentations import table_rows
 from lenet_pl.benchmark.gpu.tables import gpu_tables, measured_rates
 from lenet_pl.benchmark.plot import draw_rates
 from lenet_pl.display.console import Console
@@ -188,6 +189,7 @@ def _steps_per_hook(rows: list[dict[str, Any]]) -> str:
 TABLES: dict[str, Callable[[Any], str]] = {
     "loops": _loops,
     "batch_sizes": _loops,
+    "augmentations": lambda rows: _table(table_rows(rows)),
     "steps_per_hook": _steps_per_hook,
     "start": _start,
     "data_sizes": _data_sizes,

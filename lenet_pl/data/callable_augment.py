@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from lenet_pl.data.augment import Augment
+from lenet_pl.data.mixing import Mixing
 from lenet_pl.errors import SettingError
 from lenet_pl.runtime.seeding import keep_global, seed_global
 from lenet_pl.settings import AugmentSettings, validate
@@ -85,7 +86,9 @@ class CallableAugment:
         )
 
 
-def choose_augment(augment: AnyAugment, background: float = 0.0) -> Augment | CallableAugment:
+def choose_augment(
+    augment: AnyAugment, background: float = 0.0, mean: Sequence[float] | None = None
+) -> Augment | CallableAugment:
     """Convert whatever describes an augmentation into a function of a batch and a generator.
 
     Args:
@@ -93,6 +96,7 @@ def choose_augment(augment: AnyAugment, background: float = 0.0) -> Augment | Ca
             `Augment`, a transform of torchvision, any function of a float batch, or None for no augmentation.
         background: The gray level in [0, 1] of pixels that come from outside the image; transforms of the caller choose
             their own.
+        mean: The mean of the training images per channel, with which cutout fills; None for `background`.
 
     Raises:
         SettingError: If a name or strength is unknown, or a value is out of range.
@@ -103,13 +107,20 @@ def choose_augment(augment: AnyAugment, background: float = 0.0) -> Augment | Ca
         name, changes = (augment, {}) if isinstance(augment, str) else ("none", augment or {})
         augment = validate(AugmentSettings, read_choice("augment", name, changes))
     if isinstance(augment, AugmentSettings):
-        return Augment(augment, background)
+        return Augment(augment, background, mean)
     if callable(augment):
         return CallableAugment(augment)
     raise SettingError(
         f"augment: got {type(augment).__name__}; must be a name, strengths, a transform of torchvision, or a function "
         "of a float batch"
     )
+
+
+def mixing_of(augment: Augment | CallableAugment) -> Mixing:
+    """Return mixup and CutMix of the settings of an augmentation; transforms of the caller mix no images."""
+    if isinstance(augment, Augment):
+        return Mixing(augment.settings.mixup, augment.settings.cutmix)
+    return Mixing()
 
 
 class ChainedAugment:

@@ -9,7 +9,7 @@ import lightning
 import torch
 from torch import Tensor
 
-from lenet_pl.data.callable_augment import AnyAugment, CallableAugment, chain_augments, choose_augment
+from lenet_pl.data.callable_augment import AnyAugment, CallableAugment, chain_augments, choose_augment, mixing_of
 from lenet_pl.data.choose_data import choose_data
 from lenet_pl.data.data_record import DataRecord
 from lenet_pl.data.dataset_splits import DatasetSplits
@@ -129,8 +129,9 @@ class ImageDataModule(lightning.LightningDataModule):
             )
         fit = self.data.settings.resize_mode
         self.preprocess = build_preprocess(loaded, self.image_size, fit, self.input_range, self.statistics)
-        augment = choose_augment(self.given_augment, self.preprocess.background)
+        augment = choose_augment(self.given_augment, self.preprocess.background, self.preprocess.mean)
         self.augment = chain_augments(augment, self.transforms)
+        self.mixing = mixing_of(augment)
         self._loaded = loaded
 
     def with_seed(self, seed: int) -> "ImageDataModule":
@@ -213,6 +214,7 @@ class ImageDataModule(lightning.LightningDataModule):
             self.batch_size,
             self.preprocess.to(device),
             augment=self.augment,
+            mixing=self.mixing,
             shuffle=self.shuffle and not overfits(self.trainer),
             drop_last=self.drop_last,
             seed=self.seed,

@@ -11,6 +11,7 @@ from lenet_pl.data.augment import Augment
 from lenet_pl.data.callable_augment import AnyBatchAugment
 from lenet_pl.data.copy_ahead import copy_ahead
 from lenet_pl.data.image_dataset import ImageDataset
+from lenet_pl.data.mixing import Mixing
 from lenet_pl.data.transform import Preprocess
 from lenet_pl.errors import SettingError
 from lenet_pl.runtime.seeding import keyed_generator
@@ -29,6 +30,7 @@ class BatchLoader:
         batch_size: The number of images per step over all ranks.
         preprocess: Resizing and normalization.
         augment: The random transforms between resizing and normalization, or None for validation and test.
+        mixing: Mixup and CutMix after normalization, or None.
         shuffle: Whether to draw a new order every epoch.
         drop_last: Whether to drop the last batch if it is smaller than the others.
         seed: The seed of order and augmentation, which depend on seed, epoch and step only.
@@ -47,6 +49,7 @@ class BatchLoader:
         preprocess: Preprocess,
         *,
         augment: AnyBatchAugment | None = None,
+        mixing: Mixing | None = None,
         shuffle: bool = False,
         drop_last: bool = False,
         seed: int = 0,
@@ -60,6 +63,7 @@ class BatchLoader:
         self.batch_size = batch_size
         self.preprocess = preprocess
         self.augment = augment if augment and augment.active else None
+        self.mixing = mixing if mixing and mixing.active else None
         self.shuffle, self.drop_last = shuffle, drop_last
         self.seed, self.epoch, self.first = seed, epoch, first
         self.rank, self.world_size = rank, world_size
@@ -129,9 +133,13 @@ class BatchLoader:
             labels = chosen.labels.to(self.device)
             size = self.batch_size if at_once > 1 else len(labels)
             for step, images, own in zip(steps, torch.split(pixels, size), torch.split(labels, size), strict=True):
+                if step < first:
+                    continue
                 whole = min(self.batch_size, len(self.images) - step * self.batch_size)
-                if step >= first:
-                    yield Batch(images, own, len(own) * self.world_size / whole)
+                batch = Batch(images, own, len(own) * self.world_size / whole)
+                if self.mixing:
+                    batch = self.mixing(batch, keyed_generator("mixing", self.seed, epoch, step, self.rank))
+                yield batch
         if self.images.prefetcher:  # fail before metrics of changed images are reported
             self.images.prefetcher.verify()
 
@@ -143,7 +151,7 @@ class BatchLoader:
         if len(steps) == 1 or not isinstance(self.augment, Augment):
             return self.augment(pixels, generators[0])
         sizes = [len(some) for some in torch.split(pixels, self.batch_size)]
-        drawn = [self.augment.draw(n, pixels.shape[1], g) for n, g in zip(sizes, generators, strict=True)]
+        drawn = [self.augment.draw(n, pixels.shape[1:], g) for n, g in zip(sizes, generators, strict=True)]
         return self.augment.apply(
             pixels, *(copy_ahead(torch.cat(some), self.device) for some in zip(*drawn, strict=True))
         )

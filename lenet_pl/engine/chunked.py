@@ -111,7 +111,11 @@ class ChunkedClassifier(ImageClassifier):
     def _optimizer_step(self, batch: Batch) -> None:
         if self._device_step:
             self.seed_step()
-            outcome, predictions = self._take(batch[0], batch[1])
+            mixed = getattr(batch, "mixed", None)
+            if mixed is None:
+                outcome, predictions = self._take(batch[0], batch[1])
+            else:  # a graph would not get the other labels
+                outcome, predictions = self._device_step(batch[0], batch[1], mixed)
             self._device_step.keep(outcome)
             self.keep_outputs(outcome[0], predictions, batch)
             return

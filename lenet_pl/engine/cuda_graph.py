@@ -41,6 +41,7 @@ def choose_cuda_graph(settings: TrainSettings, why_step_hooks: str) -> Literal["
         why_step_hooks: bool(why_step_hooks),
         f"trainer.compile={given.compile}": given.compile_mode is not None,
         "trainer.detect_anomaly=true": given.detect_anomaly,
+        "augment.mixup or cutmix": settings.augment.mixup > 0 or settings.augment.cutmix > 0,
         f"optimizer={settings.optimizer.name}": settings.optimizer.name not in ("adam", "adamw", "sgd"),
     }
     why = next((reason for reason, prevents in reasons.items() if prevents), "")

@@ -5,8 +5,10 @@ from typing import Any
 import torch
 from torch import Tensor, optim
 
+from lenet_pl.batch import MixedLabels
 from lenet_pl.engine.task import ImageClassifier
 from lenet_pl.optim.clipping import ClipAlgorithm, clip_and_measure_gradients
+from lenet_pl.optim.mixed_loss import mixed_loss
 
 DEVICES = ("cuda",)
 # Their fused kernels skip a step if `optimizer.found_inf` is 1, and read the learning rate from a tensor on the device
@@ -55,19 +57,22 @@ class DeviceStep:
         self._outcomes: list[Tensor] = []
         optimizer.found_inf = self._found_inf  # type: ignore[attr-defined]
 
-    def __call__(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    def __call__(self, images: Tensor, labels: Tensor, mixed: MixedLabels | None = None) -> tuple[Tensor, Tensor]:
         """Take a step on a batch; arguments and returned values as for `compute_gradient`."""
         self.set_lrs()
-        outputs = self.compute_gradient(images, labels)
+        outputs = self.compute_gradient(images, labels, mixed)
         self.update()
         return outputs
 
-    def compute_gradient(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    def compute_gradient(
+        self, images: Tensor, labels: Tensor, mixed: MixedLabels | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Compute the clipped gradient, and set the flag if it or the loss is not finite.
 
         Args:
             images: Normalized images, float (B, C, H, W).
             labels: Class indices, int64 (B,).
+            mixed: The other labels of images that are mixed from two.
 
         Returns:
             The loss and the norm of the gradient before clipping, float32 (2,), and the predictions, int64 (B,).
@@ -76,8 +81,8 @@ class DeviceStep:
         self.optimizer.zero_grad()
         with task.trainer.precision_plugin.forward_context():
             logits = task(images.to(task.dtype))
-            loss = task.loss(logits, labels)
-        loss.backward()
+            loss = mixed_loss(task.loss, logits, labels, mixed)
+        loss.backward()  # type: ignore[no-untyped-call]
         norm = clip_and_measure_gradients(task.parameters(), self.limit, self.algorithm)
         outcome = torch.stack([loss.detach().float(), norm.float()])
         self._trace.add_(outcome.sum(), alpha=0)

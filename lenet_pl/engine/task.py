@@ -5,7 +5,6 @@ from functools import partial
 from typing import Any
 
 import torch
-from lightning.fabric.utilities.exceptions import MisconfigurationException
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
@@ -15,14 +14,16 @@ from lenet_pl.batch import Batch
 from lenet_pl.data.trainer_state import finished_epochs
 from lenet_pl.engine.evaluation import ClassifierEvaluation
 from lenet_pl.engine.loop_state import LoopState
+from lenet_pl.engine.lr_schedule import build_schedule, step_plateau
 from lenet_pl.engine.partial_epoch import Step, pack, unpack
 from lenet_pl.optim.clipping import clip_gradients
 from lenet_pl.optim.ema import EMAModel
+from lenet_pl.optim.mixed_loss import mixed_loss
 from lenet_pl.optim.parameter_groups import scale_learning_rates
 from lenet_pl.runtime.seeding import keep_global, keyed_seed, seed_global
 
 BuildOptimizer = Callable[[Iterable[Any]], Optimizer]
-BuildScheduler = Callable[[Optimizer, int], Any]
+BuildScheduler = Callable[..., Any]
 ADAM = partial(torch.optim.Adam, lr=1e-3)
 
 
@@ -45,9 +46,10 @@ class ImageClassifier(ClassifierEvaluation):
         optimizer: A function of the parameters that builds the optimizer; by default Adam with lr 0.001.
         scheduler: A function of the optimizer and the number of optimizer steps of the training that builds the
             learning-rate scheduler: a torch scheduler, which is stepped every epoch, or Lightning's lr_scheduler
-            dictionary. It may return None. None for a constant learning rate.
-        loss: A function of logits and labels that returns the mean training loss; validation and test use cross
-            entropy.
+            dictionary. It may return None. With a parameter `steps_per_epoch`, it gets the steps of an epoch, too.
+            None for a constant learning rate.
+        loss: A function of logits and labels that returns the mean training loss, see `mixed_loss` for images mixed
+            from two; validation and test use cross entropy.
         metrics: Additional metrics of logits and labels by name, logged as `val/<name>` and `test/<name>`.
         ema_decay: The decay of the EMA of the weights, which is then validated, tested and exported; None for no EMA.
         parameter_groups: Groups of parameters with a factor `lr_scale` of the learning rate each; None for all alike.
@@ -142,7 +144,7 @@ class ImageClassifier(ClassifierEvaluation):
         """
         self.seed_step()
         logits = self(batch[0].to(self.dtype))
-        loss = self.loss(logits, batch[1])
+        loss = mixed_loss(self.loss, logits, batch[1], getattr(batch, "mixed", None))
         self.keep_outputs(loss.detach(), logits.detach().argmax(1), batch)
         return loss
 
@@ -189,7 +191,7 @@ class ImageClassifier(ClassifierEvaluation):
 
     def on_train_epoch_end(self) -> None:
         self.score_training()
-        self._step_plateau_scheduler()
+        step_plateau(self._schedule, self.trainer, validated=self._validated)
         self._resumed = {}
 
     def score_training(self) -> None:
@@ -214,7 +216,7 @@ class ImageClassifier(ClassifierEvaluation):
             optimizer.register_step_post_hook(lambda *_: average.update_parameters(self.model))
         if self.build_scheduler is None:
             return optimizer
-        found = self.build_scheduler(optimizer, int(self.trainer.estimated_stepping_batches))
+        found = build_schedule(self.build_scheduler, optimizer, self.trainer)
         if found is None:
             return optimizer
         self._schedule = found if isinstance(found, dict) else {"scheduler": found}
@@ -235,16 +237,3 @@ class ImageClassifier(ClassifierEvaluation):
         """
         by_epoch = self._schedule.get("interval", "epoch") == "epoch"
         return by_epoch and isinstance(self._schedule.get("scheduler"), ReduceLROnPlateau)
-
-    def _step_plateau_scheduler(self) -> None:
-        present = (config.scheduler for config in self.trainer.lr_scheduler_configs)
-        if not self._steps_plateau_itself or self._schedule["scheduler"] not in present:
-            return
-        monitor = self._schedule["monitor"]
-        # Lightning keeps the values of the last validation, which may be that of an earlier epoch
-        if monitor.startswith("val/") and not self._validated and self.trainer.enable_validation:
-            return
-        if (metric := self.trainer.callback_metrics.get(monitor)) is None:
-            known = ", ".join(self.trainer.callback_metrics)
-            raise MisconfigurationException(f"ReduceLROnPlateau: no metric {monitor}; must be one of {known}")
-        self._schedule["scheduler"].step(metric)

@@ -25,10 +25,11 @@ from lenet_pl.engine.loggers.build import FlushLoggers, build_loggers
 from lenet_pl.engine.metrics_history import MetricsHistory
 from lenet_pl.engine.plugin_parts import build_extra_callbacks
 from lenet_pl.engine.progress_bar import ProgressBar
+from lenet_pl.engine.schedule_free import ScheduleFreeModes
 from lenet_pl.engine.steps_per_hook import choose_steps_per_hook
 from lenet_pl.errors import UserError
 from lenet_pl.runtime.signals import SignalHandler
-from lenet_pl.settings import SdlmSettings, TrainSettings
+from lenet_pl.settings import ScheduleFreeAdamWSettings, ScheduleFreeSgdSettings, SdlmSettings, TrainSettings
 from lenet_pl.settings.metric_mode import metric_mode
 
 
@@ -105,6 +106,8 @@ def build_callbacks(settings: TrainSettings, folder: Path, signals: SignalHandle
         callbacks.append(FreezeLayers(settings.freeze, settings.unfreeze_after))
     if isinstance(settings.optimizer, SdlmSettings):
         callbacks.append(EstimateCurvature(settings.optimizer.curvature_samples))
+    if isinstance(settings.optimizer, ScheduleFreeAdamWSettings | ScheduleFreeSgdSettings):
+        callbacks.append(ScheduleFreeModes())
     # A validation metric is only new after a validation
     checked = settings.trainer.check_val_every_n_epoch == 1 and settings.trainer.val_check_interval == 1.0
     if given.early_stopping:

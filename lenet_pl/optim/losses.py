@@ -37,20 +37,26 @@ class Loss(nn.Module):
         self.name, self.rubbish_penalty, self.label_smoothing = name, rubbish_penalty, label_smoothing
         self.register_buffer("class_weights", class_weights, persistent=False)
 
-    def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Compute the mean loss of a batch.
+    def forward(self, logits: Tensor, labels: Tensor, reduction: str = "mean") -> Tensor:
+        """Compute the loss of a batch.
 
         Args:
             logits: Network outputs, float (B, K).
             labels: True classes, int64 (B,).
+            reduction: "mean", or "none" for the loss of each image, times its class weight.
 
         Returns:
-            A scalar tensor (), in nats for cross entropy.
+            A scalar tensor (), or (B,), in nats for cross entropy.
         """
         if self.name == "mle":
-            return -logits.gather(1, labels[:, None]).mean()
+            distances = -logits.gather(1, labels[:, None])
+            return distances.mean() if reduction == "mean" else distances[:, 0]
         return functional.cross_entropy(
-            self._append_rubbish_logit(logits), labels, self.class_weights, label_smoothing=self.label_smoothing
+            self._append_rubbish_logit(logits),
+            labels,
+            self.class_weights,
+            reduction=reduction,
+            label_smoothing=self.label_smoothing,
         )
 
     def class_probabilities(self, logits: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ from torch import optim
 from torch.optim import lr_scheduler
 
 from lenet_pl.errors import SettingError
+from lenet_pl.optim.warm_up import WarmUp
 from lenet_pl.plugins.build import build, entry_of
 from lenet_pl.settings.metric_mode import metric_mode
 from lenet_pl.settings.types import PartSettings
@@ -15,28 +16,33 @@ from lenet_pl.settings.types import PartSettings
 PLATEAU_MONITOR = "val/loss"  # what a ReduceLROnPlateau of a plug-in monitors if it does not say so
 
 
-def build_scheduler(settings: PartSettings, optimizer: optim.Optimizer, steps: int) -> dict[str, Any] | None:
+def build_scheduler(
+    settings: PartSettings, optimizer: optim.Optimizer, steps: int, steps_per_epoch: int = 1
+) -> dict[str, Any] | None:
     """Build a learning-rate scheduler from its settings.
 
     Args:
         settings: The settings of a registered scheduler, such as `CosineSettings` or `PlateauSettings`.
         optimizer: The optimizer whose learning rate is scheduled.
-        steps: The number of optimizer steps of the whole training, over which `CosineSettings` and `OneCycleSettings`
-            spread their schedule.
+        steps: The number of optimizer steps of the whole training, over which schedules of a fixed length, such as
+            `CosineSettings`, are spread after the warm-up.
+        steps_per_epoch: The number of optimizer steps of an epoch.
 
     Returns:
         None for a constant learning rate, else Lightning's lr_scheduler dictionary with the keys
 
-        - `scheduler`: the torch scheduler;
+        - `scheduler`: the torch scheduler, a `WarmUp` around it with `warmup_epochs`;
         - `interval`: "step" or "epoch", how often `scheduler.step()` is due;
         - `monitor`: the metric that `scheduler.step(metric)` takes, such as "val/loss"; only for reduction on plateaus.
 
     Raises:
         SettingError: What a plug-in returns is no scheduler.
     """
-    built = build("scheduler", settings, optimizer, steps=steps)
+    warm_up = round(getattr(settings, "warmup_epochs", 0) * steps_per_epoch)
+    context = {"steps": max(1, steps - warm_up), "steps_per_epoch": steps_per_epoch}
+    built = build("scheduler", settings, optimizer, **context)
     if built is None and not entry_of("scheduler", settings).plugin:
-        return None
+        return _warmed({"scheduler": None}, optimizer, settings, warm_up, 1) if warm_up else None
     schedule = {"interval": "epoch"} | (built if isinstance(built, dict) else {"scheduler": built})
     if not isinstance(schedule.get("scheduler"), lr_scheduler.LRScheduler):
         raise SettingError(
@@ -45,7 +51,19 @@ def build_scheduler(settings: PartSettings, optimizer: optim.Optimizer, steps: i
         )
     if isinstance(schedule["scheduler"], lr_scheduler.ReduceLROnPlateau):
         schedule = {"monitor": PLATEAU_MONITOR} | schedule
-    return schedule
+    if not warm_up:
+        return schedule
+    return _warmed(schedule, optimizer, settings, warm_up, 1 if schedule["interval"] == "step" else steps_per_epoch)
+
+
+def _warmed(
+    schedule: dict[str, Any], optimizer: optim.Optimizer, settings: Any, warm_up: int, every: int
+) -> dict[str, Any]:
+    """Put a warm-up of some steps before a schedule that is stepped after each of `every` steps."""
+    every *= schedule.get("frequency", 1)
+    kept = {key: value for key, value in schedule.items() if key != "frequency"}
+    scheduler = WarmUp(optimizer, schedule["scheduler"], steps=warm_up, factor=settings.warmup_factor, every=every)
+    return kept | {"scheduler": scheduler, "interval": "step"}
 
 
 def plateau(optimizer: optim.Optimizer, *, monitor: str, factor: float, patience: int) -> dict[str, Any]:
@@ -65,6 +83,25 @@ def piecewise_constant(
 def cosine(optimizer: optim.Optimizer, *, steps: int, eta_min: float) -> dict[str, Any]:
     """Build the scheduler of `CosineSettings`."""
     return {"scheduler": lr_scheduler.CosineAnnealingLR(optimizer, steps, eta_min), "interval": "step"}
+
+
+def cosine_restarts(
+    optimizer: optim.Optimizer, *, steps_per_epoch: int, period: int, period_factor: int, eta_min: float
+) -> dict[str, Any]:
+    """Build the scheduler of `CosineRestartsSettings`."""
+    first = period * steps_per_epoch
+    scheduler = lr_scheduler.CosineAnnealingWarmRestarts(optimizer, first, period_factor, eta_min)
+    return {"scheduler": scheduler, "interval": "step"}
+
+
+def polynomial(optimizer: optim.Optimizer, *, steps: int, power: float) -> dict[str, Any]:
+    """Build the scheduler of `PolynomialSettings`."""
+    return {"scheduler": lr_scheduler.PolynomialLR(optimizer, steps, power), "interval": "step"}
+
+
+def linear(optimizer: optim.Optimizer, *, steps: int, end_factor: float) -> dict[str, Any]:
+    """Build the scheduler of `LinearSettings`."""
+    return {"scheduler": lr_scheduler.LinearLR(optimizer, 1.0, end_factor, steps), "interval": "step"}
 
 
 def onecycle(

@@ -38,7 +38,7 @@ KINDS = {
         Kind("loss", "loss", direct=2, context=("num_classes", "class_weights")),
         Kind("metric", "metrics", listed=True, context=("num_classes",)),
         Kind("optimizer", "optimizer", positional=1),
-        Kind("scheduler", "scheduler", positional=1, context=("steps",)),
+        Kind("scheduler", "scheduler", positional=1, context=("steps", "steps_per_epoch")),
         Kind("callback", "extra_callbacks", listed=True, context=("folder",)),
         Kind("logger", "extra_loggers", listed=True, context=("folder", "save_dir")),
     )

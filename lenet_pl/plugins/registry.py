@@ -64,7 +64,7 @@ def register(kind: str, name: str, *, settings: type[Any] | None = None) -> Call
     | `loss`      | `loss=`               | `num_classes`, `class_weights`; a function gets logits and labels | callable on logits and labels |
     | `metric`    | `metrics=[...]`       | `num_classes`                                       | torchmetrics Metric    |
     | `optimizer` | `optimizer=`          | the parameters, first                               | Optimizer              |
-    | `scheduler` | `scheduler=`          | the optimizer, first; `steps` of the training       | LRScheduler, or Lightning's dictionary |
+    | `scheduler` | `scheduler=`          | the optimizer, first; `steps`, `steps_per_epoch`     | LRScheduler, or Lightning's dictionary |
     | `callback`  | `extra_callbacks=[...]` | `folder` of the run                               | Lightning Callback     |
     | `logger`    | `extra_loggers=[...]` | `folder` or `save_dir`                              | Lightning Logger       |
 

@@ -13,6 +13,7 @@ DatasetName = Literal["cifar10", "digits", "emnist", "fake", "fashion", "kmnist"
 Part = Literal[
     "loops",
     "batch_sizes",
+    "augmentations",
     "steps_per_hook",
     "start",
     "data_sizes",

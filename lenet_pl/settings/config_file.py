@@ -51,6 +51,20 @@ TRAINER_ADDED: dict[str, Any] = {
     "val_check_interval": 1.0,
     "fast_dev_run": False,
 }
+AUGMENT_ADDED: dict[str, Any] = {
+    "elastic_sigma": 4.0,
+    "elastic_alpha": 0.0,
+    "hue": 0.0,
+    "rand_augment_magnitude": 9,
+    "rand_augment": 0,
+    "trivial_augment": False,
+    "gaussian_blur": 0.0,
+    "noise": 0.0,
+    "cutout": 0,
+    "mixup": 0.0,
+    "cutmix": 0.0,
+}
+WARM_UP_ADDED: dict[str, Any] = {"warmup_epochs": 0.0, "warmup_factor": 0.01}  # of all schedules but one-cycle
 # The same for each kind of data
 SINCE: dict[str, dict[str, Any]] = {
     "folder": {"accept_changes": False, "layout": "auto"},
@@ -68,6 +82,10 @@ def completed(settings: dict[str, Any]) -> dict[str, Any]:
     settings |= {"logger": NO_LOGGERS | loggers} if isinstance(loggers := settings.get("logger"), dict) else {}
     if isinstance(trainer := settings.get("trainer"), dict):
         settings["trainer"] = TRAINER_ADDED | trainer
+    if isinstance(augment := settings.get("augment"), dict):
+        settings["augment"] = AUGMENT_ADDED | augment
+    if isinstance(scheduler := settings.get("scheduler"), dict) and scheduler.get("name") != "onecycle":
+        settings["scheduler"] = WARM_UP_ADDED | scheduler
     if isinstance(settings.get("data"), dict) and isinstance(split := settings["data"].get("split"), dict):
         settings["data"] = settings["data"] | {"split": {"fold": None} | split}
     return settings

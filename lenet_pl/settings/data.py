@@ -1,4 +1,4 @@
-"""Settings of the groups `data`, `augment` and of `loader`."""
+"""Settings of the group `data` and of `loader`."""
 
 from typing import Annotated, Literal
 
@@ -7,7 +7,7 @@ from pydantic import AfterValidator, Field, model_validator
 from lenet_pl.plugins.registry import register_own
 from lenet_pl.settings.parts import PLUGGED, Part
 from lenet_pl.settings.roles import Role
-from lenet_pl.settings.types import Degrees, Fraction, ImageSize, LocalPath, PositiveInt, Probability, Settings
+from lenet_pl.settings.types import Fraction, ImageSize, LocalPath, PositiveInt, Settings
 
 
 def _check_val_size(size: int | float) -> int | float:
@@ -186,30 +186,3 @@ class LoaderSettings(Settings):
     """Whether every epoch has a new order."""
     drop_last: bool
     """Whether the last, smaller batch of an epoch is left out."""
-
-
-class AugmentSettings(Settings):
-    """Strengths of the random transforms; 0 disables one. Parameters are independent for each image."""
-
-    degrees: Degrees
-    """Largest rotation in either direction, in degrees."""
-    translate: Annotated[float, Field(ge=0, le=1)]
-    """Largest shift in either direction, as a fraction of the image size."""
-    scale: Probability
-    """Largest relative change of scale, larger or smaller."""
-    aspect_ratio: Probability
-    """Largest relative change of width, against that of height."""
-    shear: Annotated[float, Field(ge=0, lt=80)]
-    """Largest horizontal shear in either direction, in degrees."""
-    crop_padding: Annotated[int, Field(ge=0, le=256)]
-    """Padding on each side before a random crop to the old size, in px."""
-    hflip: Annotated[float, Field(ge=0, le=1)]
-    """Probability of a horizontal flip."""
-    brightness: Probability
-    """Largest relative change of brightness."""
-    contrast: Probability
-    """Largest relative change of contrast."""
-    saturation: Probability
-    """Largest relative change of saturation; color images only."""
-    random_erasing: Annotated[float, Field(ge=0, le=1)]
-    """Probability that a rectangle is painted over in one random color."""

@@ -40,15 +40,15 @@ class ConvNetSettings(ModelSettings):
     """Padding of the convolutions; same: the size stays."""
     activation: Literal["relu", "sigmoid", "tanh", "leaky_relu", "elu", "gelu", "silu"]
     """Activation function after each layer but the last."""
-    pooling: Literal["max", "avg"]
-    """Pooling at the end of each stage."""
+    pooling: Literal["max", "avg", "strided_conv"]
+    """Pooling at the end of each stage; strided_conv: a convolution with this stride."""
     pool_size: WindowSize | list[WindowSize]
     """Window of the pooling in px, one number or one per stage; 1: no pooling."""
-    norm: Literal["none", "batch_norm"]
+    norm: Literal["none", "batch_norm", "layer_norm", "group_norm", "instance_norm"]
     """Normalization after each convolution."""
     hidden_sizes: list[Annotated[int, Field(ge=1, le=65536)]]
     """Widths of the fully connected layers before the last."""
-    hidden_norm: Literal["none", "batch_norm"]
+    hidden_norm: Literal["none", "batch_norm", "layer_norm"]
     """Normalization after each hidden layer."""
     dropout: Probability | list[Probability]
     """Dropout probability after each hidden layer, one number or one per layer."""

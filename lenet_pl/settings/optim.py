@@ -1,4 +1,4 @@
-"""Settings of the groups `optimizer` and `scheduler` and of `loss`."""
+"""Settings of the groups `optimizer` and `loss`."""
 
 from typing import Annotated, Any, Literal
 
@@ -6,10 +6,7 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, ValidationInfo, fie
 
 from lenet_pl.plugins.registry import register_own
 from lenet_pl.settings.parts import PLUGGED, Part
-from lenet_pl.settings.types import Fraction, Metric, PartSettings, PositiveInt, Probability
-
-LearningRate = Annotated[float, Field(gt=0, le=1000)]
-Factor = Annotated[float, Field(gt=0, le=1)]
+from lenet_pl.settings.types import Fraction, LearningRate, PartSettings, PositiveInt, Probability
 
 
 class LossSettings(PartSettings):
@@ -35,18 +32,97 @@ class LossSettings(PartSettings):
 
 
 class AdamSettings(PartSettings):
-    """torch.optim.Adam or AdamW."""
+    """torch.optim.Adam, AdamW or RAdam."""
 
-    name: Literal["adam", "adamw"]
+    name: Literal["adam", "adamw", "radam"]
     """Choice of the group `optimizer`."""
     lr: LearningRate
     """Learning rate; with scheduler=onecycle its peak."""
     weight_decay: NonNegativeFloat
-    """L2 penalty in the gradient (adam), or decoupled decay (adamw)."""
+    """L2 penalty in the gradient (adam, radam), or decoupled decay (adamw)."""
     betas: Annotated[list[Probability], Field(min_length=2, max_length=2)]
     """Decay rates of the averages of the gradient and its square."""
     eps: PositiveFloat
     """Term added to the denominator."""
+
+
+class NadamSettings(PartSettings):
+    """torch.optim.NAdam, Adam with Nesterov's momentum. Source: Dozat 2016."""
+
+    name: Literal["nadam"]
+    """Choice of the group `optimizer`."""
+    lr: LearningRate
+    """Learning rate; with scheduler=onecycle its peak."""
+    weight_decay: NonNegativeFloat
+    """L2 penalty in the gradient."""
+    betas: Annotated[list[Probability], Field(min_length=2, max_length=2)]
+    """Decay rates of the averages of the gradient and its square."""
+    eps: PositiveFloat
+    """Term added to the denominator."""
+    momentum_decay: NonNegativeFloat
+    """Decay of the momentum over the steps."""
+
+
+class LionSettings(PartSettings):
+    """Lion of the package lion-pytorch. Source: Chen et al. 2023."""
+
+    name: Literal["lion"]
+    """Choice of the group `optimizer`."""
+    lr: LearningRate
+    """Learning rate, three to ten times less than for Adam; with scheduler=onecycle its peak."""
+    weight_decay: NonNegativeFloat
+    """Decoupled weight decay."""
+    betas: Annotated[list[Probability], Field(min_length=2, max_length=2)]
+    """Decay rates of the average of the gradient: in the update, and of the average itself."""
+
+
+class MuonSettings(PartSettings):
+    """torch.optim.Muon for weight matrices, AdamW for all other parameters. Source: Jordan et al. 2024."""
+
+    name: Literal["muon"]
+    """Choice of the group `optimizer`."""
+    lr: LearningRate
+    """Learning rate; with scheduler=onecycle its peak."""
+    weight_decay: NonNegativeFloat
+    """Decoupled weight decay."""
+    momentum: Probability
+    """Momentum factor of Muon."""
+    nesterov: bool
+    """Whether the momentum is Nesterov's."""
+    adjust_lr: Literal["match_rms_adamw", "original"]
+    """Dependence of Muon's learning rate on the shape; match_rms_adamw: updates as large as those of AdamW."""
+    betas: Annotated[list[Probability], Field(min_length=2, max_length=2)]
+    """Decay rates of AdamW's averages of the gradient and its square."""
+    eps: PositiveFloat
+    """Term added to the denominator of AdamW."""
+
+
+class ScheduleFreeAdamWSettings(PartSettings):
+    """Schedule-free AdamW of the package schedulefree, best with scheduler=none. Source: Defazio et al. 2024."""
+
+    name: Literal["schedule_free_adamw"]
+    """Choice of the group `optimizer`."""
+    lr: LearningRate
+    """Learning rate, one to ten times that of AdamW with a schedule."""
+    weight_decay: NonNegativeFloat
+    """Decoupled weight decay."""
+    betas: Annotated[list[Probability], Field(min_length=2, max_length=2)]
+    """Interpolation of the trained weights between average and sequence, and decay rate of the squared gradient."""
+    eps: PositiveFloat
+    """Term added to the denominator."""
+
+
+class ScheduleFreeSgdSettings(PartSettings):
+    """Schedule-free SGD of the package schedulefree, best with scheduler=none. Source: Defazio et al. 2024."""
+
+    name: Literal["schedule_free_sgd"]
+    """Choice of the group `optimizer`."""
+    lr: LearningRate
+    """Learning rate, ten to fifty times that of SGD with a schedule."""
+    weight_decay: NonNegativeFloat
+    """Decoupled weight decay."""
+    momentum: Fraction
+    """Interpolation of the trained weights between average and sequence."""
 
 
 class SgdSettings(PartSettings):
@@ -98,109 +174,22 @@ class SdlmSettings(PartSettings):
     """Training images from which the curvature h is estimated before each epoch."""
 
 
-class PlateauSettings(PartSettings):
-    """Multiply the learning rate by `factor` after `patience` epochs without a better `monitor`."""
-
-    name: Literal["plateau"]
-    """Choice of the group `scheduler`."""
-    monitor: Metric
-    """Metric that must improve."""
-    factor: Fraction
-    """Factor of the learning rate."""
-    patience: Annotated[int, Field(ge=0)]
-    """Epochs without improvement before the learning rate is reduced."""
-
-
-class StepSettings(PartSettings):
-    """Multiply the learning rate by `gamma` every `step_size` epochs."""
-
-    name: Literal["step"]
-    """Choice of the group `scheduler`."""
-    step_size: PositiveInt
-    """Epochs between two reductions of the learning rate."""
-    gamma: Factor
-    """Factor of the learning rate."""
-
-
-class ExponentialSettings(PartSettings):
-    """Multiply the learning rate by `gamma` every epoch."""
-
-    name: Literal["exponential"]
-    """Choice of the group `scheduler`."""
-    gamma: Factor
-    """Factor of the learning rate."""
-
-
-class PiecewiseConstantSettings(PartSettings):
-    """Multiply the learning rate by the first of `factors` for the first of `epochs`, and so on; the last one stays."""
-
-    name: Literal["piecewise_constant"]
-    """Choice of the group `scheduler`."""
-    epochs: Annotated[list[PositiveInt], Field(min_length=1)]
-    """Number of epochs for which each factor but the last holds."""
-    factors: Annotated[list[LearningRate], Field(min_length=2)]
-    """Factors of the learning rate; one more than `epochs`."""
-
-    @field_validator("factors")
-    @classmethod
-    def _check_factors(cls, factors: list[float], info: ValidationInfo) -> list[float]:
-        lengths = info.data.get("epochs", factors[1:])
-        if len(factors) != len(lengths) + 1:
-            raise ValueError(
-                f"got {len(factors)} factors for {len(lengths)} scheduler.epochs; "
-                "must be one more, for the remaining epochs"
-            )
-        return factors
-
-
-class CosineSettings(PartSettings):
-    """Half a cosine from the learning rate down to `eta_min`, updated every step."""
-
-    name: Literal["cosine"]
-    """Choice of the group `scheduler`."""
-    eta_min: NonNegativeFloat
-    """Learning rate after the last step."""
-
-
-class OneCycleSettings(PartSettings):
-    """Up to the learning rate and down again, updated every step. Source: Smith and Topin 2018."""
-
-    name: Literal["onecycle"]
-    """Choice of the group `scheduler`."""
-    pct_start: Fraction
-    """Fraction of all steps in which the learning rate increases."""
-    start_factor: Factor
-    """First learning rate / peak learning rate."""
-    final_factor: Factor
-    """Last learning rate / peak learning rate."""
-    cycle_momentum: bool
-    """Whether momentum, or Adam's first beta, goes from 0.95 down to 0.85 and back, whatever was set."""
-
-
-class NoSchedulerSettings(PartSettings):
-    """The learning rate stays constant."""
-
-    name: Literal["none"]
-    """Choice of the group `scheduler`."""
-
-
 AnyLossSettings = Annotated[PartSettings, Part("loss")]
 AnyOptimizerSettings = Annotated[PartSettings, Part("optimizer")]
-AnySchedulerSettings = Annotated[PartSettings, Part("scheduler")]
-PLUGGED |= dict.fromkeys(("loss", "optimizer", "scheduler"), PartSettings)
+PLUGGED |= dict.fromkeys(("loss", "optimizer"), PartSettings)
 for _name in ("cross_entropy", "mle", "map"):
     register_own("loss", _name, "lenet_pl.optim.losses:build_own", LossSettings)
 register_own("optimizer", "adam", "torch.optim:Adam", AdamSettings)
 register_own("optimizer", "adamw", "torch.optim:AdamW", AdamSettings)
+register_own("optimizer", "radam", "torch.optim:RAdam", AdamSettings)
+register_own("optimizer", "nadam", "torch.optim:NAdam", NadamSettings)
+register_own("optimizer", "lion", "lenet_pl.optim.optimizers:lion", LionSettings)
+for _name, _class in (
+    ("schedule_free_adamw", ScheduleFreeAdamWSettings),
+    ("schedule_free_sgd", ScheduleFreeSgdSettings),
+):
+    register_own("optimizer", _name, "lenet_pl.optim.optimizers:schedule_free", _class)
+register_own("optimizer", "muon", "lenet_pl.optim.muon:MuonWithAdamW", MuonSettings)
 register_own("optimizer", "sgd", "torch.optim:SGD", SgdSettings)
 register_own("optimizer", "rmsprop", "torch.optim:RMSprop", RmspropSettings)
 register_own("optimizer", "sdlm", "lenet_pl.optim.sdlm:SDLM", SdlmSettings)
-register_own("scheduler", "plateau", "lenet_pl.optim.schedulers:plateau", PlateauSettings)
-register_own("scheduler", "step", "torch.optim.lr_scheduler:StepLR", StepSettings)
-register_own("scheduler", "exponential", "torch.optim.lr_scheduler:ExponentialLR", ExponentialSettings)
-register_own(
-    "scheduler", "piecewise_constant", "lenet_pl.optim.schedulers:piecewise_constant", PiecewiseConstantSettings
-)
-register_own("scheduler", "cosine", "lenet_pl.optim.schedulers:cosine", CosineSettings)
-register_own("scheduler", "onecycle", "lenet_pl.optim.schedulers:onecycle", OneCycleSettings)
-register_own("scheduler", "none", "lenet_pl.optim.schedulers:constant", NoSchedulerSettings)

@@ -5,9 +5,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
+from lenet_pl.settings.augment import AugmentSettings
 from lenet_pl.settings.callbacks import CallbacksSettings
 from lenet_pl.settings.cross_validation import Folds, FoldsGroup, check_folds
-from lenet_pl.settings.data import AnyDataSettings, AugmentSettings, LoaderSettings
+from lenet_pl.settings.data import AnyDataSettings, LoaderSettings
 from lenet_pl.settings.extra_parts import (
     AnyCallbackSettings,
     AnyLoggerSettings,
@@ -21,11 +22,13 @@ from lenet_pl.settings.model import AnyModelSettings, ConvNetSettings, LeNet1Set
 from lenet_pl.settings.optim import (
     AnyLossSettings,
     AnyOptimizerSettings,
-    AnySchedulerSettings,
     LossSettings,
+    ScheduleFreeAdamWSettings,
+    ScheduleFreeSgdSettings,
     SdlmSettings,
 )
 from lenet_pl.settings.roles import Role
+from lenet_pl.settings.schedule import AnySchedulerSettings
 from lenet_pl.settings.trainer import TrainerSettings
 from lenet_pl.settings.types import LocalPath, Settings
 
@@ -133,13 +136,19 @@ class TrainSettings(Settings):
     @classmethod
     def _check_optimizer(cls, optimizer: AnyOptimizerSettings, info: ValidationInfo) -> AnyOptimizerSettings:
         model, loss = info.data.get("model"), info.data.get("loss")
-        if not isinstance(optimizer, SdlmSettings):
-            return optimizer
-        if isinstance(model, ConvNetSettings) and "batch_norm" in (model.norm, model.hidden_norm):
+        averaging = isinstance(optimizer, ScheduleFreeAdamWSettings | ScheduleFreeSgdSettings)
+        if averaging and isinstance(model, ConvNetSettings) and "batch_norm" in (model.norm, model.hidden_norm):
             key = "model.norm" if model.norm == "batch_norm" else "model.hidden_norm"
             raise ValueError(
-                f"got sdlm, which does not support batch normalization; use another optimizer, or {key}=none"
+                f"got {optimizer.name}, which does not support batch normalization, whose statistics are those of the "
+                f"trained weights, not of the averaged ones; use another optimizer, or {key}=layer_norm"
             )
+        if not isinstance(optimizer, SdlmSettings):
+            return optimizer
+        if isinstance(model, ConvNetSettings) and {model.norm, model.hidden_norm} != {"none"}:
+            key, name = ("model.norm", model.norm) if model.norm != "none" else ("model.hidden_norm", model.hidden_norm)
+            kind = name.replace("_norm", " normalization")
+            raise ValueError(f"got sdlm, which does not support {kind}; use another optimizer, or {key}=none")
         if loss and not isinstance(loss, LossSettings):
             raise ValueError(f"got sdlm, which does not support loss={loss.name}; use another optimizer or loss")
         if loss and loss.class_weights:
@@ -152,9 +161,33 @@ class TrainSettings(Settings):
     @classmethod
     def _check_scheduler(cls, scheduler: AnySchedulerSettings, info: ValidationInfo) -> AnySchedulerSettings:
         optimizer = info.data.get("optimizer")
-        if getattr(scheduler, "cycle_momentum", False) and optimizer and optimizer.name == "sdlm":
-            raise ValueError("cycle_momentum: got true with optimizer=sdlm, which has no momentum; must be false")
+        without = {"sdlm": "no momentum", "muon": "two kinds of momentum"}
+        if getattr(scheduler, "cycle_momentum", False) and optimizer and optimizer.name in without:
+            why = f"optimizer={optimizer.name}, which has {without[optimizer.name]}"
+            raise ValueError(f"cycle_momentum: got true with {why}; must be false")
         return scheduler
+
+    @field_validator("trainer")
+    @classmethod
+    def _check_warm_up(cls, trainer: TrainerSettings, info: ValidationInfo) -> TrainerSettings:
+        warm_up = getattr(info.data.get("scheduler"), "warmup_epochs", 0)
+        if warm_up and warm_up >= trainer.max_epochs:
+            raise ValueError(
+                f"max_epochs: got {trainer.max_epochs} with scheduler.warmup_epochs={warm_up:g}; must be greater"
+            )
+        return trainer
+
+    @field_validator("callbacks")
+    @classmethod
+    def _check_average(cls, callbacks: CallbacksSettings, info: ValidationInfo) -> CallbacksSettings:
+        optimizer = info.data.get("optimizer")
+        averaging = isinstance(optimizer, ScheduleFreeAdamWSettings | ScheduleFreeSgdSettings)
+        if optimizer and averaging and callbacks.ema.decay is not None:
+            raise ValueError(
+                f"ema.decay: got {callbacks.ema.decay} with optimizer={optimizer.name}, which averages the weights "
+                "itself; must be null"
+            )
+        return callbacks
 
     @field_validator("data")
     @classmethod

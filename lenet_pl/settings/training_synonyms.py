@@ -31,15 +31,21 @@ TRAINING = {
     "momentum nesterov": "write optimizer=sgd optimizer.momentum=<number> optimizer.nesterov=<true or false>",
     "beta1 beta2 adam_beta1 adam_beta2 opt_betas": "write optimizer.betas=[<number>,<number>]",
     "opt_eps epsilon adam_epsilon": "optimizer.eps=<number>",
-    "opt optim optimiser optimizer_name solver": "write optimizer=<adam, adamw, rmsprop, sdlm or sgd>",
+    "opt optim optimiser optimizer_name solver": (
+        "write optimizer=<adam, adamw, lion, muon, nadam, radam, rmsprop, schedule_free_adamw, schedule_free_sgd, sdlm "
+        "or sgd>"
+    ),
     "sched schedule lr_scheduler lr_schedule scheduler_name lr_scheduler_type": (
-        "write scheduler=<cosine, exponential, none, onecycle, piecewise_constant, plateau or step>"
+        "write scheduler=<cosine, cosine_restarts, exponential, linear, multistep, none, onecycle, "
+        "piecewise_constant, plateau, polynomial or step>"
     ),
-    "warmup_epochs warmup_steps warmup_ratio num_warmup_steps warmup_lr": (
-        "write scheduler=onecycle scheduler.pct_start=<fraction of all steps>"
-    ),
+    "warmup warmup_steps warmup_ratio num_warmup_steps lr_warmup_epochs": "scheduler.warmup_epochs=<number>",
+    "warmup_lr warmup_start_lr lr_warmup_decay warmup_start_factor": "scheduler.warmup_factor=<fraction>",
     "t_max min_lr lr_min final_lr": "write scheduler=cosine scheduler.eta_min=<number>",
-    "decay_epochs lr_step_size milestones lr_steps": "write scheduler=step scheduler.step_size=<epochs>",
+    "decay_epochs lr_step_size": "write scheduler=step scheduler.step_size=<epochs>",
+    "decay_milestones lr_steps": "write scheduler=multistep scheduler.milestones=[<epoch>,<epoch>]",
+    "t_0 t_mult cycle_limit": "write scheduler=cosine_restarts scheduler.period=<epochs>",
+    "poly poly_power lr_power": "write scheduler=polynomial scheduler.power=<number>",
     "lr_gamma decay_rate lr_decay": "write scheduler=step scheduler.gamma=<number>",
     "gradient_clip_norm gradient_clip clip_grad clip_grad_norm max_grad_norm grad_clip clipnorm clip clip_norm": (
         "trainer.gradient_clip_val=<number>"
@@ -75,24 +81,34 @@ TRAINING = {
     "num_classes n_classes nb_classes num_class in_channels in_chans input_channels input_shape": (
         "the dataset tells it; leave it out"
     ),
-    "aug augs augmentation augmentations data_augmentation auto_augment aa transform randaugment": (
-        "write augment=<affine, cifar, lecun or none>"
+    "aug augs augmentation augmentations data_augmentation auto_augment aa transform": (
+        "write augment=<affine, cifar, cutmix, cutout, elastic, lecun, mixup, none, rand_augment or trivial_augment>"
     ),
+    "randaugment rand_aug ra_num_ops": "augment.rand_augment=<number of operations>",
+    "ra_magnitude": "augment.rand_augment_magnitude=<0 to 30>",
+    "trivialaugment trivial_aug trivial_augment_wide ta_wide": "augment.trivial_augment=<true or false>",
+    "elastic elastic_transform elastic_distortion": "write augment=elastic, or augment.elastic_alpha=<px>",
+    "blur gaussian_sigma": "augment.gaussian_blur=<px>",
+    "gaussian_noise noise_std": "augment.noise=<standard deviation>",
     "flip horizontal_flip random_flip": "augment.hflip=<probability>",
     "rotation rotate random_rotation": "augment.degrees=<degrees>",
     "translation shift random_shift": "augment.translate=<fraction>",
-    "reprob erasing random_erase cutout": "augment.random_erasing=<probability>",
+    "reprob erasing random_erase": "augment.random_erasing=<probability>",
+    "cutout_size cutout_length": "augment.cutout=<px>",
     "color_jitter colour_jitter jitter": (
         "write augment.brightness=<fraction> augment.contrast=<fraction> augment.saturation=<fraction>"
     ),
-    "mixup cutmix mixup_alpha cutmix_alpha": "images are not mixed; loss.label_smoothing=<number> softens labels",
+    "mixup_alpha": "augment.mixup=<alpha>",
+    "cutmix_alpha": "augment.cutmix=<alpha>",
     "mean std normalize normalise": "taken from the training images; input_range=[<black>,<white>] sets levels instead",
     # model
     "arch architecture_name net network backbone model_name model_type": "write model=<choice>",
     "drop drop_rate dropout_rate dropout_prob p_dropout keep_prob": "model.dropout=<number>",
     "hidden hidden_size hidden_dim hidden_units": "model.hidden_sizes=[<width>,<width>]",
     "act act_layer nonlinearity activation_fn": "model.activation=<choice>",
-    "batchnorm batch_norm use_bn bn norm_layer": "write model.norm=<none or batch_norm>",
+    "batchnorm batch_norm use_bn bn norm_layer": (
+        "write model.norm=<none, batch_norm, layer_norm, group_norm or instance_norm>"
+    ),
     "num_filters filters width": "model.channels=[[<width>],[<width>]]",
     # callbacks
     "early_stopping early_stop earlystopping no_early_stopping use_early_stopping enable_early_stopping es": (

@@ -38,6 +38,8 @@ Fraction = Annotated[float, Field(gt=0, lt=1)]
 Threads = Annotated[PositiveInt | None, AfterValidator(_check_num_threads)]
 LayerWidth = Annotated[int, Field(ge=1, le=4096)]  # channels of a convolution
 ImageSize = Annotated[int, Field(ge=4, le=512)]  # px, height and width
+LearningRate = Annotated[float, Field(gt=0, le=1000)]
+Factor = Annotated[float, Field(gt=0, le=1)]
 Degrees = Annotated[float, Field(ge=0, le=180)]
 Metric = Literal["train/loss", "train/accuracy", "val/loss", "val/accuracy"]
 

@@ -27,11 +27,9 @@ from lenet_pl.models.build import build_model
 from lenet_pl.settings import AugmentSettings, TrainSettings
 from lenet_pl.settings import compose as composition
 from lenet_pl.settings.benchmark import BenchmarkSettings
+from lenet_pl.settings.choices import read_choice
 
-STILL = AugmentSettings(
-    degrees=0, translate=0, scale=0, aspect_ratio=0, shear=0, crop_padding=0, hflip=0, brightness=0, contrast=0,
-    saturation=0, random_erasing=0,
-)  # fmt: skip
+STILL = AugmentSettings(**read_choice("augment", "none"))
 
 
 @pytest.mark.parametrize("loop", [tutorial_loop, plain_loop, tuned_loop])

@@ -27,15 +27,13 @@ from lenet_pl.errors import SettingError
 from lenet_pl.settings import AugmentSettings, Settings
 from lenet_pl.settings import compose as composition
 from lenet_pl.settings.benchmark import BenchmarkSettings, GpuStep
+from lenet_pl.settings.choices import read_choice
 from lenet_pl.settings.evaluate import EvaluateSettings
 from lenet_pl.settings.explain import ExplainSettings
 from lenet_pl.settings.export import ExportSettings
 
 CPU = torch.device("cpu")
-STILL = AugmentSettings(
-    degrees=0, translate=0, scale=0, aspect_ratio=0, shear=0, crop_padding=0, hflip=0, brightness=0, contrast=0,
-    saturation=0, random_erasing=0,
-)  # fmt: skip
+STILL = AugmentSettings(**read_choice("augment", "none"))
 
 
 def settings_of(tmp_path: Path, *words: str) -> BenchmarkSettings:

@@ -10,15 +10,21 @@ from torch import Tensor
 from torchvision.transforms import InterpolationMode, RandomErasing
 from torchvision.transforms.v2 import functional as tv
 
-from lenet_pl.data.augment import Augment, color_jitter, inverse_affine, warp
+from lenet_pl.batch import Batch
+from lenet_pl.data.augment import Augment
+from lenet_pl.data.augment.color import color_jitter
+from lenet_pl.data.augment.geometry import inverse_affine, warp
+from lenet_pl.data.mixing import Mixing
 from lenet_pl.settings import AugmentSettings
+from lenet_pl.settings.choices import read_choice
 from lenet_pl.settings.compose import conf_dir
 
-NONE = dict.fromkeys(AugmentSettings.model_fields, 0)
+NONE = read_choice("augment", "none")
 CHOICES = sorted(path.stem for path in (conf_dir() / "augment").glob("*.yaml"))
 STRENGTHS = {
     "degrees": 30, "translate": 0.3, "scale": 0.4, "aspect_ratio": 0.4, "shear": 30, "crop_padding": 5, "hflip": 0.5,
-    "brightness": 0.5, "contrast": 0.5, "saturation": 0.9, "random_erasing": 0.9,
+    "brightness": 0.5, "contrast": 0.5, "saturation": 0.9, "hue": 0.4, "elastic_alpha": 20, "rand_augment": 2,
+    "gaussian_blur": 1.5, "noise": 0.1, "random_erasing": 0.9, "cutout": 5,
 }  # fmt: skip
 
 
@@ -102,7 +108,7 @@ def test_mirror_equals_torchvision() -> None:
 @pytest.mark.parametrize("name", STRENGTHS)
 def test_one_image_twice_in_a_batch_comes_out_differently(name: str) -> None:
     digit = torch.from_numpy(load_digits().images[5:6, None] / 16).float()
-    image = torch.cat([digit, digit / 2, digit * 0], 1) if name == "saturation" else digit
+    image = torch.cat([digit, digit / 2, digit * 0], 1) if name in ("saturation", "hue") else digit
     results = augment(**{name: STRENGTHS[name]})(image.expand(16, -1, -1, -1), seeded())
     assert len({tuple(result.flatten().tolist()) for result in results}) > 1
 
@@ -219,8 +225,8 @@ def test_erasing_happens_as_often_as_asked_and_touches_nothing_else(erasing: flo
 
 def test_other_transforms_are_the_same_with_erasing() -> None:
     images = pictures(64)
-    strengths = {name: value for name, value in STRENGTHS.items() if name != "random_erasing"}
-    moved, both = augment(**strengths)(images, seeded()), augment(**STRENGTHS)(images, seeded())
+    strengths = {name: value for name, value in STRENGTHS.items() if name not in ("random_erasing", "cutout")}
+    moved, both = augment(**strengths)(images, seeded()), augment(**strengths, random_erasing=0.9)(images, seeded())
     kept = (moved == both).all(1).flatten(1).double().mean(1)
     assert kept.min() > 0.6  # but for what was painted over
 
@@ -238,12 +244,13 @@ def test_parameters_are_drawn_independently() -> None:
 @pytest.mark.parametrize("choice", CHOICES)
 def test_every_choice_works_on_grey_and_colour(choice: str, channels: int, compose: Compose) -> None:
     images = pictures(channels=channels)
-    chosen = Augment(compose(f"augment={choice}").augment)
-    result = chosen(images, seeded())
+    settings = compose(f"augment={choice}").augment
+    chosen, mixing = Augment(settings), Mixing(settings.mixup, settings.cutmix)
+    result = mixing(Batch(chosen(images, seeded()), torch.arange(4)), seeded()).images
     assert result.shape == images.shape
     assert result.min() >= 0
     assert result.max() <= 1 + 1e-6
-    assert torch.equal(result, images) == (choice == "none") == (not chosen.active)
+    assert torch.equal(result, images) == (choice == "none") == (not chosen.active and not mixing.active)
 
 
 def test_zero_strengths_change_nothing() -> None:

@@ -11,13 +11,14 @@ from lenet_pl.data.loader import BatchLoader
 from lenet_pl.data.transform import Preprocess
 from lenet_pl.runtime.seeding import keyed_generator
 from lenet_pl.settings import AugmentSettings
+from lenet_pl.settings.choices import read_choice
 
 COUNT = 50
 # label = index, and the picture shows it
 IMAGES = ImageDataset(
     torch.arange(COUNT, dtype=torch.uint8).view(-1, 1, 1, 1).expand(-1, 1, 6, 6).contiguous(), torch.arange(COUNT)
 )
-MOVES = Augment(AugmentSettings(**{**dict.fromkeys(AugmentSettings.model_fields, 0), "degrees": 30, "brightness": 0.5}))
+MOVES = Augment(AugmentSettings(**read_choice("augment", "none", {"degrees": 30, "brightness": 0.5})))
 
 
 def loader(

@@ -128,6 +128,16 @@ def test_a_graph_has_the_bits_of_steps_one_by_one(overrides: tuple[str, ...], co
     assert (made.warmed, made.captured, made.replayed) == (WARM_UP, 1, EPOCHS * FULL - WARM_UP)
 
 
+def test_images_that_are_mixed_have_the_loss_of_both_labels(
+    compose: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = compose(*RUN, f"optimizer.lr={2**-9}", "augment.mixup=0.5", "augment.cutmix=1", "trainer.max_epochs=1")
+    ahead, _ = fit(settings, tmp_path / "ahead", True)  # without a graph, which would not get the other labels
+    assert Graph.made[0].captured == 0
+    monkeypatch.setattr(device_step, "DEVICES", ("cuda",))
+    assert difference(ahead, fit(settings, tmp_path / "waiting", False)[0]) == []
+
+
 @pytest.mark.parametrize("optimizer", ["adam", "sgd"])
 def test_steps_without_waiting_have_the_bits_of_the_others(
     optimizer: str, compose: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -4,6 +4,7 @@ from typing import Any
 import pytest
 import torch
 from conftest import Compose
+from lion_pytorch import Lion
 from torch import nn, optim
 
 from lenet_pl.optim.optimizers import build_optimizer
@@ -39,6 +40,9 @@ def schedule(compose: Compose, *overrides: str, steps: int = 20, values: list[fl
             ["optimizer=sgd", "optimizer.momentum=0", "optimizer.nesterov=false", "optimizer.weight_decay=0.3"],
             lambda p: optim.SGD(p, lr=0.05, weight_decay=0.3),
         ),
+        (["optimizer=radam", "optimizer.weight_decay=0.1"], lambda p: optim.RAdam(p, lr=1e-3, weight_decay=0.1)),
+        (["optimizer=nadam"], lambda p: optim.NAdam(p, lr=1e-3, momentum_decay=0.004)),
+        (["optimizer=lion", "optimizer.weight_decay=0.1"], lambda p: Lion(p, lr=1e-4, weight_decay=0.1)),
         (["optimizer=rmsprop"], lambda p: optim.RMSprop(p, lr=1e-3, alpha=0.99)),
         (
             ["optimizer=rmsprop", "optimizer.alpha=0.5", "optimizer.momentum=0.7", "optimizer.weight_decay=0.1"],

@@ -88,13 +88,13 @@ def test_a_scheduler_of_torch_is_stepped_by_epoch_and_gets_its_settings(compose:
 
 
 def test_a_scheduler_may_return_the_dictionary_of_lightning_and_take_the_number_of_steps(compose: Compose) -> None:
-    @register("scheduler", "linear")
-    def linear(optimizer: Any, steps: int, end: float = 0.0) -> dict[str, Any]:
+    @register("scheduler", "line")
+    def line(optimizer: Any, steps: int, end: float = 0.0) -> dict[str, Any]:
         scheduler = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, end, total_iters=steps)
         return {"scheduler": scheduler, "interval": "step"}
 
     optimizer = torch.optim.SGD(nn.Linear(1, 1).parameters(), 0.1)
-    schedule = build_scheduler(compose("scheduler=linear", "scheduler.end=0.5").scheduler, optimizer, 100)
+    schedule = build_scheduler(compose("scheduler=line", "scheduler.end=0.5").scheduler, optimizer, 100)
     assert schedule is not None
     assert schedule["interval"] == "step"
     assert (schedule["scheduler"].total_iters, schedule["scheduler"].end_factor) == (100, 0.5)
@@ -144,6 +144,7 @@ def test_a_schedule_that_takes_the_number_of_steps_has_a_fixed_length(compose: C
     register("scheduler", "planned")(lambda optimizer, steps: None)
     register("scheduler", "open_ended")(lambda optimizer: None)
     fixed = {"planned": True, "open_ended": False, "cosine": True, "onecycle": True, "plateau": False, "step": False}
+    fixed |= {"polynomial": True, "linear": True, "cosine_restarts": False, "multistep": False}
     assert {name: has_fixed_length(compose(f"scheduler={name}")) for name in fixed} == fixed
 
 

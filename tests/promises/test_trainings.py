@@ -261,7 +261,7 @@ def change(run: Path, **changed: Any) -> None:
 
 
 @pytest.mark.parametrize("resume", ["true", "auto"])
-@pytest.mark.parametrize("name", ["cosine", "onecycle"])
+@pytest.mark.parametrize("name", ["cosine", "onecycle", "polynomial", "linear"])
 @case("situations", "more epochs with a scheduler that depends on their number: rejected, no file modified")
 def test_a_planned_schedule_is_not_made_longer(
     resume: str, name: str, run: Path, command: Command, compose: Compose

@@ -36,7 +36,10 @@ def test_nested_changes_are_merged() -> None:
 
 
 def test_choices_are_those_of_the_folder() -> None:
-    assert list_choices("augment") == ["affine", "cifar", "lecun", "none"]
+    mixes, policies = ["cutmix", "mixup"], ["rand_augment", "trivial_augment"]
+    assert list_choices("augment") == sorted(
+        ["affine", "cifar", "cutout", "elastic", "lecun", "none", *mixes, *policies]
+    )
 
 
 @pytest.mark.parametrize("name", ["nets", "../train", "lenet5.yaml", ""])

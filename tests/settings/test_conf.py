@@ -127,7 +127,7 @@ def test_any_combination_of_parts_takes_a_step(
     loaded: dict[tuple[str, int], ImageDataModule],
 ) -> None:
     model, choice, optimizer, scheduler = row
-    if optimizer == "sdlm" and model.endswith("_bn"):
+    if optimizer.startswith(("sdlm", "schedule_free")) and model.endswith("_bn"):
         with pytest.raises(SettingError, match="batch normalization"):
             compose(*stand_in[choice], f"model={model}", f"optimizer={optimizer}")
         return
@@ -149,6 +149,8 @@ def test_any_combination_of_parts_takes_a_step(
     assert logits.shape == (4, len(data.classes))
     loss = functional.cross_entropy(logits, chosen.labels)
     loss.backward()
+    if optimizer.startswith("schedule_free"):
+        stepper.train()  # type: ignore[attr-defined]
     stepper.step()
     if schedule:
         schedule["scheduler"].step(*[1.0] * ("monitor" in schedule))

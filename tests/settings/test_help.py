@@ -52,7 +52,8 @@ def test_help_lists_the_groups_of_the_verb_alone(
     verb: str, wanted: bool, tmp_path: Path, command_environment: dict[str, str]
 ) -> None:
     text = answer(tmp_path, command_environment, f"lenet_pl.{verb}", "--help")
-    assert "\noptimizer: adam, adamw, rmsprop, sdlm, sgd\n" in text
+    optimizers = "adam, adamw, lion, muon, nadam, radam, rmsprop, schedule_free_adamw, schedule_free_sgd, sdlm, sgd"
+    assert f"\noptimizer: {optimizers}\n" in text
     assert ("\nsearch: architecture, learning, regularization\n" in text) == wanted
     assert f"{conf_dir()} document each setting and its unit" in text
 

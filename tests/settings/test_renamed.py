@@ -143,7 +143,7 @@ def test_an_old_choice_in_the_defaults_of_a_file_is_answered_with_the_new_one(ru
     folder = own_file(tmp_path / "conf", "scheduler/other.yaml", "defaults: [cosin, _self_]\n")
     code, [line] = run(folder, "scheduler=other")
     assert (code, line.partition(";")[0]) == (2, "error: scheduler/other: got scheduler=cosin in its defaults")
-    assert "must be one of cosine, exponential" in line
+    assert "must be one of cosine, cosine_restarts, exponential" in line
 
 
 def test_a_search_space_with_the_old_name_of_its_study_is_answered_with_the_new_one(run: Run, tmp_path: Path) -> None:

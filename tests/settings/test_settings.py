@@ -68,6 +68,14 @@ def test_what_was_dumped_validates_to_the_same(plain: dict[str, Any]) -> None:
         ("augment.hflip", 1.5, ["1.5", "1"]),
         ("augment.random_erasing", 1.5, ["1.5", "1"]),
         ("augment.random_erasing", -0.1, ["-0.1", "0"]),
+        ("augment.hue", 0.6, ["0.6", "0.5"]),
+        ("augment.elastic_sigma", 0, ["0", "greater than 0"]),
+        ("augment.rand_augment_magnitude", 31, ["31", "30"]),
+        ("augment.gaussian_blur", [2.0, 1.0], ["[2.0, 1.0]", "second is not smaller"]),
+        ("augment.gaussian_blur", [1.0], ["[1.0]", "2"]),
+        ("augment.mixup", -1, ["-1", "0"]),
+        ("scheduler.warmup_epochs", -1, ["-1", "0"]),
+        ("scheduler.warmup_factor", 0, ["0", "greater than 0"]),
         ("loss.label_smoothing", 1, ["1", "less than 1"]),
         ("trainer.max_epochs", 0, ["0", "1"]),
         ("loader.batch_size", 0, ["0", "1"]),
@@ -227,3 +235,30 @@ def test_a_copy_takes_no_value_under_a_name_that_is_no_setting(plain: dict[str, 
     assert settings.model_copy(update={"seed": 7}).seed == 7
     with pytest.raises(TypeError, match=r"^AugmentSettings has no settings rotation$"):
         settings.augment.model_copy(update={"rotation": 5.0})
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (
+            ("augment=trivial_augment", "augment.rand_augment=2"),
+            "augment.trivial_augment: got true with rand_augment > 0; only one of the two policies can be chosen",
+        ),
+        (
+            ("trainer.max_epochs=3", "scheduler.warmup_epochs=3"),
+            "trainer: max_epochs: got 3 with scheduler.warmup_epochs=3; must be greater",
+        ),
+        (
+            ("scheduler=multistep", "scheduler.milestones=[5,3]"),
+            "scheduler.milestones: got [5, 3]; must be in increasing order",
+        ),
+        (
+            ("optimizer=muon", "scheduler=onecycle", "scheduler.cycle_momentum=true"),
+            "scheduler: cycle_momentum: got true with optimizer=muon, which has two kinds of momentum; must be false",
+        ),
+    ],
+)
+def test_settings_that_exclude_each_other(words: tuple[str, ...], line: str, compose: Compose) -> None:
+    with pytest.raises(SettingError) as error:
+        compose(*words)
+    assert str(error.value) == line

@@ -31,7 +31,7 @@ def test_each_augmentation_is_measured_next_to_torchvisions(
     data: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(augmentations, "Workers", NoWorkers)
-    words = ["output_dir=unused", f"data_sets=[{data}]", "rounds=1", "seconds=0.001", "batch_sizes=[16]"]
+    words = ["output_dir=unused", f"datasets=[{data}]", "rounds=1", "seconds=0.001", "batch_sizes=[16]"]
     settings = composition.compose("benchmark", BenchmarkSettings, [*words, f"data_root={tmp_path}"])
     rows = augmentations.measure_augmentations(settings, data)
     assert [row["augmentation"] for row in rows] == list(augmentations.STRENGTHS)

@@ -6,13 +6,17 @@ import torch
 from lenet_pl.data.augment import Augment
 from lenet_pl.data.image_dataset import ImageDataset
 from lenet_pl.data.loader import BatchLoader
+from lenet_pl.data.mixing import Mixing
 from lenet_pl.data.transform import Preprocess
 from lenet_pl.settings import AugmentSettings
+from lenet_pl.settings.choices import read_choice
 
-MOVING = AugmentSettings(
-    degrees=10, translate=0.1, scale=0.1, aspect_ratio=0, shear=0, crop_padding=1, hflip=0.5, brightness=0.2,
-    contrast=0.2, saturation=0.2, random_erasing=0.5,
-)  # fmt: skip
+MOVES = {"degrees": 10, "translate": 0.1, "scale": 0.1, "crop_padding": 1, "hflip": 0.5, "brightness": 0.2}
+MOVES |= {"contrast": 0.2, "saturation": 0.2, "random_erasing": 0.5}
+MORE = {"elastic_alpha": 3, "hue": 0.2, "rand_augment": 1, "gaussian_blur": 0.5, "noise": 0.1, "cutout": 2}
+MOVING, EVERYTHING = (
+    Augment(AugmentSettings(**read_choice("augment", "none", changes))) for changes in (MOVES, MOVES | MORE)
+)
 CUDA = SimpleNamespace(type="cuda")
 
 
@@ -25,12 +29,13 @@ def loader_of(batch_size: int = 4, augment: Augment | None = None, shuffle: bool
 
 
 @pytest.mark.parametrize("first", [0, 1, 7, 12])
-@pytest.mark.parametrize("augment", [None, Augment(MOVING)])
+@pytest.mark.parametrize("augment", [None, MOVING, EVERYTHING])
 @pytest.mark.parametrize("shuffle", [False, True])
 def test_batches_made_together_are_those_made_one_by_one(
     first: int, augment: Augment | None, shuffle: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    loader = loader_of(augment=augment, shuffle=shuffle, epoch=lambda: 3)
+    mixing = Mixing(mixup=0.5, cutmix=1) if augment is EVERYTHING else None
+    loader = loader_of(augment=augment, shuffle=shuffle, epoch=lambda: 3, mixing=mixing)
     alone = list(loader.batches(first))
     monkeypatch.setattr(BatchLoader, "steps_at_once", 5)
     together = list(loader.batches(first))
@@ -38,6 +43,9 @@ def test_batches_made_together_are_those_made_one_by_one(
     for one, other in zip(alone, together, strict=True):
         assert torch.equal(one.labels, other.labels)
         assert torch.equal(one.images, other.images)
+        assert (one.mixed is None) == (mixing is None)
+        if one.mixed and other.mixed:
+            assert torch.equal(one.mixed.others, other.mixed.others)
         assert one.images.stride() == other.images.stride()
         assert one.loss_scale == other.loss_scale == 1
 

@@ -1,4 +1,5 @@
-# make train [ARGS="model=lenet_bn data=fashion"], make test, make check: each sets up .venv first if that is needed.
+# make train [ARGS="model=lenet_bn data=fashion"], make test, make check: each sets up .venv first if that is needed,
+# `make train` with the packages of a training alone.
 VENV := .venv
 PYTHON ?= python3
 ARGS ?=
@@ -8,12 +9,16 @@ BIN := $(VENV)/bin
 
 install: $(VENV)/installed
 
-$(VENV)/installed: pyproject.toml constraints.txt
+$(VENV)/training: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable .
+	touch $@
+
+$(VENV)/installed: $(VENV)/training
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
-train: install
+train: $(VENV)/training
 	$(BIN)/python -m lenet_pl.train $(ARGS)
 
 test: install

@@ -10,6 +10,7 @@ from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseExceptio
 from lenet_pl.config_files.groups import choices, groups_of, is_group
 from lenet_pl.errors import SettingError, UserError, did_you_mean, printable
 from lenet_pl.plugins.kinds import KINDS
+from lenet_pl.plugins.loading import line_in_plugin
 from lenet_pl.runtime import slurm
 from lenet_pl.settings import nearest_key
 from lenet_pl.settings.compose import known_keys
@@ -46,7 +47,10 @@ def format_error(error: BaseException, name: str) -> str:
         return f"configuration file: {text}"
     if isinstance(error, OSError):
         return f"{error.filename or ''}: {error.strerror or error}".removeprefix(": ")
-    return f"unexpected {type(error).__name__}: {text or 'no message'}; use traceback=true to see where it was raised"
+    said = f"{type(error).__name__}: {text or 'no message'}"
+    if where := line_in_plugin(error):
+        return f"plugins: {where} raised {said}; use traceback=true to see how it was called"
+    return f"unexpected {said}; use traceback=true to see where it was raised"
 
 
 def exit_code(error: Exception) -> int:

@@ -95,6 +95,16 @@ def how_to_load(missing: Sequence[str]) -> str:
     )
 
 
+def line_in_plugin(error: BaseException) -> str:
+    """Name the last line of a plug-in through which an error came, such as "mine.py line 12"; "" if there is none."""
+    found = ""
+    for frame, line in traceback.walk_tb(error.__traceback__):
+        module = frame.f_globals.get("__name__", "")
+        if any(module == name or module.startswith(f"{name}.") for name in _loaded):
+            found = f"{os.path.relpath(frame.f_code.co_filename)} line {line}"
+    return found
+
+
 def _import(name: str) -> None:
     before, STATE.loading = STATE.loading, name
     try:

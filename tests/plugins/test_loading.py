@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from forked_command import run_forked
+from quiet import QUIET
 
 from lenet_pl.plugins.loading import how_to_load, missing_plugins, named_in
 
@@ -90,3 +91,24 @@ def test_a_record_that_names_no_modules_asks_for_none(record: object) -> None:
 def test_missing_plugins_are_named_with_what_loads_them() -> None:
     assert missing_plugins(["mine_1", "mine_2"]) == ["mine_1", "mine_2"]
     assert how_to_load(["a", "b"]).startswith("needs the plug-ins a, b, which are not loaded; use plugins=[a,b] if you")
+
+
+@pytest.mark.parametrize(
+    ("kind", "group"),
+    [("loss", "loss=broken"), ("metric", "metrics=[broken]"), ("callback", "extra_callbacks=[broken]")],
+)
+def test_an_error_in_a_plugin_names_its_line(kind: str, group: str, tmp_path: Path) -> None:
+    texts = {
+        "loss": "def broken(logits, labels):\n    raise ValueError('no\\nloss')\n",
+        "metric": "import torchmetrics\nclass broken(torchmetrics.MeanMetric):\n    def update(self, logits, labels):\n"
+        "        raise ValueError('no loss')\n",
+        "callback": "import lightning\nclass broken(lightning.Callback):\n    def on_train_epoch_end(self, *args):\n"
+        "        raise ValueError('no loss')\n",
+    }
+    (tmp_path / "mine.py").write_text(
+        f"from lenet_pl.plugins import register\n{texts[kind]}register('{kind}', 'broken')(broken)\n"
+    )
+    code, line = run(tmp_path, "lenet_pl.train", "plugins=[mine]", group, "run=run", *QUIET)
+    assert code == 1
+    assert line.splitlines()[-1].startswith("error: plugins: mine.py line ")
+    assert line.endswith(" raised ValueError: no loss; use traceback=true to see how it was called\n")

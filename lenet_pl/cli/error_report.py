@@ -11,6 +11,7 @@ from hydra.errors import HydraException
 from lenet_pl.cli.bare_words import as_setting
 from lenet_pl.cli.error_messages import exit_code, format_error
 from lenet_pl.errors import display_path, printable
+from lenet_pl.plugins.loading import given_plugins
 from lenet_pl.runtime import startup
 from lenet_pl.runtime.folder_lock import JOB_FILE
 from lenet_pl.runtime.signals import Interruption
@@ -58,7 +59,10 @@ def resume_words(folder: Path) -> str:
     """Write the settings that resume a run or a sweep, quoted for Hydra and for the shell."""
     sweep = any(folder.glob(f"*/{JOB_FILE}"))
     word = as_setting("run", [display_path(folder)])
-    return f"the same command with {word} resume=auto" if sweep else f"{word} resume=true"
+    if sweep:
+        return f"the same command with {word} resume=auto"
+    plugins = given_plugins()
+    return f"plugins=[{','.join(plugins)}] {word} resume=true" if plugins else f"{word} resume=true"
 
 
 def _exit_code_of(stop: BaseException) -> int:

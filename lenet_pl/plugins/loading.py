@@ -29,6 +29,11 @@ def loaded_plugins() -> list[str]:
     return list(_loaded)
 
 
+def given_plugins() -> list[str]:
+    """List the loaded plug-ins that are not those of installed packages, which are loaded in any case."""
+    return [name for name in _loaded if name not in _installed]
+
+
 def load_plugins(names: Iterable[str] = ()) -> list[str]:
     """Import plug-ins: those given, those of `LENET_PL_PLUGINS`, and those of installed packages.
 
@@ -54,7 +59,7 @@ def load_plugins(names: Iterable[str] = ()) -> list[str]:
             _find_in_working_directory()
             _import(name)
     if _loaded:
-        os.environ[VARIABLE] = ",".join(name for name in _loaded if name not in _installed)
+        os.environ[VARIABLE] = ",".join(given_plugins())
     _load_installed()
     return loaded_plugins()
 

@@ -199,7 +199,7 @@ def test_what_goes_wrong_in_the_work_is_one_line_and_an_exit_code(
 
 @pytest.mark.parametrize(("error", "code"), [(KeyboardInterrupt(), 130), (Interruption(1), 129)])
 def test_an_interrupted_run_that_has_written_something_can_be_continued(
-    error: BaseException, code: int, run: Run
+    error: BaseException, code: int, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def work(settings: TrainSettings, folder: Path) -> None:
         (folder / "config.yaml").touch()
@@ -209,6 +209,10 @@ def test_an_interrupted_run_that_has_written_something_can_be_continued(
     assert run("run=here/first", work=work) == (code, [line])
     quoted = "error: interrupted; train is not finished; use \"run='here (2)'\" resume=true to resume"
     assert run("run='here (2)'", work=work) == (code, [quoted])
+    monkeypatch.setattr("lenet_pl.cli.error_report.given_plugins", lambda: ["mine", "my.models"])
+    assert run("run=here/third", work=work)[1][0].endswith(
+        "use plugins=[mine,my.models] run=here/third resume=true to resume"
+    )
 
 
 def test_a_command_takes_the_run_folder_or_not(run: Run) -> None:

@@ -162,7 +162,7 @@ def unknown_setting(command: str, key: str, deepest: str) -> str:
     if deepest != key and key.startswith(OPEN):
         return f"{key}: no such key in it; use +{key}.<key>=... to add one"
     if deepest == key and subkey and group in groups_of(command) and (having := choices_with_key(group, subkey)):
-        others = " or ".join(f"{group}={choice}" for choice in having)
+        others = " or ".join(", ".join(f"{group}={choice}" for choice in having).rsplit(", ", 1))
         return f"{key}: not a setting of the chosen {group}; use {others}"
     if new := new_key(command, deepest):
         return f"{deepest}: it is now called {new}"

@@ -573,7 +573,8 @@ HABITS = {
     "val_split=0.1": "val_split: unknown setting; did you mean data.split.val_size?",
     "device=cuda": "device: unknown setting; write trainer.accelerator=<auto, cpu, gpu or mps>",
     "optimizer.momentum=0.9": (
-        "optimizer.momentum: not a setting of the chosen optimizer; use optimizer=rmsprop or optimizer=sgd"
+        "optimizer.momentum: not a setting of the chosen optimizer; use optimizer=muon, optimizer=rmsprop, "
+        "optimizer=schedule_free_sgd or optimizer=sgd"
     ),
 }
 

@@ -762,6 +762,7 @@ LOST = "{} fails after training: complete results.json, one line, exit code 0"
             [
                 "samples.png",
                 "filters.png or feature_maps.png",
+                "augmentation.png",
                 "curves.png",
                 "confusion_matrix.png",
                 "misclassified.png",

@@ -23,6 +23,7 @@ from lenet_pl.cli.resume_overrides import data_of_run
 from lenet_pl.config_files.folders import FLAG, own_folder, use
 from lenet_pl.config_files.groups import choices, groups_of, is_group, parents_of
 from lenet_pl.errors import SettingError, printable
+from lenet_pl.plugins.kinds import KINDS
 from lenet_pl.plugins.loading import load_plugins, named_in
 from lenet_pl.settings.compose import help_text, known_keys
 from lenet_pl.settings.parts import choices_with_key, is_plugged, offer_choices
@@ -30,6 +31,7 @@ from lenet_pl.settings.renamed import explain_renamed
 from lenet_pl.settings.types import expand_home
 
 OPTIONAL_GROUPS = ("experiment", "debug")
+ONE_CHOICE = {kind.group for kind in KINDS.values() if not kind.listed} | {"augment"}  # each sets everything of a group
 NOT_TAKEN = ("config_path", "config_name", "experimental_rerun")  # the last one unpickles a file
 ELSEWHERE = {  # Hydra's keys that would change where or how the command runs
     "hydra.job.chdir": "paths are relative to the working directory; leave it out",
@@ -190,6 +192,11 @@ def _resolve_choice(command: str, override: str) -> None:
         chosen = _choices_named(override, there) if choice else ""
         if not chosen:
             raise SettingError(f"{name}: got {printable(choice) or repr(choice)}; must be one of {', '.join(there)}")
+        if name in ONE_CHOICE and chosen.startswith("[") and "," in chosen:
+            raise SettingError(
+                f"{name}: got {printable(chosen)}, of which the last would replace the others; must be one choice; use "
+                f"{name}.<setting>=... for what another one has"
+            )
         if group.startswith("+") and name in groups_of(command):
             raise SettingError(f"{group}: already exists; use {name}={choice} without the +")
         sys.argv[sys.argv.index(override)] = f"{group}={chosen}"

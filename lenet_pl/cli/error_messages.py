@@ -45,11 +45,11 @@ def format_error(error: BaseException, name: str) -> str:
         return f"hydra.searchpath: {folder} does not exist; must be existing folders, as in [file://<folder>]"
     if isinstance(error, yaml.YAMLError):
         return f"configuration file: {text}"
-    if isinstance(error, OSError):
-        return f"{error.filename or ''}: {error.strerror or error}".removeprefix(": ")
     said = f"{type(error).__name__}: {text or 'no message'}"
     if where := line_in_plugin(error):
         return f"plugins: {where} raised {said}; use traceback=true to see how it was called"
+    if isinstance(error, OSError):
+        return f"{error.filename or ''}: {error.strerror or error}".removeprefix(": ")
     return f"unexpected {said}; use traceback=true to see where it was raised"
 
 

@@ -11,7 +11,7 @@ from hydra.errors import HydraException
 from lenet_pl.cli.bare_words import as_setting
 from lenet_pl.cli.error_messages import exit_code, format_error
 from lenet_pl.errors import display_path, printable
-from lenet_pl.plugins.loading import given_plugins
+from lenet_pl.plugins.loading import given_plugins, line_in_plugin
 from lenet_pl.runtime import startup
 from lenet_pl.runtime.folder_lock import JOB_FILE
 from lenet_pl.runtime.signals import Interruption
@@ -46,6 +46,9 @@ def report_interrupt(stop: BaseException, name: str, rank: int, *, resumable: Pa
         code = 130
     elif type(stop).__name__ == "SIGTERMException":  # Lightning's SystemExit without a code, which would mean success
         code = 143
+    elif where := line_in_plugin(stop):
+        print(f"error: plugins: {where} called sys.exit; {name} is not finished", file=sys.stderr)
+        return _exit_code_of(stop) or 1
     else:
         return _exit_code_of(stop)
     advice = f"; use {resume_words(resumable)} to resume" if name == "train" and resumable else ""

@@ -60,6 +60,12 @@ class ClassifierEvaluation(lightning.LightningModule):
     def test_step(self, batch: Batch, batch_idx: int) -> None:
         self._logits.append(self._evaluation_step(batch, self.test_metrics).float())
 
+    def predict_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Compute the logits (B, K) of a batch, in full precision."""
+        with torch.autocast(self.device.type, enabled=False):
+            logits: Tensor = self(batch[0])
+        return logits
+
     def on_test_epoch_start(self) -> None:
         self._evaluated.clear()
         self._logits.clear()

@@ -16,6 +16,7 @@ from lightning.pytorch.callbacks import Callback
 
 from lenet_pl.engine.checkpoint import AtomicCheckpointIO
 from lenet_pl.engine.checkpoint_callbacks import BestCheckpoint, LastCheckpoint
+from lenet_pl.engine.complete_epochs import CompleteEpochs
 from lenet_pl.engine.device import check_device, choose_precision
 from lenet_pl.engine.divergence import DivergenceCheck
 from lenet_pl.engine.early_stopping import ResumableEarlyStopping, StopAtMaxSteps
@@ -86,7 +87,14 @@ def build_trainer(
         val_check_interval=given.val_check_interval,
         fast_dev_run=given.fast_dev_run,
         profiler=given.profiler,
-        callbacks=[recorder, FlushLoggers(), *callbacks, *build_extra_callbacks(settings, folder), *others],
+        callbacks=[
+            CompleteEpochs(),
+            recorder,
+            FlushLoggers(),
+            *callbacks,
+            *build_extra_callbacks(settings, folder),
+            *others,
+        ],
         logger=build_loggers(settings, folder) if kept else False,
         # An explicit environment disables Lightning's detection; it reads the variables that `own_variables` sets
         plugins=[AtomicCheckpointIO(), LightningEnvironment()],

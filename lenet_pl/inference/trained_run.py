@@ -83,7 +83,20 @@ class TrainedRun:
         }
 
     def predict_logits(self, images: Tensor) -> Tensor:
-        """Compute the logits, float (N, K), of images as stored, uint8 (N, C, h, w), on the CPU."""
+        """Compute the logits, float (N, K), of images as stored, uint8 (N, C, h, w), on the CPU.
+
+        Raises:
+            DataError: The images have another type, shape or number of channels.
+        """
+        shape = tuple(getattr(images, "shape", ()))
+        if (
+            not isinstance(images, Tensor)
+            or images.dtype != torch.uint8
+            or len(shape) != 4
+            or shape[1] != self.channels
+        ):
+            kind = f"{images.dtype} of shape {shape}" if isinstance(images, Tensor) else type(images).__name__
+            raise DataError(f"images: got {kind}; must be a uint8 tensor of shape (N, {self.channels}, h, w)")
         with torch.inference_mode():
             return torch.cat([self.model(self.preprocess(block)) for block in torch.split(images, BLOCK)])
 
@@ -179,12 +192,13 @@ def open_runs(settings: TrainedSettings) -> list[TrainedRun]:
     return [open_run(TrainedSettings.model_validate({"run": folder, **given})) for folder in folders]
 
 
-def load_run(checkpoint: Path) -> TrainedRun:
+def load_run(checkpoint: Path | str) -> TrainedRun:
     """Load the network of a checkpoint file.
 
     Raises:
         DataError: The file is missing or corrupt, or was written by another program or version.
     """
+    checkpoint = Path(checkpoint)
     content = load_checkpoint(checkpoint)
     given: Any = content.get("hyper_parameters")
     if not isinstance(given, dict) or not isinstance(given.get("settings"), dict):

@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 from lenet_pl.errors import SettingError
 from lenet_pl.plugins.build import build, entry_of
+from lenet_pl.plugins.loading import line_in_plugin
 from lenet_pl.settings import AnyModelSettings
 
 
@@ -41,9 +42,10 @@ def check_network(model: nn.Module, settings: AnyModelSettings, in_channels: int
         with torch.no_grad():
             logits = model.eval()(torch.zeros(shape))
     except Exception as error:  # code from outside may raise anything
+        where = f", {line}" if (line := line_in_plugin(error)) else ""
         raise SettingError(
-            f"{who} fails on images of shape {shape} ({type(error).__name__}: {' '.join(str(error).split())[:200]}); "
-            "must map them to logits, or model.image_size must be another"
+            f"{who} fails on images of shape {shape} ({type(error).__name__}: {' '.join(str(error).split())[:200]}"
+            f"{where}); must map them to logits, or model.image_size must be another"
         ) from error
     finally:
         model.train(training)

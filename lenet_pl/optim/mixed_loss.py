@@ -33,12 +33,17 @@ def mixed_loss(loss: Callable[..., Any], logits: Tensor, labels: Tensor, mixed: 
         A scalar tensor ().
 
     Raises:
-        SettingError: The loss cannot be computed for each image.
+        SettingError: The loss is not a scalar, or cannot be computed for each image.
 
     Sources: Zhang et al. 2018, section 2; Yun et al. 2019, equation 1.
     """
     if mixed is None:
-        return loss(logits, labels)  # type: ignore[no-any-return]
+        mean: Tensor = loss(logits, labels)
+        if mean.ndim:
+            raise SettingError(
+                f"loss: got a result of shape {tuple(mean.shape)}; must be a scalar, the mean of the batch"
+            )
+        return mean
     weight = mixed.weight.to(torch.promote_types(logits.dtype, torch.float32))  # of bf16 logits, too
     class_weights = _class_weights(loss)
     total, norm = weight.new_zeros(()), weight.new_zeros(())
@@ -68,7 +73,9 @@ def losses_per_image(loss: Callable[..., Any], logits: Tensor, labels: Tensor) -
                 loss.reduction = before
         else:
             alone = partial(_of_one, loss)
-            found = torch.func.vmap(alone, randomness="different")(logits, labels)
+            # Autocast does not reach inside of vmap, so that the loss would be computed in bf16
+            full = logits.to(torch.promote_types(logits.dtype, torch.float32))
+            found = torch.func.vmap(alone, randomness="different")(full, labels)
     except Exception as error:  # a plug-in may raise anything
         raise SettingError(_explain(loss, f"{type(error).__name__}: {' '.join(str(error).split())[:200]}")) from error
     if not isinstance(found, Tensor) or found.shape != labels.shape:

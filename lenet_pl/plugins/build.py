@@ -7,6 +7,7 @@ from typing import Any
 
 from lenet_pl.errors import SettingError, UserError
 from lenet_pl.plugins.kinds import KINDS
+from lenet_pl.plugins.loading import line_in_plugin
 from lenet_pl.plugins.parameters import leading, signature_of
 from lenet_pl.plugins.registry import Entry, entries
 
@@ -49,9 +50,11 @@ def build(kind: str, settings: Any, *leading_values: Any, **context: Any) -> Any
         raise
     except Exception as error:  # code from outside may raise anything
         whose = f" of the plug-in {entry.plugin}" if entry.plugin else ""
+        where = f", {line}" if (line := line_in_plugin(error)) else ""
         raise SettingError(
             f"{KINDS[kind].group}: {entry.name}{whose} cannot be built "
-            f"({type(error).__name__}: {' '.join(str(error).split())}); use traceback=true to see where"
+            f"({type(error).__name__}: {' '.join(str(error).split())}{where}); "
+            "use traceback=true to see how it was called"
         ) from error
 
 

@@ -291,3 +291,11 @@ def test_a_checkpoint_within_an_epoch_is_resumed_exactly(accumulated: int, tmp_p
             assert torch.equal(resumed.state_dict()[name], weight), name
         for name in ("train/loss", "val/loss"):
             assert torch.equal(again.callback_metrics[name], trainer.callback_metrics[name])
+
+
+def test_predict_gives_the_logits_of_the_test_images(tmp_path: Path) -> None:
+    task, data = ImageClassifier(build_network(), num_classes=10), digits()
+    found = torch.cat(plain_trainer(tmp_path).predict(task, data))
+    images = data.preprocess(data.test_set.images)
+    with torch.no_grad():
+        assert torch.equal(found, task.eval()(images))

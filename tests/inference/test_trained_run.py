@@ -136,3 +136,12 @@ def test_a_network_has_what_training_normalised_with(digits_run: Path, compose: 
     assert sum(p.numel() for p in run.model.parameters()) == sum(
         p.numel() for p in build_task(settings, data).model.parameters()
     )
+
+
+def test_a_run_is_loaded_by_the_text_of_its_path_and_takes_only_stored_images(digits_run: Path) -> None:
+    run = load_run(str(digits_run / "checkpoints" / "best.ckpt"))
+    images = run.load_data().test_set.images[:3]
+    assert run.predict_logits(images).shape == (3, 10)
+    for wrong in (images / 255, images[0], images.expand(-1, 3, -1, -1), images.numpy()):
+        with pytest.raises(DataError, match=r"^images: got .*; must be a uint8 tensor of shape \(N, 1, h, w\)$"):
+            run.predict_logits(wrong)

@@ -68,6 +68,15 @@ def test_a_loss_that_only_gives_the_mean_is_computed_for_each_image(loss: Any) -
     torch.testing.assert_close(mixed_loss(loss, LOGITS, LABELS, mixed(weight)), torch.stack(each).mean())
 
 
+def test_in_bf16_a_loss_without_reduction_is_as_precise_as_torchs() -> None:
+    weight = torch.full((B,), 0.7)
+    low = LOGITS.bfloat16()
+    with torch.autocast("cpu", torch.bfloat16):
+        theirs = mixed_loss(nn.CrossEntropyLoss(), low, LABELS, mixed(weight))
+        ours = mixed_loss(lambda logits, labels: functional.cross_entropy(logits, labels), low, LABELS, mixed(weight))
+    torch.testing.assert_close(ours, theirs)
+
+
 def test_without_mixing_the_loss_is_called_as_usual() -> None:
     calls = []
 

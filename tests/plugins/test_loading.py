@@ -93,22 +93,60 @@ def test_missing_plugins_are_named_with_what_loads_them() -> None:
     assert how_to_load(["a", "b"]).startswith("needs the plug-ins a, b, which are not loaded; use plugins=[a,b] if you")
 
 
-@pytest.mark.parametrize(
-    ("kind", "group"),
-    [("loss", "loss=broken"), ("metric", "metrics=[broken]"), ("callback", "extra_callbacks=[broken]")],
-)
-def test_an_error_in_a_plugin_names_its_line(kind: str, group: str, tmp_path: Path) -> None:
-    texts = {
-        "loss": "def broken(logits, labels):\n    raise ValueError('no\\nloss')\n",
-        "metric": "import torchmetrics\nclass broken(torchmetrics.MeanMetric):\n    def update(self, logits, labels):\n"
-        "        raise ValueError('no loss')\n",
-        "callback": "import lightning\nclass broken(lightning.Callback):\n    def on_train_epoch_end(self, *args):\n"
-        "        raise ValueError('no loss')\n",
-    }
-    (tmp_path / "mine.py").write_text(
-        f"from lenet_pl.plugins import register\n{texts[kind]}register('{kind}', 'broken')(broken)\n"
-    )
-    code, line = run(tmp_path, "lenet_pl.train", "plugins=[mine]", group, "run=run", *QUIET)
+BROKEN = {
+    "loss": "def broken(logits, labels):\n    {}\n",
+    "metric": "import torchmetrics\nclass broken(torchmetrics.MeanMetric):\n    def update(self, *args):\n        {}\n",
+    "callback": "import lightning\nclass broken(lightning.Callback):\n"
+    "    def on_train_batch_end(self, *args):\n        {}\n",
+    "optimizer": "import torch\nclass broken(torch.optim.SGD):\n    def __init__(self, params):\n        {}\n",
+    "model": "import torch\nclass broken(torch.nn.Linear):\n    def __init__(self):\n        super().__init__(1, 1)\n"
+    "    def forward(self, images):\n        {}\n",
+}
+GROUPS = {"loss": "loss=broken", "metric": "metrics=[broken]", "callback": "extra_callbacks=[broken]"}
+GROUPS |= {"optimizer": "optimizer=broken", "model": "model=broken"}
+
+
+def train_broken(folder: Path, kind: str, statement: str) -> tuple[int, str]:
+    """Train with a part of which a method has a statement; return exit code and last line of stderr."""
+    part = BROKEN[kind].format(statement) + f"register('{kind}', 'broken')(broken)\n"
+    (folder / "mine.py").write_text(f"from lenet_pl.plugins import register\n{part}")
+    code, said = run(folder, "lenet_pl.train", "plugins=[mine]", GROUPS[kind], "run=run", *QUIET)
+    return code, said.splitlines()[-1]
+
+
+@pytest.mark.parametrize("kind", ["loss", "metric", "callback"])
+@pytest.mark.parametrize("error", ["ValueError('no\\nloss')", "OSError(2, 'no loss', 'file')"])
+def test_an_error_in_a_plugin_names_its_line(error: str, kind: str, tmp_path: Path) -> None:
+    code, line = train_broken(tmp_path, kind, f"raise {error}")
     assert code == 1
-    assert line.splitlines()[-1].startswith("error: plugins: mine.py line ")
-    assert line.endswith(" raised ValueError: no loss; use traceback=true to see how it was called\n")
+    assert line.startswith("error: plugins: mine.py line ")
+    assert "no loss" in line
+    assert line.endswith("; use traceback=true to see how it was called")
+
+
+@pytest.mark.parametrize("kind", ["optimizer", "model"])
+def test_an_error_of_a_part_that_is_built_names_its_line(kind: str, tmp_path: Path) -> None:
+    code, line = train_broken(tmp_path, kind, "raise ValueError('wrong')")
+    assert code == 2
+    assert line.startswith(f"error: {kind}: broken ")
+    assert "(ValueError: wrong, mine.py line " in line
+
+
+@pytest.mark.parametrize("kind", ["loss", "callback"])
+def test_an_exhausted_iterator_does_not_shorten_a_training(kind: str, tmp_path: Path) -> None:
+    code, line = train_broken(tmp_path, kind, "next(iter(()))")
+    assert (code, line[:21]) == (1, "error: epoch 1: ended")
+    assert "must not raise StopIteration" in line
+
+
+def test_a_plugin_does_not_end_a_command_as_a_success(tmp_path: Path) -> None:
+    code, line = train_broken(tmp_path, "callback", "raise SystemExit(0)")
+    assert code == 1
+    assert line.startswith("error: plugins: mine.py line ")
+    assert line.endswith(" called sys.exit; train is not finished")
+
+
+def test_a_loss_must_be_a_scalar(tmp_path: Path) -> None:
+    code, line = train_broken(tmp_path, "loss", "return logits.sum(1)")
+    assert code == 2
+    assert line.startswith("error: loss: got a result of shape (")

@@ -572,6 +572,10 @@ HABITS = {
     ),
     "val_split=0.1": "val_split: unknown setting; did you mean data.split.val_size?",
     "device=cuda": "device: unknown setting; write trainer.accelerator=<auto, cpu, gpu or mps>",
+    "augment=[mixup,cutmix]": (
+        "augment: got [mixup,cutmix], of which the last would replace the others; must be one choice; use "
+        "augment.<setting>=... for what another one has"
+    ),
     "optimizer.momentum=0.9": (
         "optimizer.momentum: not a setting of the chosen optimizer; use optimizer=muon, optimizer=rmsprop, "
         "optimizer=schedule_free_sgd or optimizer=sgd"

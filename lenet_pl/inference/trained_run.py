@@ -17,6 +17,7 @@ from lenet_pl.data.loaded_data import LoadedData
 from lenet_pl.data.run_images import RunImages, record_in_checkpoint
 from lenet_pl.data.transform import Preprocess
 from lenet_pl.errors import DataError, SettingError, display_path
+from lenet_pl.inference.find_data import find_data
 from lenet_pl.models.build import build_model
 from lenet_pl.plugins.loading import how_to_load, missing_plugins
 from lenet_pl.runtime.checkpoint_file import load_checkpoint
@@ -115,7 +116,8 @@ class TrainedRun:
         Missing files of a published dataset are downloaded, unless `data.download` is false.
 
         Args:
-            settings: The settings of the other dataset; None for the data of the run.
+            settings: The settings of the other dataset; None for the data of the run. Relative paths of the run are
+                looked for in the working directory, then in the folders that contain the run.
             part: The split of the run's data that will be used: "train", "validation" or "test".
             accept_changes: Whether data that changed since the training are accepted, as long as all images of `part`
                 are still there. Only those are loaded.
@@ -127,7 +129,7 @@ class TrainedRun:
             DataError: Files are missing, the data of the run have changed, or the other dataset has different classes
                 or channels.
         """
-        chosen = settings or self.settings.data
+        chosen = settings or find_data(self.settings.data, self.folder)
         if isinstance(chosen, FolderDataSettings) and chosen.color_mode == "auto" and self.channels == 3:
             chosen = chosen.model_copy(update={"color_mode": "rgb"})  # gray images are converted for a color network
         own = None if settings else RunImages(self.images, self.folder, (part,), accept_changes)

@@ -9,6 +9,7 @@ from lenet_pl.data.image_dataset import ImageDataset
 from lenet_pl.display.figure import Figure
 from lenet_pl.display.text import label
 from lenet_pl.runtime.seeding import keyed_generator
+from lenet_pl.settings import AugmentSettings
 
 DRAWS = 8
 
@@ -49,3 +50,9 @@ def _titles(batch: Batch, names: list[str]) -> list[str]:
         return [""] * len(batch.labels)
     rows = zip(batch.labels.tolist(), batch.mixed.others.tolist(), batch.mixed.weight.tolist(), strict=True)
     return [f"{weight:.0%} {names[k]}\n{1 - weight:.0%} {names[other]}" for k, other, weight in rows]
+
+
+def ineffective(settings: AugmentSettings, channels: int) -> list[str]:
+    """List transforms that change nothing, since the images are gray, in one line for the notes of a run."""
+    colors = [f"augment.{name}" for name in ("saturation", "hue") if getattr(settings, name) > 0 and channels == 1]
+    return [f"{' and '.join(colors)} changed nothing, since the images are gray"] if colors else []

@@ -9,6 +9,7 @@ import lightning
 import torch
 import yaml
 
+from lenet_pl.artifacts.augmentation_plot import ineffective
 from lenet_pl.artifacts.chance import Guess, what_to_try
 from lenet_pl.artifacts.chance_check import check_chance_level
 from lenet_pl.artifacts.layer_table import print_summary
@@ -142,6 +143,7 @@ class RunFolder:
             tips = what_to_try(self.settings, guess, len(self.data.classes), steps)
             notes.append(f"{guess.describe(self.data.classes)}; {tips}")
         notes += self.data.loaded.doubts() if self.settings.train else ["the network was not trained (train=false)"]
+        notes += ineffective(self.settings.augment, self.data.channels)
         if not self._judged:
             notes.append("no validation took place; the results are those of the last weights")
         figures = pictures_of(

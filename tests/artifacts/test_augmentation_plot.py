@@ -1,12 +1,20 @@
 import numpy as np
 import torch
+from conftest import Compose
 from torch import Tensor
 
-from lenet_pl.artifacts.augmentation_plot import augments, draw_augmentation
+from lenet_pl.artifacts.augmentation_plot import augments, draw_augmentation, ineffective
 from lenet_pl.data.datamodule import ImageDataModule
 from lenet_pl.data.image_dataset import ImageDataset
 
 IMAGES = ImageDataset(torch.arange(8).mul(30).to(torch.uint8).view(8, 1, 1, 1).expand(-1, 1, 8, 8), torch.arange(8))
+
+
+def test_colors_of_gray_images_are_noted(compose: Compose) -> None:
+    cifar = compose("augment=cifar", "augment.hue=0.1").augment
+    assert ineffective(cifar, 3) == []
+    (line,) = ineffective(cifar, 1)
+    assert line == "augment.saturation and augment.hue changed nothing, since the images are gray"
 
 
 def module(**strengths: float) -> ImageDataModule:

@@ -74,12 +74,14 @@ OF_COMMAND = {
     | ANY_NETWORK,
     "explain": {
         "image img input file files path image_path source": "images=<file, directory or glob>",
+        "data dataset": "the test images of the run are used, or write images=<file, directory or glob> for others",
         "method attribution": "methods=[grad_cam,occlusion]",
         "index idx ids": "indices=[<number>,<number>]",
         "n count limit": "num_images=<number>",
     }
     | ANY_NETWORK,
     "export": {
+        "data dataset": "the test images of the run are used; only evaluate takes data=<choice>",
         "format to type": "formats=[<torch_export, onnx or safetensors>]",
         "opset_version": "opset=<number>",
         "tolerance rtol tol": "atol=<number>",

@@ -15,7 +15,7 @@ DURING = {
 }
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_trainings_at_once_are_compared_with_one_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(side_by_side, "AT_ONCE", (1, 2))
     monkeypatch.setattr(side_by_side, "EPOCHS", 3)

@@ -150,7 +150,7 @@ def search_with_a_death(query: Query, place: Path, environment: dict[str, str], 
     assert counts(query)["PRUNED"] >= 1
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_two_workers_on_sqlite_one_killed(tmp_path: Path, command_environment: dict[str, str]) -> None:
     query = sqlite_query(tmp_path / "runs" / "search" / "tiny" / "study.db")
     search_with_a_death(query, tmp_path, command_environment)

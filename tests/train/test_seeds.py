@@ -124,7 +124,9 @@ def test_a_seed_is_a_run_for_every_verb_and_for_comparisons(compose: Compose, tm
         assert best.stat().st_size < 4.5 * weights  # with Adam's; not those of all seeds
 
 
-@pytest.mark.parametrize("checks", [2, 6, 13, 18])
+@pytest.mark.parametrize(
+    "checks", [2, pytest.param(6, marks=pytest.mark.long), pytest.param(13, marks=pytest.mark.long), 18]
+)
 def test_an_interrupted_command_goes_on_as_if_it_had_not_been(compose: Compose, tmp_path: Path, checks: int) -> None:
     overrides = (*AUGMENTED, "trainer.limit_train_batches=4", "trainer.max_epochs=2", "model.dropout=0.2", "test=false")
     given = compose(*overrides, f"seeds={list(SEEDS)}", f"run={tmp_path / 'all'}")

@@ -68,7 +68,7 @@ def demo() -> Path:
     from playwright.sync_api import sync_playwright
 
     sys.path.append(str(IMAGES.parents[1] / "tests" / "demo"))
-    from strokes import DIGITS
+    from strokes import DIGITS, draw
 
     run, file = RUNS / "mnist", RUNS / "demo.png"
     if not (run / "results.json").exists():
@@ -83,18 +83,7 @@ def demo() -> Path:
             page = browser.new_page(viewport={"width": 900, "height": 668})
             page.goto(address)
             page.wait_for_selector("body[data-ready]")
-            board = page.locator("#canvas").bounding_box()
-            assert board is not None
-            for stroke in DIGITS["5"]:
-                points = [
-                    (board["x"] + x * board["width"] / 280, board["y"] + y * board["width"] / 280) for x, y in stroke
-                ]
-                page.mouse.move(*points[0])
-                page.mouse.down()
-                for point in points[1:]:
-                    page.mouse.move(*point)
-                page.mouse.up()
-            page.wait_for_selector("#answers[aria-busy=false] article[data-predicted]")
+            draw(page, DIGITS["5"])
             page.mouse.move(5, 5)
             page.screenshot(path=file)
             browser.close()

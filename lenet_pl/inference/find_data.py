@@ -5,7 +5,7 @@ from typing import Any
 
 from lenet_pl.settings import DataSettings
 
-PATHS = ("path", "test_path", "root")
+PATHS = ("path", "test_path")  # not `root`, since missing published files would be downloaded to where it is found
 
 
 def find_data(settings: DataSettings, folder: Path) -> DataSettings:

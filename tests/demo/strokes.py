@@ -1,6 +1,7 @@
-"""Ten digits as a person draws them: strokes of points on a board of 280 × 280 px."""
+"""Ten digits as a person draws them, strokes of points on a board of 280 × 280 px, and a mouse that draws them."""
 
 import math
+from typing import Any
 
 Point = tuple[float, float]
 Stroke = list[Point]
@@ -25,3 +26,19 @@ DIGITS: dict[str, list[Stroke]] = {
     "8": [[*arc(140, 98, 38, 40, 90, -270), *arc(140, 183, 47, 45, -90, 270)]],
     "9": [[*arc(140, 105, 42, 45, 0, 360), (182, 105), (178, 170), (165, 228)]],
 }
+
+
+def draw(page: Any, strokes: list[Stroke]) -> str:
+    """Draw with the mouse, stroke by stroke; returns the predicted class of the first network."""
+    page.get_by_role("button", name="Clear").click()
+    board = page.locator("#canvas").bounding_box()
+    scale = board["width"] / 280
+    for stroke in strokes:
+        points = [(board["x"] + x * scale, board["y"] + y * scale) for x, y in stroke]
+        page.mouse.move(*points[0])
+        page.mouse.down()
+        for point in points[1:]:
+            page.mouse.move(*point)
+        page.mouse.up()
+    page.wait_for_selector("#answers[aria-busy=false] article[data-predicted]")
+    return str(page.locator("article").first.get_attribute("data-predicted"))

@@ -11,7 +11,7 @@ import pytest
 from conftest import OddRun
 from odd_names import SHOWN
 from promise import case
-from strokes import DIGITS, Stroke
+from strokes import DIGITS, draw
 
 from lenet_pl.errors import DataError
 from lenet_pl.settings import TrainSettings
@@ -62,22 +62,6 @@ def visit(browser: Any, address: str, **how: Any) -> tuple[Any, list[str]]:
     page.goto(address)
     page.wait_for_selector("body[data-ready]")
     return page, asked
-
-
-def draw(page: Any, strokes: list[Stroke]) -> str:
-    """Draw with the mouse, stroke by stroke; returns the predicted class of the first network."""
-    page.get_by_role("button", name="Clear").click()
-    board = page.locator("#canvas").bounding_box()
-    scale = board["width"] / 280
-    for stroke in strokes:
-        points = [(board["x"] + x * scale, board["y"] + y * scale) for x, y in stroke]
-        page.mouse.move(*points[0])
-        page.mouse.down()
-        for point in points[1:]:
-            page.mouse.move(*point)
-        page.mouse.up()
-    page.wait_for_selector("#answers[aria-busy=false] article[data-predicted]")
-    return str(page.locator("article").first.get_attribute("data-predicted"))
 
 
 def test_a_drawing_is_read_layer_by_layer_and_nobody_else_is_asked(

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from matplotlib.ticker import MaxNLocator
+from matplotlib.axes import Axes
+from matplotlib.ticker import LogFormatter, MaxNLocator
 from torch import Tensor
 
 from lenet_pl.artifacts.metrics import CalibrationBin, Mistake
@@ -13,6 +14,20 @@ from lenet_pl.display.text import label, lines, shorten
 
 TRAIN, VALIDATION = "C0", "C1"
 LINE = 18  # text columns per line above an image
+
+
+class PlainNumbers(LogFormatter):
+    """Tick labels of a logarithmic axis such as 0.1 and 100. Powers of ten are math, which is slow to typeset."""
+
+    @classmethod
+    def use(cls, axes: Axes) -> None:
+        """Label the y-axis of a plot; ticks between powers of ten only where there are few of those."""
+        axes.yaxis.set_major_formatter(cls())
+        axes.yaxis.set_minor_formatter(cls(minor_thresholds=(1, 0.4)))
+
+    def __call__(self, x: float, pos: int | None = None) -> str:
+        """Return the label of a tick. Empty if it has none."""
+        return f"{x:g}" if super().__call__(x, pos) else ""
 
 
 @styled
@@ -44,6 +59,7 @@ def draw_curves(epochs: Sequence[dict[str, float]], step_losses: Sequence[float]
         )
         axes[2].legend()
     axes[2].set(xlabel="optimizer step", ylabel="training loss (mean of the batch)", yscale="log")
+    PlainNumbers.use(axes[2])
     return figure
 
 
@@ -154,4 +170,5 @@ def draw_reliability(bins: Sequence[CalibrationBin], heading: str) -> Figure:
     upper.legend(loc="upper left")
     lower.bar(places, [b.count for b in full], width, color=TRAIN, edgecolor="white")
     lower.set(xlabel="probability of the predicted class", ylabel="number\nof images", yscale="log")
+    PlainNumbers.use(lower)
     return figure

@@ -1,4 +1,4 @@
-"""Time and memory of whole commands, each in its own process: start, memory use, large datasets."""
+"""Memory use of trainings, and large datasets, each training in a process of its own."""
 
 import contextlib
 import json
@@ -7,7 +7,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from datetime import datetime
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -20,30 +19,6 @@ from lenet_pl.settings.benchmark import BenchmarkSettings
 
 IMPORTS = "import torch, lightning; from lenet_pl.runtime.memory import peak_memory; print(peak_memory())"
 STEPS = 400  # training steps per epoch
-
-
-def measure_start(settings: BenchmarkSettings, folder: Path) -> dict[str, Any]:
-    """Time `import torch, lightning`, and alternately a training command up to its first step.
-
-    Returns:
-        The median times of both in seconds, and the median over the rounds of their ratio.
-    """
-    imports, starts = [], []
-    for number in range(settings.rounds):
-        log_progress(f"start, round {number + 1} of {settings.rounds}")
-        begin = time.perf_counter()
-        subprocess.run([sys.executable, "-c", "import torch, lightning"], check=True, stderr=subprocess.PIPE)
-        imports.append(time.perf_counter() - begin)
-        moment = time.time()
-        run = run_training(
-            folder / f"start{number}", ["data=fake", "trainer.limit_train_batches=1", "trainer.max_epochs=1"]
-        )
-        starts.append(datetime.fromisoformat(run["first_step_time"]).timestamp() - moment)
-    return {
-        "imports_seconds": round(median(imports), 2),
-        "first_step_seconds": round(median(starts), 2),
-        "ratio": round(median(a / b for a, b in zip(starts, imports, strict=True)), 3),
-    }
 
 
 def measure_data_sizes(settings: BenchmarkSettings, folder: Path, data: str) -> dict[str, Any]:

@@ -72,10 +72,10 @@ def _loops(rows: list[dict[str, Any]]) -> str:
 
 
 def _start(found: dict[str, Any]) -> str:
-    return (
-        f"Time to the first training step: {found['first_step_seconds']} s; `import torch, lightning`: "
-        f"{found['imports_seconds']} s; ratio {found['ratio']:.2f}."
-    )
+    lines: Lines = [("command", "s", "compared with", "ratio")]
+    for row in found["rows"]:
+        lines.append((row["command"], f"{row['seconds']:.2f}", row.get("over", ""), str(row.get("ratio", ""))))
+    return _table(lines)
 
 
 def _data_sizes(found: dict[str, Any]) -> str:

@@ -1,7 +1,8 @@
 """Matplotlib figures whose text is drawn literally: never as math, and in fonts that contain its characters."""
 
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
@@ -42,9 +43,15 @@ class Figure(matplotlib.figure.Figure):
     def draw(self, renderer: Any) -> None:
         """Draw without a warning for each character that no font contains."""
         prepare(self)
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", r"Glyph \d+ .* missing from")
+        with _without_glyph_warnings():
             super().draw(renderer)
+
+
+@contextmanager
+def _without_glyph_warnings() -> Iterator[None]:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r"Glyph \d+ .* missing from")
+        yield
 
 
 def prepare(figure: matplotlib.figure.Figure) -> None:
@@ -73,9 +80,21 @@ def save_figures(folder: Path, figures: Mapping[str, matplotlib.figure.Figure]) 
         figures: Figures by file name without suffix.
     """
     for name, figure in figures.items():
+        _lay_out(figure)
         with atomic_file(folder / f"{name}.png") as stream:
             figure.savefig(stream, format="png", dpi=DPI)
     tell_lacking(figures.values())
+
+
+@styled
+def _lay_out(figure: matplotlib.figure.Figure) -> None:
+    """Place the axes for good. With a layout engine, savefig would draw everything twice, the first time for this."""
+    if engine := figure.get_layout_engine():
+        prepare(figure)
+        figure.set_dpi(DPI)
+        with _without_glyph_warnings():
+            engine.execute(figure)
+        figure.set_layout_engine("none")
 
 
 def _powers(figure: matplotlib.figure.Figure) -> set[Artist]:

@@ -1,4 +1,4 @@
-"""Time of whole commands on the digits, each beside the imports that it cannot do without."""
+"""Time of whole commands on the digits, each next to the imports that it cannot do without."""
 
 import subprocess
 import sys

@@ -23,6 +23,7 @@ def evaluate(settings: EvaluateSettings) -> dict[str, Any]:
           `macro_f1`, `calibration_error`
         - `per_class` (`precision`, `recall`, `f1` and `support` by class name), `most_confused`, `confusion_matrix`
           (`classes`, `rows_are`, `counts`), `calibration` (one `CalibrationBin` per bin)
+        - `corruptions`, with that setting: see `lenet_pl.evaluate.robustness.measure_robustness`
         - `device`, `threads`, `cores`, `versions`, `git_commit`, `command`
 
     Raises:
@@ -35,6 +36,7 @@ def evaluate(settings: EvaluateSettings) -> dict[str, Any]:
     from lenet_pl.data.data_record import SplitName
     from lenet_pl.errors import DataError
     from lenet_pl.evaluate.report import summarize_metrics, write_evaluation
+    from lenet_pl.evaluate.robustness import measure_robustness, write_robustness
     from lenet_pl.inference.ensemble import check_runs_compatible, count_trained_on, describe_runs, ensemble_logits
     from lenet_pl.inference.output_folder import output_folder
     from lenet_pl.inference.trained_run import open_runs
@@ -64,5 +66,9 @@ def evaluate(settings: EvaluateSettings) -> dict[str, Any]:
         **summarize_metrics(scores),
         **describe_environment(torch.device("cpu")),
     }
+    if settings.chosen_corruptions:
+        results["corruptions"] = measure_robustness(runs, images, settings)
     write_evaluation(folder, results, scores, images.images)
+    if settings.chosen_corruptions:
+        write_robustness(folder, results, images.images)
     return results

@@ -1,6 +1,6 @@
 """Settings of `python -m lenet_pl.evaluate`."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Discriminator, Field, Tag, field_validator
 
@@ -16,6 +16,25 @@ class TtaSettings(Settings):
     """Largest shift in each direction in px; 1 makes 9 copies of an image."""
     hflip: bool
     """Whether each copy is also flipped horizontally, which doubles their number."""
+
+
+CorruptionName = Literal[
+    "shot_noise",
+    "impulse_noise",
+    "glass_blur",
+    "motion_blur",
+    "shear",
+    "scale",
+    "rotate",
+    "brightness",
+    "translate",
+    "stripe",
+    "fog",
+    "spatter",
+    "dotted_line",
+    "zigzag",
+    "canny_edges",
+]
 
 
 def _whose(data: Any) -> str:
@@ -38,6 +57,18 @@ class EvaluateSettings(TrainedSettings):
     split: Literal["test", "val"]
     """Split on which the network is tested."""
 
+    corruptions: bool | Annotated[list[CorruptionName], Field(min_length=1)]
+    """Whether the network is also tested on corrupted copies of the images, or the kinds of corruption."""
+    severities: Annotated[list[Annotated[int, Field(ge=1, le=5)]], Field(min_length=1)]
+    """Severities of the corruptions, from 1 to 5."""
+
+    @field_validator("corruptions", "severities")
+    @classmethod
+    def _check_repeated(cls, chosen: Any) -> Any:
+        if isinstance(chosen, list) and len(set(chosen)) < len(chosen):
+            raise ValueError("must name each only once")
+        return chosen
+
     @field_validator("data", mode="before")
     @classmethod
     def _check_data(cls, data: Any) -> Any:
@@ -50,6 +81,13 @@ class EvaluateSettings(TrainedSettings):
             )
         own = data["name"] in ("folder", "arrays")
         return data if own else {key: value for key, value in data.items() if key != "accept_changes"}
+
+    @property
+    def chosen_corruptions(self) -> list[CorruptionName]:
+        """The kinds of corruption on which the network is tested; none without `corruptions`."""
+        if isinstance(self.corruptions, list):
+            return self.corruptions
+        return list(get_args(CorruptionName)) if self.corruptions else []
 
     @property
     def other_data(self) -> DataSettings | None:

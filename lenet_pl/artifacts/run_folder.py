@@ -146,20 +146,20 @@ class RunFolder:
         notes += ineffective(self.settings.augment, self.data.channels)
         if not self._judged:
             notes.append("no validation took place; the results are those of the last weights")
-        figures = pictures_of(
-            self.data, self.task, self.recorder, scores_of(self.task, self.data.classes), self.settings.model.name
-        )
+        scores, model = scores_of(self.task, self.data.classes), self.settings.model.name
+        figures = pictures_of(self.data, self.task, self.recorder, scores, model, self.settings.report)
         for what, draw in figures.items():
             with optional(what, notes):
                 self._keep(draw())
         self._log_end(results)
         notes += [note for logger in self.loggers for note in logger.notes]
         results["total_seconds"] = round(time.perf_counter() - self._start, 2)
-        with optional("report.html", notes):
-            write_report(self.path, results, without_resume(self.settings))
+        if self.settings.report != "none":
+            with optional("report.html", notes):
+                write_report(self.path, results, without_resume(self.settings))
         write_text(self.path / RESULTS, as_json(results, allow_nan=False))
         for logger in self.loggers:
-            for name in (REPORT, RESULTS):
+            for name in (REPORT, RESULTS) if self.settings.report != "none" else (RESULTS,):
                 logger.log_file(self.path / name)
         if show:
             busy = self._load.describe(results["threads"])

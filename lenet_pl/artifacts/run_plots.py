@@ -14,7 +14,9 @@ from lenet_pl.display.figure import Figure
 from lenet_pl.display.text import label
 from lenet_pl.engine.metrics_history import MetricsHistory
 from lenet_pl.engine.task import ImageClassifier
+from lenet_pl.settings.types import Report
 
+LIGHT = ("curves.png", "confusion_matrix.png")
 SAMPLES = 32  # images in a figure of samples or mistakes
 
 Draw = Callable[[], dict[str, Figure]]
@@ -26,6 +28,7 @@ def pictures_of(
     recorder: MetricsHistory,
     scores: ClassificationMetrics | None,
     model: str,
+    report: Report = "full",
 ) -> dict[str, Draw]:
     """List the figures of a run as functions that draw them.
 
@@ -35,6 +38,7 @@ def pictures_of(
         recorder: The metrics of every epoch. Without epochs there are no learning curves.
         scores: The metrics on the test split; None for a run without test, whose mistakes are not drawn.
         model: The name of the model, for headings.
+        report: Which figures: all, those of `LIGHT`, or none.
 
     Returns:
         Functions that return figures by their file names without suffix. The keys name the files in error notes.
@@ -54,7 +58,8 @@ def pictures_of(
             "confusion_matrix": draw_confusion(scores.confusion, data.classes, "confusion matrix, test images")
         }
         drawn["misclassified.png"] = lambda: {"misclassified": _draw_mistakes(data, scores)}
-    return drawn
+    chosen = {"full": drawn.keys(), "light": LIGHT, "none": ()}[report]
+    return {what: draw for what, draw in drawn.items() if what in chosen}
 
 
 def _draw_samples(data: ImageDataModule) -> Figure:

@@ -153,7 +153,12 @@ def run_command(
         check_launcher(sys.argv, multirun)
         if multirun and prepare:
             jobs = start_sweep(sys.argv)
-        hydra.main(config_path=str(conf_dir()), config_name=name, version_base="1.3")(job)()
+        try:
+            hydra.main(config_path=str(conf_dir()), config_name=name, version_base="1.3")(job)()
+        finally:
+            HydraConfig.instance().cfg = (
+                None  # else a later call from Python would take the command's overrides for its own
+            )
 
     def report_jobs() -> None:
         if jobs:

@@ -1,24 +1,16 @@
-"""Report of `lenet_pl.evaluate`: metrics, figures and tables."""
+"""Report of `lenet_pl.evaluate`: metrics and tables."""
 
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import torch
 from rich.table import Table
-from torch import Tensor
 
 from lenet_pl.artifacts.metrics import ClassificationMetrics, calibration_error
-from lenet_pl.artifacts.plots import describe_mistakes, draw_confusion, draw_reliability, draw_samples
 from lenet_pl.display.console import Console
-from lenet_pl.display.figure import Figure, save_figures
-from lenet_pl.display.text import as_json, label
+from lenet_pl.display.text import label
 from lenet_pl.errors import display_path
-from lenet_pl.runtime.atomic_files import write_text
-from lenet_pl.runtime.optional_work import optional
 
-MISTAKES = 32  # images in the figure
 TOP = 3  # k of the top-k accuracy
 SPLITS = {"test": "test", "val": "validation"}  # in titles
 
@@ -41,34 +33,13 @@ def summarize_metrics(scores: ClassificationMetrics) -> dict[str, Any]:
     }
 
 
-def write_evaluation(folder: Path, results: dict[str, Any], scores: ClassificationMetrics, images: Tensor) -> None:
-    """Write results.json and the figures, and print the tables.
-
-    Args:
-        folder: The output folder.
-        results: The content of results.json.
-        scores: The metrics of the images.
-        images: The evaluated images, uint8 (N, C, h, w).
-    """
-    write_text(folder / "results.json", as_json(results, allow_nan=False))
-    names, what = scores.classes, f"{SPLITS[results['split']]} images of {label(results['data'])}"
-    mistakes = scores.mistakes(MISTAKES)
-    shown = images[torch.tensor([m.index for m in mistakes], dtype=torch.int64)]
-    titles = describe_mistakes(mistakes, names)
-    error = results["metrics"]["calibration_error"]
-
-    drawn: dict[str, Callable[[], Figure]] = {
-        "confusion_matrix": lambda: draw_confusion(scores.confusion, names, f"confusion matrix, {what}"),
-        "misclassified": lambda: draw_samples(shown, titles, f"{what}, most confident mistakes"),
-        "reliability": lambda: draw_reliability(scores.calibration(), f"{what}, calibration error {error:.4f}"),
-    }
-    for name, draw in drawn.items():
-        with optional(f"{name}.png", []):
-            save_figures(folder, {name: draw()})
-    _print(folder, results)
+def describe_images(results: dict[str, Any]) -> str:
+    """Name the evaluated images, such as "test images of fashion"."""
+    return f"{SPLITS[results['split']]} images of {label(results['data'])}"
 
 
-def _print(folder: Path, results: dict[str, Any]) -> None:
+def print_evaluation(folder: Path, results: dict[str, Any]) -> None:
+    """Print the metrics per class and over all images, and the output folder."""
     metrics, console = results["metrics"], Console()
     table = Table(
         title=f"{results['name']}: {results['images']:,} {SPLITS[results['split']]} images of {label(results['data'])}"

@@ -20,6 +20,7 @@ from lenet_pl.inference.ensemble import ensemble_logits
 from lenet_pl.inference.trained_run import TrainedRun
 from lenet_pl.runtime.optional_work import optional
 from lenet_pl.settings.evaluate import EvaluateSettings
+from lenet_pl.settings.types import Report
 
 SHOWN = 8  # corrupted images of each kind in the figure
 COLUMNS = 5  # kinds per row of the figure
@@ -50,13 +51,14 @@ def measure_robustness(runs: Sequence[TrainedRun], images: ImageDataset, setting
     return {"severities": severities, "accuracy": accuracy, "mean_error": mean_error(list(accuracy.values()))}
 
 
-def write_robustness(folder: Path, results: dict[str, Any], images: Tensor) -> None:
+def write_robustness(folder: Path, results: dict[str, Any], images: Tensor, report: Report = "full") -> None:
     """Draw the accuracy by severity and some corrupted images, and print the table.
 
     Args:
         folder: The output folder. It receives corruptions.png and corrupted.png.
         results: The content of results.json.
         images: The images, uint8 (N, C, h, w).
+        report: Which figures: full and light: both, none: none.
     """
     found, clean = results["corruptions"], results["metrics"]["accuracy"]
     name = label(results["name"])
@@ -64,7 +66,7 @@ def write_robustness(folder: Path, results: dict[str, Any], images: Tensor) -> N
         "corruptions": partial(draw_robustness, found, clean, f"{name}, corrupted images"),
         "corrupted": partial(_draw_samples, found, images),
     }
-    for file, draw in drawings.items():
+    for file, draw in drawings.items() if report != "none" else ():
         with optional(f"{file}.png", []):
             save_figures(folder, {file: draw()})
     table = Table(title=f"{name}: accuracy on corrupted images, {clean:.4f} without corruption")

@@ -29,6 +29,7 @@ ADDED: dict[str, Any] = {
     "layer_decay": None,
     "tags": [],
     "notes": None,
+    "report": "full",
     "plugins": [],
     "transforms": {},
     "metrics": {},

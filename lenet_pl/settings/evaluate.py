@@ -6,7 +6,7 @@ from pydantic import Discriminator, Field, Tag, field_validator
 
 from lenet_pl.settings.data import AnyDataSettings, DataSettings, RunDataSettings
 from lenet_pl.settings.trained import TrainedSettings
-from lenet_pl.settings.types import LocalPath, Settings
+from lenet_pl.settings.types import LocalPath, Report, Settings
 
 
 class TtaSettings(Settings):
@@ -61,6 +61,9 @@ class EvaluateSettings(TrainedSettings):
     """Whether the network is also tested on corrupted copies of the images, or the kinds of corruption."""
     severities: Annotated[list[Annotated[int, Field(ge=1, le=5)]], Field(min_length=1)]
     """Severities of the corruptions, from 1 to 5."""
+
+    report: Report
+    """Figures: full: all, light: the confusion matrix, none: none."""
 
     @field_validator("corruptions", "severities")
     @classmethod

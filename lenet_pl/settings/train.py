@@ -30,7 +30,7 @@ from lenet_pl.settings.optim import (
 from lenet_pl.settings.roles import Role
 from lenet_pl.settings.schedule import AnySchedulerSettings
 from lenet_pl.settings.trainer import TrainerSettings
-from lenet_pl.settings.types import LocalPath, Settings
+from lenet_pl.settings.types import LocalPath, Report, Settings
 
 Level = Annotated[float, Field(ge=-1000, le=1000)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
@@ -61,6 +61,8 @@ class TrainSettings(Settings):
     """Tags of the run, each a word or <name>:<value>, for loggers and results.json."""
     notes: Annotated[Annotated[str, Field(min_length=1, max_length=2000)] | None, Role.OUTPUT]
     """Description of the run, for loggers."""
+    report: Annotated[Report, Role.OUTPUT]
+    """Figures: full: all, light: learning curves and confusion matrix, none: no figures and no report.html."""
     data_root: Annotated[LocalPath, Role.LOCATION]
     """Folder in which datasets are looked for and downloaded to."""
     data: AnyDataSettings

@@ -41,6 +41,7 @@ ImageSize = Annotated[int, Field(ge=4, le=512)]  # px, height and width
 LearningRate = Annotated[float, Field(gt=0, le=1000)]
 Factor = Annotated[float, Field(gt=0, le=1)]
 Degrees = Annotated[float, Field(ge=0, le=180)]
+Report = Literal["full", "light", "none"]
 Metric = Literal["train/loss", "train/accuracy", "val/loss", "val/accuracy"]
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from conftest import Run, Work
+from hydra.core.hydra_config import HydraConfig
 
 from lenet_pl.errors import DataError, SettingError
 from lenet_pl.runtime.signals import Interruption
@@ -365,3 +366,8 @@ def test_command_lines_that_hydra_answers_at_length_take_one_line(arguments: lis
     code, lines = run(*arguments)
     assert (code, len(lines)) == (2, 1)
     assert words in lines[0]
+
+
+def test_a_command_leaves_no_overrides_to_later_calls_from_python(run: Run, tmp_path: Path) -> None:
+    run(lambda settings: None, f"run={tmp_path / 'a'}", "optimizer.lr=0.01")
+    assert not HydraConfig.initialized()

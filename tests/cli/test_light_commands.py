@@ -18,6 +18,7 @@ for words in json.loads(sys.argv[1]):
         assert not end.code, words
     heavy = {"lightning", "torchmetrics", "torchvision", "sklearn", "pandas"} & set(sys.modules)
     assert not heavy, (words, heavy)
+    assert ("matplotlib" in sys.modules) != ("report=none" in words), words
 """
 
 
@@ -27,6 +28,7 @@ def test_commands_after_training_import_neither_lightning_nor_torchmetrics(digit
     image.save(tmp_path / "one.png")
     run = f"run={digits_run}"
     commands = [
+        ["evaluate", run, f"output_dir={tmp_path / 'numbers'}", "report=none"],
         ["evaluate", run, f"output_dir={tmp_path / 'evaluate'}"],
         ["predict", run, f"images={tmp_path / 'one.png'}", f"output_dir={tmp_path / 'predict'}"],
         ["explain", run, "indices=[0]", f"output_dir={tmp_path / 'explain'}"],
@@ -42,6 +44,7 @@ def test_commands_after_training_import_neither_lightning_nor_torchmetrics(digit
     )
     assert done.returncode == 0, done.stderr
     assert {path.name for path in tmp_path.iterdir()} >= {words[0] for words in commands}
+    assert [path.name for path in (tmp_path / "numbers").iterdir()] == ["results.json"]
 
 
 def test_the_server_of_the_demo_imports_neither() -> None:

@@ -80,7 +80,7 @@ def compose(kind: str, *overrides: str) -> TrainSettings:
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Skip the plots."""
     monkeypatch.setattr("lenet_pl.artifacts.run_folder.pictures_of", lambda *_: {})
-    monkeypatch.setattr("lenet_pl.evaluate.report.write_evaluation", lambda *_: None)
+    monkeypatch.setattr("lenet_pl.evaluate.figures.write_figures", lambda *_: None)
     monkeypatch.setattr("lenet_pl.explain._write", lambda *_, **__: None)
     monkeypatch.setattr("lenet_pl.search.session.draw_study", lambda *_: [])
 

@@ -16,7 +16,7 @@ from lenet_pl.train.recorded_settings import NO_MATTER as RESUMED
 COMMAND = {"run", "resume", "traceback", "plugins", "data.accept_changes"}
 COMMAND |= {"logger.mlflow.tracking_uri", "logger.wandb.mode", "trainer.fast_dev_run"}
 LOCATION = {"data_root", "data.root"}
-OUTPUT = {"logger", "logger.tensorboard", "logger.csv", "tags", "notes", "metrics", "extra_loggers"}
+OUTPUT = {"logger", "logger.tensorboard", "logger.csv", "tags", "notes", "report", "metrics", "extra_loggers"}
 OUTPUT |= {"logger.mlflow", "logger.mlflow.experiment_name"}
 OUTPUT |= {"logger.wandb", "logger.wandb.project", "logger.wandb.entity"}
 COSMETIC = {"callbacks.progress_bar", "callbacks.model_summary"}

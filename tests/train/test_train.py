@@ -59,6 +59,14 @@ def test_without_testing_the_test_part_is_left_alone(compose: Compose, tmp_path:
     assert not names & {"confusion_matrix.png", "misclassified.png"}
 
 
+@pytest.mark.parametrize(
+    ("report", "figures"), [("light", {"curves.png", "confusion_matrix.png", "report.html"}), ("none", set())]
+)
+def test_a_report_is_as_short_as_wanted(report: str, figures: set[str], compose: Compose, tmp_path: Path) -> None:
+    _, names = run(compose(*FAKE, f"report={report}"), tmp_path)
+    assert {name for name in names if name.endswith((".png", ".html"))} == figures
+
+
 def test_with_neither_nothing_would_be_done(compose: Compose) -> None:
     with pytest.raises(SettingError, match=r"^test: got false with train=false.*; one of them must be true$"):
         compose(*FAKE, "train=false", "test=false")

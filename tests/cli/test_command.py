@@ -369,5 +369,5 @@ def test_command_lines_that_hydra_answers_at_length_take_one_line(arguments: lis
 
 
 def test_a_command_leaves_no_overrides_to_later_calls_from_python(run: Run, tmp_path: Path) -> None:
-    run(lambda settings: None, f"run={tmp_path / 'a'}", "optimizer.lr=0.01")
+    assert run(f"run={tmp_path / 'a'}", "optimizer.lr=0.01", work=lambda settings, folder: None) == (0, [])
     assert not HydraConfig.initialized()

@@ -97,7 +97,9 @@ def _line(key: str, problems: list[Any], values: dict[str, Any], or_null: str, n
     if first["type"] == "missing":
         return f"{key}: no value given; a value{or_null} is required"
     if first["type"] == "value_error":
-        return f"{key}: {first['msg'].removeprefix('Value error, ')}"
+        message = first["msg"].removeprefix("Value error, ")
+        inner = re.match(r"[a-z_.]+: got ", message)  # a check of a whole group names the key in it
+        return f"{key}.{message}" if inner else f"{key}: {message}"
     came = first["input"]
     if first["type"] == "union_tag_invalid":
         came = came[first["ctx"]["discriminator"].strip("'")]

@@ -79,7 +79,7 @@ def test_resume_is_exact(stop: int, compose: Compose, tmp_path: Path) -> None:
     ("words", "message"),
     [
         (("model=lenet_bn",), r"^optimizer: got schedule_free_adamw, which does not support batch normalization"),
-        (("callbacks.ema.decay=0.9",), r"^callbacks: ema\.decay: got 0\.9 with optimizer=schedule_free_adamw"),
+        (("callbacks.ema.decay=0.9",), r"^callbacks\.ema\.decay: got 0\.9 with optimizer=schedule_free_adamw"),
     ],
 )
 def test_what_it_cannot_be_combined_with(words: tuple[str, ...], message: str, compose: Compose) -> None:

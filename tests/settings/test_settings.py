@@ -246,7 +246,7 @@ def test_a_copy_takes_no_value_under_a_name_that_is_no_setting(plain: dict[str, 
         ),
         (
             ("trainer.max_epochs=3", "scheduler.warmup_epochs=3"),
-            "trainer: max_epochs: got 3 with scheduler.warmup_epochs=3; must be greater",
+            "trainer.max_epochs: got 3 with scheduler.warmup_epochs=3; must be greater",
         ),
         (
             ("scheduler=multistep", "scheduler.milestones=[5,3]"),
@@ -254,7 +254,7 @@ def test_a_copy_takes_no_value_under_a_name_that_is_no_setting(plain: dict[str, 
         ),
         (
             ("optimizer=muon", "scheduler=onecycle", "scheduler.cycle_momentum=true"),
-            "scheduler: cycle_momentum: got true with optimizer=muon, which has two kinds of momentum; must be false",
+            "scheduler.cycle_momentum: got true with optimizer=muon, which has two kinds of momentum; must be false",
         ),
     ],
 )

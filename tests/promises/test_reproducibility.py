@@ -105,7 +105,7 @@ def test_how_many_batches_are_made_at_a_time(length: int, workers: int, plain: P
     assert difference(without(one, *own), without(other, *own)) == []
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile on a CPU needs a C++ compiler")
 @case("reproducibility", f"the same run twice with trainer.compile: {SAME}, with the same weight names as without")
 def test_compiled_twice(plain: Path, trained: Trained) -> None:

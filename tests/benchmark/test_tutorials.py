@@ -249,6 +249,13 @@ def test_the_interval_is_welchs() -> None:
     assert tables.welch([], [0.2]) is None
 
 
+def test_the_page_has_the_table_of_the_benchmark() -> None:
+    page = (DOCS / "tutorial_recipes.md").read_text(encoding="utf-8")
+    found = json.loads((DOCS / "images" / "tutorials.json").read_text(encoding="utf-8"))
+    assert tables.comparison_table(found) in page
+    assert tables.difference_list() in page
+
+
 def test_missing_images_are_an_error_of_the_data(tmp_path: Path, compose: Compose) -> None:
     with pytest.raises(DataError, match="download=false"):
         read_images(settings_of(compose, RECIPES["lenet5_mnist"], tmp_path))

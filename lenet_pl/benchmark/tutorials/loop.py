@@ -65,7 +65,7 @@ class TrainingSet:
         """Yield the inputs and labels of an epoch."""
         count = len(self.labels)
         order = torch.randperm(count) if self.recipe.shuffle else torch.arange(count)
-        for batch in order.split(self.recipe.batch_size):
+        for batch in torch.split(order, self.recipe.batch_size):
             if self.ready is None:
                 assert self.recipe.augment
                 moved = [self.recipe.augment(self.pictures[k]) for k in batch.tolist()]
@@ -141,5 +141,5 @@ def evaluate(network: nn.Module, inputs: Tensor, labels: Tensor) -> tuple[float,
     """Return the mean cross entropy and the accuracy of a network in evaluation mode."""
     network.eval()
     with torch.inference_mode():
-        logits = torch.cat([network(part) for part in inputs.split(1000)])
+        logits = torch.cat([network(part) for part in torch.split(inputs, 1000)])
         return float(nn.CrossEntropyLoss()(logits, labels)), float((logits.argmax(1) == labels).float().mean())

@@ -9,12 +9,15 @@ from torchvision import transforms
 
 from lenet_pl.benchmark.tutorials import networks
 
-OTHER_NUMBERS = "Weights, order and dropout come from other random numbers."
-PRECISION = "The training is in bf16-mixed on a CPU that multiplies bf16; the tutorial's is in fp32."
+OF_ALL = (  # what no experiment does as its tutorial does
+    "The initial weights of a seed are the same; order, augmentation and dropout come from other random numbers.",
+    "The training is in bf16-mixed on a CPU that multiplies bf16; the tutorial's is in fp32.",
+)
 ALL_TRAIN = (
     "5,000 images validate and choose the epoch. The tutorial trains on all images and tests the weights of the last "
     "epoch."
 )
+UNROUNDED = "Resized gray levels are not rounded to whole ones."
 NEAREST = "Random geometry is interpolated bilinearly and once; torchvision takes the nearest pixel by default."
 
 
@@ -26,7 +29,7 @@ class Recipe:
         name: The experiment that does the same.
         data: The choice of the config group `data`.
         network: The function that builds the network.
-        differences: What the experiment does not do as the tutorial does; one sentence each.
+        differences: What the experiment does not do as the tutorial does, besides `OF_ALL`; sentences.
         batch_size: Images per optimizer step.
         epochs: The largest number of epochs.
         resize: The transform of every PIL image before augmentation, or None.
@@ -71,7 +74,7 @@ _ALL = (
         "lenet5_mnist",
         "mnist",
         networks.lenet5,
-        (ALL_TRAIN, OTHER_NUMBERS, PRECISION, "Resized gray levels are not rounded to whole ones."),
+        (ALL_TRAIN, UNROUNDED),
         batch_size=64,
         epochs=10,
         resize=transforms.Resize((32, 32)),
@@ -81,7 +84,7 @@ _ALL = (
         "lenet_bn_mnist",
         "mnist",
         networks.lenet_bn,
-        (OTHER_NUMBERS, PRECISION, "Resized gray levels are not rounded to whole ones.", NEAREST),
+        (UNROUNDED, NEAREST),
         batch_size=128,
         epochs=20,
         resize=transforms.Resize((32, 32)),
@@ -97,7 +100,7 @@ _ALL = (
         "lenet_sigmoid_avg_mnist",
         "mnist",
         networks.lenet_sigmoid_avg,
-        ("The 5,000 validation images are stratified; in the loop they are random.", OTHER_NUMBERS, PRECISION),
+        ("The 5,000 validation images are stratified; in the loop they are random.",),
         batch_size=64,
         epochs=10,
         resize=transforms.Pad(2),
@@ -110,7 +113,7 @@ _ALL = (
         "lenet_sigmoid_fashion",
         "fashion",
         networks.lenet_sigmoid,
-        ("The initial weights come from other random numbers.", PRECISION),
+        (),
         batch_size=64,
         epochs=25,
         shuffle=False,
@@ -123,7 +126,7 @@ _ALL = (
         "lenet_avg_dropout_mnist",
         "mnist",
         networks.lenet_avg_dropout,
-        (ALL_TRAIN, OTHER_NUMBERS, PRECISION),
+        (ALL_TRAIN,),
         batch_size=100,
         epochs=10,
         l2=0.01,
@@ -136,8 +139,6 @@ _ALL = (
         (
             "The 5,000 validation images are stratified, and the epoch with the best validation accuracy is tested; in "
             "the loop they are random, and the last epoch is.",
-            OTHER_NUMBERS,
-            PRECISION,
             NEAREST,
             "Crop, rotation and flip come first, then the colors in a fixed order; torchvision's is random.",
         ),
@@ -158,7 +159,7 @@ _ALL = (
         "cnn_plain_mnist",
         "mnist",
         networks.cnn_plain,
-        (ALL_TRAIN, "The initial weights come from other random numbers.", PRECISION),
+        (ALL_TRAIN,),
         batch_size=64,
         epochs=9,
         lr=1e-2,

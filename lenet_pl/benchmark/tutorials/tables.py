@@ -5,7 +5,7 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
-from lenet_pl.benchmark.tutorials.recipes import RECIPES
+from lenet_pl.benchmark.tutorials.recipes import OF_ALL, RECIPES
 from lenet_pl.display.figure import Figure, save_figures, styled
 from lenet_pl.display.text import as_json
 from lenet_pl.runtime.atomic_files import write_text
@@ -25,7 +25,7 @@ def write_comparison(folder: Path, missing: dict[str, str], cifar10_folder: str 
 
     Returns:
         `rows`, by recipe: `data`, `published` accuracy, `difference` (ours minus the tutorial's: `mean`, `low` and
-        `high` of the 95% interval, Welch's), and for each source `accuracies` by seed, `mean`, `sd`, `seconds` (mean
+        `high` of the 95% interval, `method`), and for each source `accuracies` by seed, `mean`, `sd`, `seconds` (mean
         time of a training), `epochs`; and `missing`.
     """
     results = [json.loads(file.read_text(encoding="utf-8")) for file in sorted((folder / "results").glob("*.json"))]
@@ -40,8 +40,9 @@ def write_comparison(folder: Path, missing: dict[str, str], cifar10_folder: str 
         if summaries:
             files = "re-encoded JPEG" if recipe.data == "cifar10" and cifar10_folder else ""
             data = ", ".join(filter(None, [DATA[recipe.data], files]))
-            difference = welch(*(list(summaries.get(s, {}).get("accuracies", {}).values()) for s in list(SOURCES)[:2]))
-            rows[name] = {"data": data, "published": recipe.published, "difference": difference, **summaries}
+            both = (summaries.get(source, {}).get("accuracies", {}) for source in ("tutorial", "lenet_pl"))
+            step = difference(*both, pair=not recipe.shuffle)
+            rows[name] = {"data": data, "published": recipe.published, "difference": step, **summaries}
     found = {"rows": rows, "missing": missing}
     write_text(folder / "tutorials.json", as_json(found))
     write_text(folder / "tutorials.md", f"{comparison_table(found)}\n\n{difference_list()}\n")
@@ -62,41 +63,48 @@ def _summarize(results: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def welch(tutorial: list[float], own: list[float]) -> dict[str, float] | None:
-    """Compute the difference of the means, own minus tutorial, with Welch's 95% interval.
+def difference(tutorial: dict[str, float], own: dict[str, float], *, pair: bool) -> dict[str, Any] | None:
+    """Compute the difference of the mean accuracies, own minus tutorial, with its 95% interval.
 
-    It is not paired over seeds: the two draw different random numbers, so that a common seed has no common effect.
+    Args:
+        tutorial: The accuracies of the tutorial's loop by seed.
+        own: Those of lenet_pl.
+        pair: Whether the runs of a seed belong together, and only the seeds of both count: they do where the order is
+            that of the file, since they have the same initial weights, too. Otherwise the interval is Welch's.
 
     Returns:
-        `mean`, and `low` and `high` if both have at least two values that differ; None if one of them is empty.
+        `mean`, `method`, and `low` and `high` if the values suffice for an interval; None if there is no difference.
     """
-    from scipy.stats import ttest_ind  # takes a second to import
+    from scipy.stats import ttest_ind, ttest_rel  # takes a second to import
 
+    if pair:
+        tutorial, own = ({seed: one[seed] for seed in tutorial.keys() & own.keys()} for one in (tutorial, own))
     if not tutorial or not own:
         return None
-    found = {"mean": mean(own) - mean(tutorial)}
-    if min(len(tutorial), len(own)) > 1 and len({*tutorial}) + len({*own}) > 2:
-        interval = ttest_ind(own, tutorial, equal_var=False).confidence_interval(0.95)
-        found |= {"low": float(interval.low), "high": float(interval.high)}
-    return {key: round(value, 5) for key, value in found.items()}
+    first, second = list(own.values()), list(tutorial.values())
+    found: dict[str, Any] = {"mean": round(mean(first) - mean(second), 5), "method": "paired" if pair else "Welch"}
+    steps = {round(a - b, 6) for a, b in zip(first, second, strict=True)} if pair else {*first, *second}
+    if min(len(first), len(second)) > 1 and len(steps) > 1:
+        test = ttest_rel(first, second) if pair else ttest_ind(first, second, equal_var=False)
+        interval = test.confidence_interval(0.95)
+        found |= {"low": round(float(interval.low), 5), "high": round(float(interval.high), 5)}
+    return found
 
 
 def comparison_table(found: dict[str, Any]) -> str:
     """Write one row per recipe, in Markdown."""
     lines = [
-        "| experiment | data | tutorial's loop | s | lenet_pl | s | difference, 95% interval | `_fixed` |",
-        "|---|---|---|---|---|---|---|---|",
+        "| experiment | data | tutorial's loop | lenet_pl | difference, 95% interval | lenet_pl, `_fixed` |",
+        "|---|---|---|---|---|---|",
     ]
     for name, recipe in RECIPES.items():
         row = found["rows"].get(name)
         if row is None:
             reason = found["missing"].get(name)
             why = f"left out: {reason}" if reason else f"not measured: `parts=[tutorials] tutorial_recipes=[{name}]`"
-            lines.append(f"| `{name}` | {DATA[recipe.data]} | {why} | | | | | |")
+            lines.append(f"| `{name}` | {DATA[recipe.data]} | {why} | | | |")
             continue
-        cells = [f"`{name}`", row["data"]]
-        for source in ("tutorial", "lenet_pl"):
-            cells += [_accuracy(row.get(source)), f"{row[source]['seconds']:,.0f}" if source in row else ""]
+        cells = [f"`{name}`", row["data"], _accuracy(row.get("tutorial")), _accuracy(row.get("lenet_pl"))]
         cells += [_difference(row["difference"]), _accuracy(row.get("fixed")) if recipe.fixed else ""]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
@@ -110,16 +118,17 @@ def _accuracy(summary: dict[str, Any] | None) -> str:
     return f"{summary['mean']:.4f}{sd} ({count})"
 
 
-def _difference(found: dict[str, float] | None) -> str:
+def _difference(found: dict[str, Any] | None) -> str:
     if found is None:
         return ""
     interval = f" [{found['low']:+.4f}, {found['high']:+.4f}]" if "low" in found else ""
-    return f"{found['mean']:+.4f}{interval}"
+    return f"{found['mean']:+.4f}{interval}{', paired' * (found['method'] == 'paired')}"
 
 
 def difference_list() -> str:
     """List what each experiment does not do as its tutorial does, in Markdown."""
-    return "\n".join(f"- `{name}`: {' '.join(recipe.differences)}" for name, recipe in RECIPES.items())
+    lines = [f"- `{name}`: {' '.join(recipe.differences) or 'nothing else.'}" for name, recipe in RECIPES.items()]
+    return "\n".join([f"- All: {' '.join(OF_ALL)}", *lines])
 
 
 @styled

@@ -5,10 +5,12 @@ the page of a network of MNIST in Debian's chromium. Together they take a quarte
 runs/images, and an interrupted one is resumed. leaderboard and accuracy_parameters are drawn as `compare` draws them,
 from the scores in leaderboard.csv and models.csv. The score of each seed in leaderboard.csv was read off an earlier
 figure; means and standard deviations are those of docs/leaderboard.md. The runs behind them take a night, see
-docs/howto/reproduce_leaderboard.md.
+docs/howto/reproduce_leaderboard.md. tutorials is drawn from tutorials.json, which takes hours; see
+docs/tutorial_recipes.md.
 """
 
 import csv
+import json
 import shutil
 import subprocess
 import sys
@@ -125,6 +127,24 @@ def compared(figure: str) -> Path:
     return RUNS / f"{figure}.png"
 
 
+def tutorials() -> Path:
+    """Draw the comparison of the tutorials' loops from tutorials.json, which the benchmark wrote."""
+    from lenet_pl.benchmark.tutorials.tables import draw_accuracies
+    from lenet_pl.display.figure import save_figures
+
+    RUNS.mkdir(parents=True, exist_ok=True)
+    rows = json.loads((IMAGES / "tutorials.json").read_text(encoding="utf-8"))["rows"]
+    save_figures(RUNS, {"tutorials": draw_accuracies(rows)})
+    return RUNS / "tutorials.png"
+
+
+def cnn_plain() -> Path:
+    """Train the network of `cnn_plain_mnist` for 200 steps, with one thing changed at a time."""
+    RUNS.mkdir(parents=True, exist_ok=True)
+    subprocess.run([sys.executable, str(IMAGES / "cnn_plain.py"), str(RUNS)], check=True)
+    return RUNS / "cnn_plain.png"
+
+
 FILES = {
     "curves": lambda: clothes() / "curves.png",
     "confusion_matrix": lambda: clothes() / "confusion_matrix.png",
@@ -134,6 +154,8 @@ FILES = {
     "demo": demo,
     "leaderboard": lambda: compared("seeds"),
     "accuracy_parameters": lambda: compared("accuracy_parameters"),
+    "tutorials": tutorials,
+    "cnn_plain": cnn_plain,
 }
 
 if __name__ == "__main__":

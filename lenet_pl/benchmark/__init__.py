@@ -39,6 +39,7 @@ def _measure(settings: BenchmarkSettings, folder: Path) -> None:
     from lenet_pl.benchmark.start import measure_start
     from lenet_pl.benchmark.steps_per_hook import measure_steps_per_hook
     from lenet_pl.benchmark.time_to_accuracy import time_to_accuracy
+    from lenet_pl.benchmark.tutorials.measure import measure_tutorials
     from lenet_pl.engine.trainer import silence_lightning_logs
     from lenet_pl.errors import DataError
     from lenet_pl.runtime.environment import describe_environment
@@ -70,6 +71,7 @@ def _measure(settings: BenchmarkSettings, folder: Path) -> None:
             "jobs": lambda: measure_jobs(settings, scratch),
             "side_by_side": lambda: measure_side_by_side(settings, scratch, data),
             "mnist_99": lambda: time_to_accuracy(settings),
+            "tutorials": lambda: measure_tutorials(settings),
             "gpu": lambda: measure_gpu(settings, scratch, data, save_gpu),
         }
         if "mnist_99" in settings.parts and compare_loops.first_available_dataset(settings, ["mnist"]) is None:

@@ -49,8 +49,8 @@ class ImageDataModule(lightning.LightningDataModule):
             validation images; None for that of the file, or 0.15.
         split_method: "stratified", "random" or "last"; None for that of the file, or "stratified".
         seed: The seed of order and augmentation. The split does not depend on it.
-        input_range: The model inputs for gray levels 0 and 255, or None to normalize to mean 0 and standard
-            deviation 1.
+        input_range: The model inputs for levels 0 and 255, for all channels or a pair for each; None to normalize to
+            mean 0 and standard deviation 1.
         statistics: The mean and standard deviation per channel of pixels in [0, 1]; None for those of the training
             images.
         own: The recorded images of an existing run, to use the same ones again, or None for the dataset as it is.
@@ -81,7 +81,7 @@ class ImageDataModule(lightning.LightningDataModule):
         val_size: int | float | None = None,
         split_method: str | None = None,
         seed: int = 0,
-        input_range: Sequence[float] | None = None,
+        input_range: Sequence[float] | Sequence[Sequence[float]] | None = None,
         statistics: tuple[Sequence[float], Sequence[float]] | None = None,
         own: RunImages | None = None,
         transforms: Sequence[Callable[[Tensor], Tensor] | CallableAugment] = (),

@@ -18,6 +18,7 @@ from lenet_pl.data.split_digests import digest_source
 from lenet_pl.data.transform import Preprocess, pixel_statistics
 from lenet_pl.errors import DataError, SettingError, printable
 from lenet_pl.settings import DataSettings, FoldSettings
+from lenet_pl.settings.input_range import channel_ranges
 
 
 @dataclass(frozen=True)
@@ -130,20 +131,27 @@ def build_preprocess(
     data: LoadedData,
     image_size: int,
     resize_mode: str,
-    input_range: Sequence[float] | None = None,
+    input_range: Sequence[float] | Sequence[Sequence[float]] | None = None,
     statistics: tuple[Sequence[float], Sequence[float]] | None = None,
 ) -> Preprocess:
     """Build resizing and normalization; arguments as for `ImageDataModule`.
 
     Raises:
         DataError: If all training images are identical.
+        SettingError: If `input_range` has another number of channels.
     """
     source = data.source
     # Published statistics include the images of the fold
     mean, std = statistics or ((None, None) if data.fold else (source.mean, source.std))
     if input_range:
-        low, high = input_range
-        mean, std = ((value / (high - low),) * source.channels for value in (-low, 1.0))
+        ranges = channel_ranges(input_range)
+        if len(ranges) not in (1, source.channels):
+            raise SettingError(
+                f"input_range: got {len(ranges)} ranges for {source.channels} channel{'s' * (source.channels > 1)}; "
+                "must be [black,white], or such a pair for each channel"
+            )
+        ranges *= source.channels // len(ranges)
+        mean, std = [-low / (high - low) for low, high in ranges], [1 / (high - low) for low, high in ranges]
     elif mean is None or std is None:
         mean, std = pixel_statistics(data.train_set)
         if min(std) == 1:  # the replacement for 0; levels in [0, 1] have a standard deviation of at most 0.5

@@ -21,8 +21,19 @@ Part = Literal[
     "jobs",
     "side_by_side",
     "mnist_99",
+    "tutorials",
     "gpu",
 ]
+TutorialRecipe = Literal[
+    "lenet5_mnist",
+    "lenet_bn_mnist",
+    "lenet_sigmoid_avg_mnist",
+    "lenet_sigmoid_fashion",
+    "lenet_avg_dropout_mnist",
+    "cnn3_bn_cifar10",
+    "cnn_plain_mnist",
+]
+TutorialSource = Literal["tutorial", "lenet_pl", "fixed"]
 GpuStep = Literal["equality", "cuda_graph", "rates", "mnist_99", "memory", "ddp", "seeds"]
 
 
@@ -54,9 +65,17 @@ class BenchmarkSettings(Settings):
     jobs: PositiveInt
     """Jobs of each kind, for the part jobs."""
     seeds: PositiveInt
-    """Number of seeds, for the part mnist_99."""
+    """Number of seeds, for the parts mnist_99 and tutorials."""
     tutorial_runs: PositiveInt
     """Runs of the tutorial's loop, for the part mnist_99."""
+    tutorials_dir: LocalPath
+    """Folder that keeps the trainings of the part tutorials; those that are finished are not repeated."""
+    tutorial_recipes: Annotated[list[TutorialRecipe], Field(min_length=1)]
+    """Experiments to train, for the part tutorials."""
+    tutorial_sources: Annotated[list[TutorialSource], Field(min_length=1)]
+    """Who trains, for the part tutorials: the tutorial's loop, the experiment, or the experiment named _fixed."""
+    cifar10_folder: LocalPath | None
+    """Folder with images of CIFAR-10 in train/<class> and test/<class>; null: the published files."""
     num_threads: Threads
     """Intra-op threads; null: as many as torch finds."""
     rounds: PositiveInt

@@ -17,6 +17,7 @@ from lenet_pl.settings.extra_parts import (
     Plugins,
 )
 from lenet_pl.settings.fine_tune import LayerDecay, Layers, ResetHead, Sha256, UnfreezeAfter
+from lenet_pl.settings.input_range import InputRange, channel_ranges
 from lenet_pl.settings.logger import LoggerSettings, Tags
 from lenet_pl.settings.model import AnyModelSettings, ConvNetSettings, LeNet1Settings
 from lenet_pl.settings.optim import (
@@ -32,7 +33,6 @@ from lenet_pl.settings.schedule import AnySchedulerSettings
 from lenet_pl.settings.trainer import TrainerSettings
 from lenet_pl.settings.types import LocalPath, Report, Settings
 
-Level = Annotated[float, Field(ge=-1000, le=1000)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
 
@@ -71,8 +71,8 @@ class TrainSettings(Settings):
     """Batches."""
     augment: AugmentSettings
     """Random transforms of the training images."""
-    input_range: Annotated[list[Level], Field(min_length=2, max_length=2)] | None
-    """Network inputs for gray levels 0 and 255; null: normalized to mean 0 and standard deviation 1."""
+    input_range: InputRange | None
+    """Network inputs for levels 0 and 255, for all channels or each; null: mean 0 and standard deviation 1."""
     model: AnyModelSettings
     """Network."""
     init_from: LocalPath | None
@@ -119,9 +119,10 @@ class TrainSettings(Settings):
 
     @field_validator("input_range")
     @classmethod
-    def _check_input_range(cls, levels: list[float] | None) -> list[float] | None:
-        if levels and abs(levels[0] - levels[1]) < 1e-3:
-            raise ValueError(f"got {levels}; must be null, or two numbers that differ by at least 0.001")
+    def _check_input_range(cls, levels: InputRange | None) -> InputRange | None:
+        for low, high in channel_ranges(levels or []):
+            if abs(low - high) < 1e-3:
+                raise ValueError(f"got {levels}; must be null, or two numbers that differ by at least 0.001")
         return levels
 
     @field_validator("loss")

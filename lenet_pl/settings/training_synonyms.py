@@ -100,7 +100,9 @@ TRAINING = {
     ),
     "mixup_alpha": "augment.mixup=<alpha>",
     "cutmix_alpha": "augment.cutmix=<alpha>",
-    "mean std normalize normalise": "taken from the training images; input_range=[<black>,<white>] sets levels instead",
+    "mean std normalize normalise": (
+        "taken from the training images; input_range=[<black>,<white>], or a pair for each channel, sets levels instead"
+    ),
     # model
     "arch architecture_name net network backbone model_name model_type": "write model=<choice>",
     "drop drop_rate dropout_rate dropout_prob p_dropout keep_prob": "model.dropout=<number>",

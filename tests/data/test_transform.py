@@ -1,11 +1,15 @@
 import numpy as np
 import pytest
 import torch
+from conftest import Compose
 from sklearn.datasets import load_digits
+from torchvision.transforms.v2 import Normalize
 from torchvision.transforms.v2 import functional as tv
 
 from lenet_pl.data.image_dataset import ImageDataset
 from lenet_pl.data.transform import Preprocess, pixel_statistics
+from lenet_pl.engine.build import build_datamodule
+from lenet_pl.errors import SettingError
 
 DIGITS = torch.from_numpy(load_digits().images * 15.9375).round().to(torch.uint8)[:40, None]
 
@@ -77,3 +81,15 @@ def test_normalised_with_its_own_statistics_a_set_has_mean_0_and_deviation_1() -
 def test_a_channel_without_any_contrast_stays_finite() -> None:
     images = ImageDataset(torch.full((2, 1, 4, 4), 7, dtype=torch.uint8), torch.zeros(2, dtype=torch.int64))
     assert Preprocess(4, "pad", *pixel_statistics(images))(images.images).isfinite().all()
+
+
+def test_each_channel_may_have_an_input_range_as_torchvision_normalizes(compose: Compose) -> None:
+    mean, std = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)
+    pairs = [[-m / s, (1 - m) / s] for m, s in zip(mean, std, strict=True)]
+    levels = ("data=fake", "model.image_size=28", f"input_range={pairs}")
+    data = build_datamodule(compose(*levels, "data.channels=3"))
+    images = data.test_set.images
+    wanted = Normalize(mean, std)(images / 255)
+    torch.testing.assert_close(data.preprocess(images), wanted, rtol=0, atol=1e-5, check_stride=False)
+    with pytest.raises(SettingError, match=r"^input_range: got 3 ranges for 1 channel; must be"):
+        build_datamodule(compose(*levels))

@@ -74,7 +74,7 @@ def read_teachers(settings: TrainSettings, *folders: Path) -> Teachers | None:
     if settings.teacher is None or not settings.train:
         return None
     given = settings.teacher if isinstance(settings.teacher, list) else [settings.teacher]
-    recorded: list[str | None] = list(settings.teacher_sha256 or [None] * len(given))
+    recorded = settings.teacher_sha256 or [""] * len(given)
     needed = "the run cannot be resumed without it; use teacher=<its new place> if it was moved"
     accepted = needed if settings.resume and settings.teacher_sha256 else ACCEPTED
     runs: list[TrainedRun] = []
@@ -85,7 +85,7 @@ def read_teachers(settings: TrainSettings, *folders: Path) -> Teachers | None:
             raise SettingError(f"teacher: got {place}, the run itself; must be another run")
         file = source_file(path, "teacher", accepted, (".ckpt",))
         sha256 = hashlib.sha256(file.read_bytes()).hexdigest()
-        if expected not in (None, sha256):
+        if expected not in ("", sha256):
             raise SettingError(
                 f"teacher_sha256: got {expected}, but {file} has {sha256}; must be the checkpoint with which the run "
                 "was started"

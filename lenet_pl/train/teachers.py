@@ -75,6 +75,10 @@ def read_teachers(settings: TrainSettings, *folders: Path) -> Teachers | None:
         return None
     given = settings.teacher if isinstance(settings.teacher, list) else [settings.teacher]
     recorded = settings.teacher_sha256 or [""] * len(given)
+    if len(recorded) != len(given):
+        raise SettingError(
+            f"teacher: got {len(given)} teachers for a run that was started with {len(recorded)}; must be the same ones"
+        )
     needed = "the run cannot be resumed without it; use teacher=<its new place> if it was moved"
     accepted = needed if settings.resume and settings.teacher_sha256 else ACCEPTED
     runs: list[TrainedRun] = []
@@ -152,9 +156,11 @@ def test_accuracy(run: TrainedRun) -> float | None:
     if run.checkpoint != run.folder / "checkpoints" / "best.ckpt":
         return None
     try:
-        return float(json.loads((run.folder / "results.json").read_text(encoding="utf-8"))["metrics"]["test/accuracy"])
+        results = json.loads((run.folder / "results.json").read_text(encoding="utf-8"))
+        accuracy = float(results["metrics"]["test/accuracy"])
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
+    return accuracy if 0 <= accuracy <= 1 else None  # the file may be anybody's
 
 
 def describe_leak(run: TrainedRun, data: ImageDataModule) -> str | None:

@@ -126,17 +126,23 @@ def test_a_resumed_student_is_exact(student: Student, trained: Path, digits_run:
     moved = shutil.copytree(digits_run, tmp_path / "teacher")
     stopped = tmp_path / "stopped"
     stopped.mkdir()
-    given = student(teacher=moved).model_copy(update={"run": str(stopped)})
+    settings = student(teacher=moved).model_copy(update={"run": str(stopped)})
     silence_lightning_logs()
     with pytest.raises(Interruption):
-        train_one(given, stopped, InterruptingHandler(9))
+        train_one(settings, stopped, InterruptingHandler(9))
     moved.rename(tmp_path / "elsewhere")
-    again = given.model_copy(update={"resume": True})
+    again = settings.model_copy(update={"resume": True})
     with pytest.raises(DataError, match=rf"teacher: {moved} does not exist; the run cannot be resumed without it"):
         start(again, stopped)
     other = again.model_copy(update={"teacher": str(trained)})
     with pytest.raises(SettingError, match=r"teacher_sha256: got .* must be the checkpoint with which the run"):
         start(other, stopped, f"teacher={trained}")
+    for teacher, given, said in (
+        (None, "null", "resume: got teacher=None, but the run has .*; must be unchanged"),
+        ([str(trained), str(digits_run)], "[a,b]", "got 2 teachers for a run that was started with 1"),
+    ):
+        with pytest.raises(SettingError, match=said):
+            start(again.model_copy(update={"teacher": teacher}), stopped, f"teacher={given}")
     place = str(tmp_path / "elsewhere")
     start(again.model_copy(update={"teacher": place}), stopped, f"teacher={place}")
     one, two = checkpoint(trained), checkpoint(stopped)

@@ -143,6 +143,7 @@ class RunFolder:
             tips = what_to_try(self.settings, guess, len(self.data.classes), steps)
             notes.append(f"{guess.describe(self.data.classes)}; {tips}")
         notes += self.data.loaded.doubts() if self.settings.train else ["the network was not trained (train=false)"]
+        notes += self.task.distillation.notes if self.task.distillation else []
         notes += ineffective(self.settings.augment, self.data.channels)
         if not self._judged:
             notes.append("no validation took place; the results are those of the last weights")

@@ -82,6 +82,7 @@ def collect_results(
         "tags": settings.tags,
         "fold": settings.data.split.fold.number if settings.data.split.fold else None,
         "init_from": {"path": settings.init_from, "sha256": settings.init_from_sha256} if settings.init_from else None,
+        "teachers": list(task.distillation.sources) if task.distillation else None,
         "parameters": sum(p.numel() for p in task.model.parameters() if p.requires_grad),
         "images": {
             "train": len(data.train_set),

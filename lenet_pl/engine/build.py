@@ -14,6 +14,7 @@ from lenet_pl.data.run_images import RunImages
 from lenet_pl.engine.checkpoint import CheckpointMetadata
 from lenet_pl.engine.chunked import ChunkedClassifier
 from lenet_pl.engine.cuda_graph import choose_cuda_graph
+from lenet_pl.engine.distillation import Distillation
 from lenet_pl.engine.freeze import check_frozen
 from lenet_pl.engine.initial_weights import InitialWeights
 from lenet_pl.engine.plugin_parts import build_metrics, build_transforms
@@ -29,6 +30,8 @@ from lenet_pl.plugins.registry import used_plugins
 from lenet_pl.runtime.signals import SignalHandler
 from lenet_pl.settings import LoaderSettings, TrainSettings
 from lenet_pl.settings.logger import connected_by
+
+Distill = Callable[[TrainSettings, ImageDataModule], Distillation]
 
 
 def without_resume(settings: TrainSettings) -> dict[str, Any]:
@@ -79,10 +82,11 @@ def build_data_and_task(
     own: RunImages | None = None,
     callbacks: Sequence[Callback] = (),
     initial: InitialWeights | None = None,
+    distill: Distill | None = None,
 ) -> tuple[ImageDataModule, ImageClassifier]:
     """Build the data module and its task; arguments and errors as for `build_datamodule` and `build_task`."""
     data = build_datamodule(settings, own, initial)
-    return data, build_task(settings, data, signals, callbacks, initial)
+    return data, build_task(settings, data, signals, callbacks, initial, distill)
 
 
 def build_task(
@@ -91,6 +95,7 @@ def build_task(
     signals: SignalHandler | None = None,
     callbacks: Sequence[Callback] = (),
     initial: InitialWeights | None = None,
+    distill: Distill | None = None,
 ) -> ImageClassifier:
     """Build the model for the channels and classes of the data, and the task that trains it.
 
@@ -100,6 +105,7 @@ def build_task(
         signals: The signal handler of the process, which the fast path checks after each step.
         callbacks: The callbacks of the caller, which may need the hooks of each step.
         initial: The initial weights; None for random ones.
+        distill: A function of settings and data that builds the loss between student and teachers; None without.
 
     Raises:
         SettingError: The network does not fit the images or the initial weights, the number of class weights is not
@@ -143,6 +149,7 @@ def build_task(
         scheduler=partial(build_scheduler, settings.scheduler),
         loss=build("loss", settings.loss, num_classes=len(data.classes), class_weights=class_weights),
         metrics=build_metrics(settings, len(data.classes)),
+        distillation=distill(settings, data) if distill else None,
         ema_decay=settings.callbacks.ema.decay,
         compile_mode=settings.trainer.compile_mode,
         parameter_groups=parameter_groups(model, decay) if decay is not None else None,

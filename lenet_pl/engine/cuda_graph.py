@@ -42,6 +42,7 @@ def choose_cuda_graph(settings: TrainSettings, why_step_hooks: str) -> Literal["
         f"trainer.compile={given.compile}": given.compile_mode is not None,
         "trainer.detect_anomaly=true": given.detect_anomaly,
         "augment.mixup or cutmix": settings.augment.mixup > 0 or settings.augment.cutmix > 0,
+        "teacher": settings.teacher is not None,
         f"optimizer={settings.optimizer.name}": settings.optimizer.name not in ("adam", "adamw", "sgd"),
     }
     why = next((reason for reason, prevents in reasons.items() if prevents), "")

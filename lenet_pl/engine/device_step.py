@@ -8,7 +8,6 @@ from torch import Tensor, optim
 from lenet_pl.batch import MixedLabels
 from lenet_pl.engine.task import ImageClassifier
 from lenet_pl.optim.clipping import ClipAlgorithm, clip_and_measure_gradients
-from lenet_pl.optim.mixed_loss import mixed_loss
 
 DEVICES = ("cuda",)
 # Their fused kernels skip a step if `optimizer.found_inf` is 1, and read the learning rate from a tensor on the device
@@ -80,8 +79,7 @@ class DeviceStep:
         task = self.task
         self.optimizer.zero_grad()
         with task.trainer.precision_plugin.forward_context():
-            logits = task(images.to(task.dtype))
-            loss = mixed_loss(task.loss, logits, labels, mixed)
+            logits, loss = task.logits_and_loss(images, labels, mixed)
         loss.backward()  # type: ignore[no-untyped-call]
         norm = clip_and_measure_gradients(task.parameters(), self.limit, self.algorithm)
         outcome = torch.stack([loss.detach().float(), norm.float()])

@@ -10,8 +10,9 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 from torchmetrics import Metric
 
-from lenet_pl.batch import Batch
+from lenet_pl.batch import Batch, MixedLabels
 from lenet_pl.data.trainer_state import finished_epochs
+from lenet_pl.engine.distillation import Distillation
 from lenet_pl.engine.evaluation import ClassifierEvaluation
 from lenet_pl.engine.loop_state import LoopState
 from lenet_pl.engine.lr_schedule import build_schedule, step_plateau
@@ -51,6 +52,7 @@ class ImageClassifier(ClassifierEvaluation):
         loss: A function of logits and labels that returns the mean training loss, see `mixed_loss` for images mixed
             from two; validation and test use cross entropy.
         metrics: Additional metrics of logits and labels by name, logged as `val/<name>` and `test/<name>`.
+        distillation: The teachers whose outputs are learned, too; None for the loss on the labels alone.
         ema_decay: The decay of the EMA of the weights, which is then validated, tested and exported; None for no EMA.
         parameter_groups: Groups of parameters with a factor `lr_scale` of the learning rate each; None for all alike.
         compile_mode: The mode of `torch.compile`; None to run without it.
@@ -81,6 +83,7 @@ class ImageClassifier(ClassifierEvaluation):
         scheduler: BuildScheduler | None = None,
         loss: Callable[[Tensor, Tensor], Tensor] | None = None,
         metrics: Mapping[str, Metric] | None = None,
+        distillation: Distillation | None = None,
         ema_decay: float | None = None,
         parameter_groups: list[dict[str, Any]] | None = None,
         compile_mode: str | None = None,
@@ -93,6 +96,7 @@ class ImageClassifier(ClassifierEvaluation):
         self.compiled = torch.compile(self.model.forward, mode=compile_mode) if compile_mode else None
         self.average = EMAModel(model, ema_decay) if ema_decay else None
         self.loss = loss or nn.CrossEntropyLoss()
+        self.distillation = distillation
         self.build_optimizer, self.build_scheduler = optimizer, scheduler
         self.parameter_groups, self.seed = parameter_groups, seed
         self.save_hyperparameters(dict(description or {}), logger=False)
@@ -143,10 +147,15 @@ class ImageClassifier(ClassifierEvaluation):
             The mean loss over the images of this rank, a scalar tensor ().
         """
         self.seed_step()
-        logits = self(batch[0].to(self.dtype))
-        loss = mixed_loss(self.loss, logits, batch[1], getattr(batch, "mixed", None))
+        logits, loss = self.logits_and_loss(batch[0], batch[1], getattr(batch, "mixed", None))
         self.keep_outputs(loss.detach(), logits.detach().argmax(1), batch)
         return loss
+
+    def logits_and_loss(self, images: Tensor, labels: Tensor, mixed: MixedLabels | None) -> tuple[Tensor, Tensor]:
+        """Compute the logits (B, K) and the mean training loss () of images, float (B, C, H, W), and their labels."""
+        logits = self(images.to(self.dtype))
+        loss = mixed_loss(self.loss, logits, labels, mixed)
+        return logits, self.distillation(loss, logits, images) if self.distillation else loss
 
     def seed_step(self) -> None:
         """Seed the global generators for the current step."""
@@ -168,6 +177,8 @@ class ImageClassifier(ClassifierEvaluation):
             super().configure_gradient_clipping(optimizer, *args, **kwargs)
 
     def on_train_start(self) -> None:
+        if self.distillation:
+            self.distillation.to(self.device)
         if self._resumed:
             self._steps, self.step_lrs = unpack(self._resumed, self.device)
             self._scales = [1.0] * len(self._steps)

@@ -9,6 +9,7 @@ from lenet_pl.settings.augment import AugmentSettings
 from lenet_pl.settings.callbacks import CallbacksSettings
 from lenet_pl.settings.cross_validation import Folds, FoldsGroup, check_folds
 from lenet_pl.settings.data import AnyDataSettings, LoaderSettings
+from lenet_pl.settings.distillation import DistillationSettings, Teacher, TeacherDigests
 from lenet_pl.settings.extra_parts import (
     AnyCallbackSettings,
     AnyLoggerSettings,
@@ -87,6 +88,12 @@ class TrainSettings(Settings):
     """Epochs after which the frozen layers are trained too; null: never."""
     layer_decay: LayerDecay
     """Factor of the learning rate from each layer to the one before it, or a mapping of layers to factors."""
+    teacher: Teacher
+    """Run folder or checkpoint of a trained network whose outputs are learned, too, or a list of them; null: none."""
+    teacher_sha256: TeacherDigests
+    """Digests that these checkpoints must have; null: any. A run records the digests of those it used."""
+    distillation: DistillationSettings
+    """Temperature and weight of the loss between the outputs of teacher and student."""
     loss: AnyLossSettings
     """Loss."""
     optimizer: AnyOptimizerSettings
@@ -148,6 +155,8 @@ class TrainSettings(Settings):
             )
         if not isinstance(optimizer, SdlmSettings):
             return optimizer
+        if info.data.get("teacher") is not None:
+            raise ValueError("got sdlm, which does not support a teacher; use another optimizer, or teacher=null")
         if isinstance(model, ConvNetSettings) and {model.norm, model.hidden_norm} != {"none"}:
             key, name = ("model.norm", model.norm) if model.norm != "none" else ("model.hidden_norm", model.hidden_norm)
             kind = name.replace("_norm", " normalization")

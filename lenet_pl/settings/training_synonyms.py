@@ -134,6 +134,11 @@ TRAINING = {
     "layer_wise_lr layerwise_lr layer_lr_decay lr_scale lr_mult discriminative_lr backbone_lr": (
         "write layer_decay=<factor> or layer_decay={features:<factor>}"
     ),
+    "teachers teacher_model teacher_run teacher_path teacher_ckpt distill distill_from kd knowledge_distillation": (
+        "teacher=<run folder or checkpoint, or a list of them>"
+    ),
+    "kd_temperature distillation_temperature distill_temperature": "distillation.temperature=<number>",
+    "kd_weight kd_alpha distillation_weight distillation_alpha distill_weight": "distillation.weight=<0 to 1>",
     "reset_classifier new_head replace_head ignore_mismatched_sizes": "reset_head=<true or false>",
     "enable_checkpointing checkpoint_callback save_top_k save_last save_every save_freq checkpoint_dir save_model": (
         "the best and the last epoch are always kept; callbacks.checkpoint.monitor=<metric> says what is best"

@@ -27,6 +27,8 @@ def train(settings: TrainSettings, folder: Path, callbacks: Callbacks = ()) -> d
         - `task` ("train"), `model`, `data`, `data_digest` (of the user's own images, else None), `seed`, `tags`
         - `fold`: number of the fold of a cross-validation that is the test split; None without
         - `init_from`: `path` and `sha256` of the file with the initial weights; None for random ones
+        - `teachers`: of a distillation `checkpoint`, `sha256`, `name`, `model` and `test_accuracy` (None if unknown) of
+          each teacher; None without
         - `parameters`: number of trainable parameters; without those that stay frozen
         - `images`: number of images of the splits `train`, `validation` and `test` (0 without test)
         - `metrics`: `best/<split>/loss` and `best/<split>/accuracy` of the best epoch for train and val, `test/loss`
@@ -131,16 +133,19 @@ def train_one(
     from lenet_pl.engine.trainer import MeetingError, build_trainer, meeting_others
     from lenet_pl.train.dev_run import dev_run
     from lenet_pl.train.fine_tune import initial_weights, with_digest
+    from lenet_pl.train.teachers import read_teachers, with_teacher_digests
 
     watching = callbacks(settings) if callable(callbacks) else callbacks
     lightning.seed_everything(settings.seed, verbose=False)
     recorded = images_of_run(settings, folder)
     initial = None if build else initial_weights(settings, folder)
+    teachers = None if build else read_teachers(settings, folder)
     if build:
         datamodule, task = build(settings, signals, recorded, watching)
     else:
-        settings = with_digest(settings, initial)
-        datamodule, task = build_data_and_task(settings, signals, recorded, watching, initial)
+        settings = with_teacher_digests(with_digest(settings, initial), teachers)
+        distill = teachers.distillation if teachers else None
+        datamodule, task = build_data_and_task(settings, signals, recorded, watching, initial, distill)
     threads = settings.trainer.num_threads or choose_threads(
         task.model, datamodule.example_input(), settings.loader.batch_size
     )
@@ -150,6 +155,9 @@ def train_one(
     trainer = build_trainer(settings, folder, watching, signals)
     if initial and initial.weights and trainer.is_global_zero:
         print(initial.describe(task.model, datamodule.classes, reset_head=settings.reset_head), flush=True)
+    if task.distillation and trainer.is_global_zero:
+        for line in (*(teachers.lines() if teachers else ()), *(f"note: {one}" for one in task.distillation.notes)):
+            print(line, flush=True)
     if settings.trainer.fast_dev_run:
         with meeting_others():
             return dev_run(settings, datamodule, task, trainer)

@@ -1,6 +1,7 @@
 """The source of the initial weights: the run, checkpoint or safetensors file of `init_from`."""
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -52,8 +53,16 @@ def with_digest(settings: TrainSettings, source: InitialWeights | None) -> Train
     return settings.model_copy(update={"init_from_sha256": source.sha256}) if source else settings
 
 
-def source_file(path: Path) -> Path:
+def source_file(
+    path: Path, key: str = "init_from", accepted: str = ACCEPTED, suffixes: Sequence[str] = (".ckpt", ".safetensors")
+) -> Path:
     """Return the file with the weights: that of the best epoch of a run folder, or the file itself.
+
+    Args:
+        path: The run folder or file.
+        key: The setting that names it, for errors.
+        accepted: What the setting must be, for errors.
+        suffixes: The suffixes of files that are accepted.
 
     Raises:
         DataError: There is none.
@@ -63,12 +72,13 @@ def source_file(path: Path) -> Path:
         return best
     if path.is_dir():
         inside = sorted(folder.parent.parent for folder in path.glob("*/checkpoints/best.ckpt"))
-        why = f"use one of its runs, such as init_from={inside[0]}" if inside else ACCEPTED
-        raise DataError(f"init_from: {path} has no checkpoints/best.ckpt; {why}")
+        why = f"use one of its runs, such as {key}={inside[0]}" if inside else accepted
+        raise DataError(f"{key}: {path} has no checkpoints/best.ckpt; {why}")
     if not path.is_file():
-        raise DataError(f"init_from: {path} does not exist; {ACCEPTED}")
-    if path.suffix not in (".ckpt", ".safetensors"):
-        raise DataError(f"init_from: {path} is neither a .ckpt nor a .safetensors file; {ACCEPTED}")
+        raise DataError(f"{key}: {path} does not exist; {accepted}")
+    if path.suffix not in suffixes:
+        kinds = "neither a " + " nor a ".join(suffixes) if len(suffixes) > 1 else f"not a {suffixes[0]}"
+        raise DataError(f"{key}: {path} is {kinds} file; {accepted}")
     return path
 
 

@@ -25,6 +25,7 @@ from lenet_pl.settings import FoldSettings, TrainSettings
 from lenet_pl.train.fine_tune import initial_weights, with_digest
 from lenet_pl.train.run_folders import run_folders
 from lenet_pl.train.several_runs import Member, SeveralRuns, Train, check_one_device
+from lenet_pl.train.teachers import read_teachers, with_teacher_digests
 
 COLUMNS = ("fold", "image", "true", "predicted", "probability")  # of predictions.csv
 
@@ -59,7 +60,8 @@ def train_folds(
     check_one_device(settings, "folds", "train the folds one by one with data.split.fold")
     folders = run_folders(settings, folder)
     initial = initial_weights(settings, *folders)
-    settings = with_digest(settings, initial)
+    teachers = read_teachers(settings, *folders)
+    settings = with_teacher_digests(with_digest(settings, initial), teachers)
     members = _members(settings, folders, initial)
     source = members[0].data.source
     images = sum(len(member.data.test_set) for member in members)
@@ -67,7 +69,7 @@ def train_folds(
     left_out = 0 if source.whole else len(source.test)
     if left_out:
         print(f"the {left_out:,} test images of {label(source.name)} are left out", flush=True)
-    session = SeveralRuns("folds", settings, folder, members, signals, train_one, callbacks, initial)
+    session = SeveralRuns("folds", settings, folder, members, signals, train_one, callbacks, initial, teachers)
     each = session.train()
     numbers = list(range(1, len(members) + 1))
     results = session.summarize(each, 0) | {

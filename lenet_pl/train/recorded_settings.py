@@ -56,6 +56,8 @@ def refuse_changes(
     """
     # With a record of the images, their location does not matter either
     no_matter = NO_MATTER | ({"data.path", "data.test_path"} if known_images else set())
+    if settings.teacher is not None and recorded.teacher_sha256:  # with the digests, the places do not matter either
+        no_matter |= {"teacher"}
     given, there = _leaves(settings.model_dump()), _leaves(recorded.model_dump())
     defaults = _leaves(compose("train", TrainSettings, ["run=unused"]).model_dump())
     for key in sorted(given.keys() | there.keys()):

@@ -74,6 +74,8 @@ def begin_or_resume(
         where = {key: getattr(settings.data, key) for key in keys}
         recorded = recorded.model_copy(update={"data": recorded.data.model_copy(update=where)})
     same: dict[str, Any] = {name: getattr(settings, name) for name in (*NOT_OF_THE_RUN, "data_root")}
+    if recorded.teacher_sha256 and _gives(overrides, "teacher"):  # it was moved; its digest is checked
+        same["teacher"] = settings.teacher
     same["logger"] = connected_by(settings.logger, recorded.logger)
     trainer = recorded.trainer.model_copy(update={"max_epochs": settings.trainer.max_epochs})
     longer = more_epochs(settings, recorded, overrides)

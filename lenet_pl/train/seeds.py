@@ -17,6 +17,7 @@ from lenet_pl.settings import TrainSettings
 from lenet_pl.train.fine_tune import initial_weights, with_digest
 from lenet_pl.train.run_folders import run_folders
 from lenet_pl.train.several_runs import Member, SeveralRuns, Train, check_one_device
+from lenet_pl.train.teachers import read_teachers, with_teacher_digests
 
 
 def train_seeds(
@@ -45,7 +46,8 @@ def train_seeds(
     check_one_device(settings, "seeds", "use seed= instead of seeds=")
     seeds, folders = settings.seeds or [], run_folders(settings, folder)
     initial = initial_weights(settings, *folders)
-    settings = with_digest(settings, initial)
+    teachers = read_teachers(settings, *folders)
+    settings = with_teacher_digests(with_digest(settings, initial), teachers)
     data = build_datamodule(settings, images_of_run(settings, *folders), initial)
     members = [
         Member(
@@ -56,7 +58,7 @@ def train_seeds(
         )
         for seed, place in zip(seeds, folders, strict=True)
     ]
-    session = SeveralRuns("seeds", settings, folder, members, signals, train_one, callbacks, initial)
+    session = SeveralRuns("seeds", settings, folder, members, signals, train_one, callbacks, initial, teachers)
     each = session.train()
     results = session.summarize(each, time.perf_counter() - start) | {
         "seeds": seeds,

@@ -27,6 +27,7 @@ from lenet_pl.runtime.environment import describe_environment
 from lenet_pl.runtime.signals import SignalHandler
 from lenet_pl.runtime.threads import choose_threads
 from lenet_pl.settings import TrainSettings
+from lenet_pl.train.teachers import Teachers
 
 Train = Callable[..., dict[str, Any]]
 NEEDED = ("metrics", "epochs", "best_epoch", "training_seconds", "images")  # of the results of each training
@@ -62,6 +63,7 @@ class SeveralRuns:
         train_one: The function that trains once: `lenet_pl.train.train_one`.
         callbacks: Lightning callbacks, copied for each training, or a function of its settings that builds them.
         initial: The initial weights of all; None for random ones.
+        teachers: The teachers of all; None without.
     """
 
     def __init__(
@@ -74,9 +76,11 @@ class SeveralRuns:
         train_one: Train,
         callbacks: Callbacks = (),
         initial: InitialWeights | None = None,
+        teachers: Teachers | None = None,
     ) -> None:
         self.kind, self.settings, self.folder, self.members = kind, settings, folder, members
         self.signals, self.train_one, self.callbacks, self.initial = signals, train_one, for_each(callbacks), initial
+        self.teachers, self.distill = teachers, teachers.distillation if teachers else None
 
     def train(self) -> list[dict[str, Any]]:
         """Train all members except the finished ones, and return the results of all.
@@ -92,7 +96,7 @@ class SeveralRuns:
         # Building the networks first reports invalid settings before anything is measured or written
         sizes = {len(member.data.train_set): member for member in self.members}
         for member in sizes.values():
-            network = build_task(member.settings, member.data, initial=self.initial).model
+            network = build_task(member.settings, member.data, initial=self.initial, distill=self.distill).model
         threads = self.settings.trainer.num_threads
         example = first.data.example_input()
         torch.set_num_threads(threads or choose_threads(network, example, self.settings.loader.batch_size))
@@ -107,6 +111,8 @@ class SeveralRuns:
         print(f"{count} {self.kind}, one after another{kept}", flush=True)
         if self.initial and self.initial.weights:
             print(self.initial.describe(network, first.data.classes, reset_head=self.settings.reset_head), flush=True)
+        if self.teachers:
+            print(*self.teachers.lines(), sep="\n", flush=True)
         if failures := self._train(missing):
             raise failures[0]
         return [_results(member.folder / RESULTS) for member in self.members]
@@ -166,7 +172,7 @@ class SeveralRuns:
         """Return the data module and a task, or raise DataError if the run was started with different images."""
         if own and data.record:
             own.refuse_others(data.record)
-        return data, build_task(settings, data, signals, callbacks, self.initial)
+        return data, build_task(settings, data, signals, callbacks, self.initial, self.distill)
 
 
 def check_one_device(settings: TrainSettings, kind: str, instead: str) -> None:

@@ -36,7 +36,7 @@ int main(void)
         ++images;
     }}
     if (got != 0 || images == 0) {{
-        fprintf(stderr, "expected images of %d bytes each, {side}x{side} pixels of {channels}\\n", {bytes});
+        fprintf(stderr, "expected raw images of %d bytes each: {size}\\n", {bytes});
         return 1;
     }}
     return 0;
@@ -97,7 +97,9 @@ class CFile:
         buffers += [f"    static int32_t sums[{width}];"] * convolves
         head = [*buffers, "    int32_t c;", "", "    load(image, arena);"]
         self.body = (
-            f"{load}\nvoid {name}_logits(const uint8_t *image, float *logits)\n{{\n" + "\n".join(head) + f"\n{steps}}}\n"
+            f"{load}\nvoid {name}_logits(const uint8_t *image, float *logits)\n{{\n"
+            + "\n".join(head)
+            + f"\n{steps}}}\n"
         )
 
     def text(self, measured: str = "") -> str:
@@ -148,7 +150,7 @@ const char *const {name}_classes[{count}] = {{
             + self._kernels()
             + "\n".join([*self.structs, self.body])
             + PREDICT.format(name=name, count=count)
-            + MAIN.format(name=name, bytes=side * side * channels, side=side, channels=f"{channels} bytes")
+            + MAIN.format(name=name, bytes=side * side * channels, size=f"{side}x{side}x{channels}")
         )
 
     def add(self, name: str, values: "np.ndarray[Any, Any]") -> None:
@@ -171,9 +173,8 @@ const char *const {name}_classes[{count}] = {{
     def _linear(self, name: str, stage: Stage) -> str:
         layer, count, inputs = stage.layer, len(stage.layer.weights), size(stage.shapes[0])
         self.kernels.add("linear")
-        total = (
-            f"weighted_sum({name}_weights + c * {inputs}, {name}_bias[c], arena + {stage.input}, {inputs}, {layer.zero})"
-        )
+        values = f"arena + {stage.input}, {inputs}, {layer.zero}"
+        total = f"weighted_sum({name}_weights + c * {inputs}, {name}_bias[c], {values})"
         if layer.out_zero is None:
             result = f"logits[c] = (float){total} * {name}_scale[c];"
         else:
@@ -204,7 +205,9 @@ const char *const {name}_classes[{count}] = {{
         where = "plane" if stage.plane else "out"
         lines = [f"uint8_t *out = arena + {stage.output} + c * {out};", ""]
         lines.append(f"convolve(&{name}, arena + {stage.input}{offset}, c, sums, {where});")
-        for number, (entry, before, after) in enumerate(zip(stage.operations, shapes[1:-1], shapes[2:], strict=True), 1):
+        for number, (entry, before, after) in enumerate(
+            zip(stage.operations, shapes[1:-1], shapes[2:], strict=True), 1
+        ):
             if isinstance(entry, Table):
                 self.add(f"{name}_table{number}", entry.values)
                 self.kernels.add("look_up")

@@ -55,7 +55,8 @@ def quantize_levels(description: dict[str, Any], scale: Array, zero: int) -> Arr
     shift = np.array(description["mean"], np.float32)[:, None]
     factor = (np.float32(1) / np.array(description["std"], np.float32))[:, None]
     values = np.rint((levels - shift) * factor / scale) + zero
-    return np.clip(values, 0, 255).astype(np.uint8)
+    table: Array = np.clip(values, 0, 255).astype(np.uint8)
+    return table
 
 
 def taps(side: int, wanted: int) -> tuple[Array, Array]:
@@ -98,7 +99,9 @@ static void load(const uint8_t *image, uint8_t *out)
                 int32_t sum = 0;
 
                 for (k = 0; k < {taps}; ++k) {{
-                    sum += tap_weights[y * {taps} + k] * (int32_t)image[((tap_start[y] + k) * {side} + x) * {channels} + c];
+                    const int32_t pixel = ((tap_start[y] + k) * {side} + x) * {channels} + c;
+
+                    sum += tap_weights[y * {taps} + k] * (int32_t)image[pixel];
                 }}
                 row[x] = (uint16_t)divide(sum, {row_bits});
             }}

@@ -53,7 +53,7 @@ class IntegerPreprocess(ExportablePreprocess):
 
 def integer_weights(matrix: "np.ndarray[Any, Any]") -> "np.ndarray[Any, Any]":
     """Round the rows of an interpolation matrix to multiples of 2**-12 that add up to 1; integers of the same shape."""
-    weights = np.rint(matrix * 2**WEIGHT_BITS).astype(np.int64)
+    weights: np.ndarray[Any, Any] = np.rint(matrix * 2**WEIGHT_BITS).astype(np.int64)
     rows = np.arange(len(weights))
     weights[rows, weights.argmax(1)] += 2**WEIGHT_BITS - weights.sum(1)
     return weights
@@ -108,7 +108,9 @@ def write_int8(
             reduce_range=settings.reduce_range,
             activation_type=ort.QuantType.QUInt8,
             weight_type=ort.QuantType.QInt8,
-            calibrate_method=ort.CalibrationMethod[{"minmax": "MinMax", "percentile": "Percentile"}[settings.calibration]],
+            calibrate_method=ort.CalibrationMethod[
+                {"minmax": "MinMax", "percentile": "Percentile"}[settings.calibration]
+            ],
             extra_options={"CalibPercentile": settings.percentile},
         )
         result = onnx.load(quantized)
@@ -126,7 +128,8 @@ def choose_calibration_images(images: Any, count: int) -> Tensor:
         images: An `ImageDataset`.
         count: The largest number of images.
     """
-    rows = torch.linspace(0, max(0, len(images) - 1), min(count, len(images))).round().long().unique()
+    used = min(count, len(images))
+    rows = torch.arange(used) * len(images) // max(1, used)
     chosen: Tensor = images[rows].images
     return chosen
 
@@ -194,9 +197,9 @@ def keep_float_logits(graph: Any) -> None:
 
 
 def _reader(images: Tensor) -> Any:
-    from onnxruntime.quantization import CalibrationDataReader
+    from onnxruntime.quantization import CalibrationDataReader  # type: ignore[import-untyped]
 
-    class Reader(CalibrationDataReader):  # type: ignore[misc]
+    class Reader(CalibrationDataReader):  # type: ignore[misc,unused-ignore]
         def __init__(self) -> None:
             self.blocks: Iterator[Tensor] = iter(torch.split(images, BLOCK))
 

@@ -140,7 +140,7 @@ def read_layer(graph: Graph, node: Any, quantize: Any) -> Layer:
     if node.op_type == "Gemm" and not attributes.get("transB"):
         weights = weights.T
     bias = graph.quantized(node.input[2])[0] if len(node.input) > 2 else np.zeros(len(weights), np.int32)
-    scales = np.broadcast_to(scale * weight_scale, (len(weights),)).astype(np.float32)
+    scales: Array = np.broadcast_to(scale * weight_scale, (len(weights),)).astype(np.float32)
     out_zero, after = None, graph.users(node.output[0])
     if node.output[0] != "logits":
         if [user.op_type for user in after] != ["QuantizeLinear"]:
@@ -188,8 +188,12 @@ def read_channelwise(graph: Graph, dequantize: Any) -> tuple[tuple[MaxPool | Tab
     if not np.array_equal(table, np.arange(256)[None]):
         first = bool(functions) and inside.index(functions[-1]) < (inside.index(pools[0]) if pools else 0)
         found.insert(0 if first else len(found), Table(table))
-    if pools and functions and not (
-        inside.index(functions[-1]) < inside.index(pools[0]) or inside.index(functions[0]) > inside.index(pools[-1])
+    if (
+        pools
+        and functions
+        and not (
+            inside.index(functions[-1]) < inside.index(pools[0]) or inside.index(functions[0]) > inside.index(pools[-1])
+        )
     ):
         raise refuse(pools[0], "is between two functions of single values; move it before or after both")
     return tuple(found), end

@@ -82,7 +82,7 @@ OF_COMMAND = {
     | ANY_NETWORK,
     "export": {
         "data dataset": "the test images of the run are used; only evaluate takes data=<choice>",
-        "format to type": "formats=[<torch_export, onnx or safetensors>]",
+        "format to type": "formats=[<torch_export, onnx, safetensors, int8 or c>]",
         "opset_version": "opset=<number>",
         "tolerance rtol tol": "atol=<number>",
         "batch_size": "batch_sizes=[<number>]",

@@ -1,43 +1,34 @@
 """C99 code of the preprocessing: padding or resizing, and quantization of raw pixels."""
 
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
+from lenet_pl.export.c_pieces import CPieces
 from lenet_pl.export.formats import interpolation_matrix
-from lenet_pl.export.int8 import ROW_BITS, WEIGHT_BITS, integer_weights
+from lenet_pl.export.integer_resize import ROW_BITS, WEIGHT_BITS, integer_weights
 
 Array = np.ndarray[Any, Any]
 
 
-class Constants(Protocol):
-    """What receives the constants of the code."""
-
-    ram: int
-    kernels: set[str]
-
-    def add(self, name: str, values: Array) -> None:
-        """Add a constant array."""
-
-
-def input_code(file: Constants, description: dict[str, Any], scale: Array, zero: int) -> str:
+def input_code(pieces: CPieces, description: dict[str, Any], scale: Array, zero: int) -> str:
     """Write the function `load`, which turns raw pixels into the input of the first layer.
 
     Args:
-        file: What receives the constants.
-        description: The metadata of the file.
+        pieces: What receives the constants.
+        description: The metadata of the pieces.
         scale: The scale of the input, float32.
         zero: The zero point of the input.
     """
     side, channels = description["side"], description["channels"]
     wanted = description["model"]["image_size"]
-    file.add("input_table", quantize_levels(description, scale, zero))
+    pieces.add("input_table", quantize_levels(description, scale, zero))
     if side != wanted and (description["resize_mode"] == "resize" or side > wanted):
-        file.kernels.add("resize")
+        pieces.kernels.add("resize")
         first, weights = taps(side, wanted)
-        file.add("tap_start", first)
-        file.add("tap_weights", weights)
-        file.ram += 2 * side
+        pieces.add("tap_start", first)
+        pieces.add("tap_weights", weights)
+        pieces.ram += 2 * side
         return RESIZE.format(side=side, channels=channels, wanted=wanted, taps=weights.shape[1],
                              row_bits=WEIGHT_BITS - ROW_BITS, bits=WEIGHT_BITS + ROW_BITS)  # fmt: skip
     top = (wanted - side) // 2

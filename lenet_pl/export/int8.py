@@ -12,51 +12,20 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import numpy as np
 import onnx
 import torch
-from onnx import numpy_helper
 from torch import Tensor, nn
 
 from lenet_pl.errors import DataError
-from lenet_pl.export.formats import DeployableModel, ExportablePreprocess, to_metadata, write_onnx
+from lenet_pl.export.formats import DeployableModel, to_metadata, write_onnx
+from lenet_pl.export.integer_resize import IntegerPreprocess
+from lenet_pl.export.rewrite_onnx import keep_float_logits, preprocessing_nodes, simplify
 from lenet_pl.models.layers import RBFOutput
 from lenet_pl.runtime.atomic_files import atomic_file
 from lenet_pl.settings.export import Int8Settings
 
-# Products of levels (8 bits), row weights and column weights stay below 2**24, so that float32 holds them exactly
-WEIGHT_BITS = 12
-ROW_BITS = 4  # bits of the rows between the two steps, after the point
 BLOCK = 64  # images per forward pass of the calibration
 QUANTIZED = ["Conv", "Gemm", "MatMul", "MaxPool", "Relu"]
-
-
-class IntegerPreprocess(ExportablePreprocess):
-    """`ExportablePreprocess` that resizes in exact integer arithmetic, to whole gray levels.
-
-    The sums are the same in any order and on any machine, so that a program without floats has the same input.
-    Levels differ from those of `Preprocess` by little more than the rounding.
-    """
-
-    def __init__(self, side: int, **preprocess: Any) -> None:
-        super().__init__(side, **preprocess)
-        if self.matrix is not None:
-            self.matrix = torch.from_numpy(integer_weights(self.matrix.numpy())).float()
-
-    def resize(self, images: Tensor) -> Tensor:
-        """Scale uint8 (B, C, side, side) to float (B, C, H, W), multiples of 1/255 in [0, 1]."""
-        if self.matrix is None:
-            return super().resize(images)
-        rows = torch.round(self.matrix @ images.float() * 2.0 ** (ROW_BITS - WEIGHT_BITS))
-        return torch.round(rows @ self.matrix.T * 2.0 ** (-ROW_BITS - WEIGHT_BITS)) * (1 / 255)
-
-
-def integer_weights(matrix: "np.ndarray[Any, Any]") -> "np.ndarray[Any, Any]":
-    """Round the rows of an interpolation matrix to multiples of 2**-12 that add up to 1; integers of the same shape."""
-    weights: np.ndarray[Any, Any] = np.rint(matrix * 2**WEIGHT_BITS).astype(np.int64)
-    rows = np.arange(len(weights))
-    weights[rows, weights.argmax(1)] += 2**WEIGHT_BITS - weights.sum(1)
-    return weights
 
 
 def write_int8(
@@ -146,54 +115,6 @@ def replace_output(model: nn.Module) -> nn.Module:
                 linear.weight.data, linear.bias.data = 2 * layer.codes, -layer.codes.square().sum(1)
                 setattr(parent, name, linear)
     return model.eval()
-
-
-def simplify(graph: Any) -> None:
-    """Rewrite what quantizes badly: average pooling becomes a convolution, ReLU goes before max pooling.
-
-    The average is then an integer sum, with a range of its own. ReLU becomes part of the layer before it, whose range
-    begins at 0 instead of being wasted on negative values.
-    """
-    shapes = {info.name: info.type.tensor_type.shape.dim for info in graph.value_info}
-    for node in list(graph.node):
-        attributes = {entry.name: onnx.helper.get_attribute_value(entry) for entry in node.attribute}
-        users = [other for other in graph.node if node.output[0] in other.input]
-        if node.op_type == "AveragePool" and not any(attributes.get("pads", ())) and not attributes.get("ceil_mode"):
-            channels, window = shapes[node.input[0]][1].dim_value, attributes["kernel_shape"]
-            weights = np.full((channels, 1, *window), 1 / np.prod(window), np.float32)
-            graph.initializer.append(numpy_helper.from_array(weights, f"{node.name}.weight"))
-            conv = onnx.helper.make_node("Conv", [node.input[0], f"{node.name}.weight"], node.output, node.name,
-                kernel_shape=window, strides=attributes.get("strides", window), group=channels)  # fmt: skip
-            node.CopyFrom(conv)
-        elif node.op_type == "MaxPool" and [user.op_type for user in users] == ["Relu"]:
-            relu = users[0]
-            relu.op_type, node.op_type = "MaxPool", "Relu"
-            relu.attribute.extend(node.attribute)
-            del node.attribute[:], node.output[1:]
-    del graph.value_info[:]  # the shapes between the two have changed
-
-
-def preprocessing_nodes(graph: Any) -> list[str]:
-    """List the names of the nodes up to the normalization, which stay float."""
-    names = [node.name for node in graph.node]
-    last = next(k for k, node in enumerate(graph.node) if "preprocess.factor" in node.input)
-    return names[: last + 1]
-
-
-def keep_float_logits(graph: Any) -> None:
-    """Remove the quantization of the logits: 256 levels would give two classes the same logit now and then."""
-    produced = {node.output[0]: node for node in graph.node}
-    dequantize = produced["logits"]
-    quantize = produced.get(dequantize.input[0])
-    if dequantize.op_type != "DequantizeLinear" or quantize is None:
-        return
-    produced[quantize.input[0]].output[0] = "logits"
-    for node in (dequantize, quantize):
-        graph.node.remove(node)
-    used = {name for node in graph.node for name in node.input}
-    kept = [tensor for tensor in graph.initializer if tensor.name in used]
-    del graph.initializer[:]
-    graph.initializer.extend(kept)
 
 
 def _reader(images: Tensor) -> Any:

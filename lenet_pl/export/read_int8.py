@@ -134,22 +134,15 @@ def read_channelwise(graph: Graph, dequantize: Any) -> tuple[tuple[MaxPool | Tab
             raise refuse(node, "joins two branches; must be a chain of layers")
         inside.append(node)
         known.add(node.output[0])
-    assert end is not None
-    pools = [node for node in inside if node.op_type == "MaxPool"]
-    functions = [node for node in inside if node.op_type in ELEMENTWISE]
+    if end is None:
+        raise refuse(inside[-1], "ends the network; must be a fully connected layer")
+    order = [node.op_type == "MaxPool" for node in inside if node.op_type not in RESHAPES]
+    if order not in (sorted(order), sorted(order, reverse=True)):
+        raise refuse(inside[order.index(True)], "is between two functions of single values; move it before or after")
     table = tabulate(graph, dequantize, inside, end)
-    found: list[MaxPool | Table] = [read_pool(node) for node in pools]
+    found: list[MaxPool | Table] = [read_pool(node) for node in inside if node.op_type == "MaxPool"]
     if not np.array_equal(table, np.arange(256)[None]):
-        first = bool(functions) and inside.index(functions[-1]) < (inside.index(pools[0]) if pools else 0)
-        found.insert(0 if first else len(found), Table(table))
-    if (
-        pools
-        and functions
-        and not (
-            inside.index(functions[-1]) < inside.index(pools[0]) or inside.index(functions[0]) > inside.index(pools[-1])
-        )
-    ):
-        raise refuse(pools[0], "is between two functions of single values; move it before or after both")
+        found.insert(len(found) if order[:1] == [True] else 0, Table(table))
     return tuple(found), end
 
 

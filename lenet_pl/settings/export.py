@@ -1,6 +1,6 @@
 """Settings of `python -m lenet_pl.export`."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, PositiveFloat, field_validator
 
@@ -58,6 +58,13 @@ class ExportSettings(TrainedSettings):
     """C file."""
     num_threads: Threads
     """Intra-op threads; null: as many as torch finds."""
+
+    @field_validator("run", mode="before")
+    @classmethod
+    def _check_run(cls, run: Any) -> Any:
+        if isinstance(run, list):
+            raise ValueError(f"got an ensemble of {len(run)} runs; must be one run, because a file has one network")
+        return run
 
     @field_validator("formats")
     @classmethod

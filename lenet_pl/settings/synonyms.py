@@ -86,6 +86,8 @@ OF_COMMAND = {
         "opset_version": "opset=<number>",
         "tolerance rtol tol": "atol=<number>",
         "batch_size": "batch_sizes=[<number>]",
+        "tta": "files contain the network alone; only evaluate and predict take tta",
+        "quantize quantization calibration": "formats=[int8] int8.calibration=<minmax or percentile>",
     }
     | ANY_NETWORK,
     "demo": {"address ip server_name bind": "host=<address>", "server_port": "port=<number>"} | ANY_NETWORK,

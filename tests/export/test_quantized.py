@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from conftest import Run
 from torch import Tensor
 
 from lenet_pl.data.transform import Preprocess
@@ -183,6 +184,18 @@ def test_names_in_c_are_identifiers(text: str, name: str) -> None:
 def test_text_in_c_is_ascii_without_trigraphs_and_comment_ends() -> None:
     assert string_literal('a"??/é1') == r'"a\"\?\?/\303\2511"'
     assert comment_text("x */ ??/ é\n") == "x __ ___ __"
+
+
+@pytest.mark.parametrize(
+    ("override", "answer"),
+    [
+        ("run=[a,b]", "run: got an ensemble of 2 runs; must be one run, because a file has one network"),
+        ("tta=shift", "tta: unknown setting; files contain the network alone; only evaluate and predict take tta"),
+    ],
+)
+def test_ensembles_and_test_time_augmentation_are_refused_by_name(override: str, answer: str, run: Run) -> None:
+    code, (line,) = run(override, command="export")
+    assert (code, line) == (2, f"error: {answer}")
 
 
 @pytest.mark.parametrize("override", ["c.name=3x", "c.name=a-b", "int8.calibration=max", "int8.percentile=100"])

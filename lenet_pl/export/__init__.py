@@ -14,7 +14,8 @@ from lenet_pl.settings import validate
 from lenet_pl.settings.export import ExportSettings
 from lenet_pl.settings.renamed import upgraded_metadata
 
-PACKAGES = {"torch_export": (), "onnx": ("onnx", "onnxscript", "onnxruntime"), "safetensors": ("safetensors",)}
+ONNX = ("onnx", "onnxscript", "onnxruntime")
+PACKAGES = {"torch_export": (), "onnx": ONNX, "safetensors": ("safetensors",), "int8": ONNX, "c": ONNX}
 
 
 def export(settings: ExportSettings) -> dict[str, Any]:
@@ -30,13 +31,16 @@ def export(settings: ExportSettings) -> dict[str, Any]:
         - `metadata` (see `describe`), `data` (name), `tolerance` (largest allowed difference of logits)
         - `checkpoint_images_per_second`: by batch size
         - `files`, one dictionary per format: `format`, `file` (name), `opset` (ONNX only), `bytes`, `sha256`, `check`
-          (`images`, `same_class` and `largest_difference`, see `verify_logits`), `images_per_second` (by batch size)
+          (`images`, `same_class` and `largest_difference`, see `verify_logits`), `images_per_second` (by batch size).
+          The C file is compared with the 8-bit ONNX network; both values are null without a C compiler.
+          int8: also `calibration_images`, `validation_images`, `validation_accuracy` and
+          `checkpoint_validation_accuracy`. c: `name`, `ram_bytes`, `constant_bytes`, `object_file` (sizes, or null)
         - `device`, `threads`, `cores`, `versions`, `git_commit`, `command`
 
     Raises:
-        SettingError: A package for a format is not installed.
-        DataError: The run cannot be used, or the predictions of a file differ from those of the checkpoint. The files
-            are kept for inspection.
+        SettingError: A package for a format is not installed, or a format does not support a layer.
+        DataError: The run cannot be used, the predictions of a file differ from those of the checkpoint, or the 8-bit
+            file loses too much accuracy. The files are kept for inspection.
     """
     require_packages(settings.formats)
     # torch and Lightning take seconds to import; errors in the settings are reported earlier
@@ -47,7 +51,7 @@ def export(settings: ExportSettings) -> dict[str, Any]:
 
     from lenet_pl.display.text import as_json
     from lenet_pl.export.formats import FILES, Predict
-    from lenet_pl.export.verify import measure_throughput, print_export, verify_logits
+    from lenet_pl.export.verify import find_fault, measure_throughput, predict_blocks, print_export, verify_logits
     from lenet_pl.inference.output_folder import output_folder
     from lenet_pl.inference.trained_run import open_run
     from lenet_pl.runtime.environment import describe_environment
@@ -55,8 +59,13 @@ def export(settings: ExportSettings) -> dict[str, Any]:
     if settings.num_threads:
         torch.set_num_threads(settings.num_threads)
     run = open_run(settings)
-    test = run.load_data(accept_changes=settings.data.accept_changes).test_set
-    images = test[slice(0, settings.num_images)].images
+    quantizes = {"int8", "c"} & set(settings.formats)
+    if quantizes:
+        from lenet_pl.export import quantized
+
+        quantized.refuse_layers(run.model, settings.formats)
+    data = run.load_data(accept_changes=settings.data.accept_changes)
+    images = data.test_set[slice(0, settings.num_images)].images
     expected = run.predict_logits(images)
     if not expected.isfinite().all():
         raise DataError(f"{run.checkpoint}: produces NaN or infinite logits; the checkpoint cannot be used")
@@ -64,9 +73,18 @@ def export(settings: ExportSettings) -> dict[str, Any]:
 
     description = describe(run)
     predicts: dict[str, Predict] = {
-        name: write(name, run, description, folder, settings.opset) for name in settings.formats
+        name: write(name, run, description, folder, settings.opset)
+        for name in settings.formats
+        if name not in quantizes
     }
-    checks = {name: verify_logits(predict, images, expected) for name, predict in predicts.items()}
+    facts: dict[str, dict[str, Any]] = {}
+    reference = dict.fromkeys(predicts, expected)
+    if quantizes:
+        classifier = build_classifier(copy.deepcopy(run.model), description)
+        small = quantized.write_quantized(run, classifier, description, folder, settings, data)
+        predicts, facts = predicts | small.predicts, small.facts
+        reference |= {"int8": expected, "c": predict_blocks(small.int8, images)}
+    checks = {name: verify_logits(predict, images, reference[name]) for name, predict in predicts.items()}
     speeds = measure_throughput(
         {"checkpoint": run.predict_logits, **predicts},
         images,
@@ -88,11 +106,12 @@ def export(settings: ExportSettings) -> dict[str, Any]:
             {
                 "format": name,
                 "file": path.name,
-                **({"opset": settings.opset} if name == "onnx" else {}),
+                **({"opset": settings.opset} if name in ("onnx", "int8") else {}),
                 "bytes": path.stat().st_size,
                 "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
-                "check": checks[name],
-                "images_per_second": speeds[name],
+                "check": checks.get(name),
+                "images_per_second": speeds.get(name),
+                **facts.get(name, {}),
             }
             for name, path in zip(settings.formats, files, strict=True)
         ],
@@ -100,13 +119,9 @@ def export(settings: ExportSettings) -> dict[str, Any]:
     }
     write_text(folder / "export.json", as_json(results))
     print_export(results, folder)
-    for path, check in zip(files, checks.values(), strict=True):
-        if check["same_class"] < len(images) or check["largest_difference"] > settings.atol:
-            raise DataError(
-                f"{path}: {check['same_class']:,} of {len(images):,} images get the class of the checkpoint, and "
-                f"logits differ by up to {check['largest_difference']:.1e}; must be all images, and at most "
-                f"atol={settings.atol:.1e}"
-            )
+    for path, row in zip(files, results["files"], strict=True):
+        if fault := find_fault(row, settings.atol, settings.int8.max_accuracy_drop):
+            raise DataError(f"{path}: {fault}")
     return results
 
 
@@ -136,7 +151,7 @@ def write(name: str, run: Any, description: dict[str, Any], folder: Path, opset:
     """Write a `TrainedRun` in one format, and load the file.
 
     Args:
-        name: The format, a key of `formats.FILES`.
+        name: The format, but neither `int8` nor `c`.
         run: A `TrainedRun`.
         description: The metadata of `describe`.
         folder: The output folder.

@@ -18,7 +18,13 @@ from lenet_pl.errors import SettingError
 from lenet_pl.runtime.atomic_files import atomic_file
 
 Predict = Callable[[Tensor], Tensor]  # uint8 (N, C, side, side) → float (N, K)
-FILES = {"torch_export": "model.pt2", "onnx": "model.onnx", "safetensors": "model.safetensors"}
+FILES = {
+    "torch_export": "model.pt2",
+    "onnx": "model.onnx",
+    "safetensors": "model.safetensors",
+    "int8": "model_int8.onnx",
+    "c": "model.c",
+}
 
 
 class ExportablePreprocess(Preprocess):
@@ -33,13 +39,14 @@ class ExportablePreprocess(Preprocess):
 
     Attributes:
         matrix: The interpolation matrix, float (image_size, side); None if the images are not resized.
+        arguments: The arguments of this class.
     """
 
     matrix: Tensor | None
 
     def __init__(self, side: int, **preprocess: Any) -> None:
         super().__init__(**preprocess)
-        self.side = side
+        self.side, self.arguments = side, {"side": side, **preprocess}
         padded = max(side, self.image_size) if self.fit == "pad" else side
         resizes = padded != self.image_size
         matrix = interpolation_matrix(side, self.image_size) if resizes else None

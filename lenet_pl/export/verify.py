@@ -18,19 +18,24 @@ BLOCK = 1000  # images per forward pass
 WARM_UP = 3  # calls
 
 
+def predict_blocks(predict: Predict, images: Tensor) -> Tensor:
+    """Compute the logits of any number of images, float (N, K)."""
+    return torch.cat([predict(block) for block in torch.split(images, BLOCK)])
+
+
 def verify_logits(predict: Predict, images: Tensor, expected: Tensor) -> dict[str, Any]:
-    """Compare the logits of an exported file with those of the checkpoint.
+    """Compare the logits of an exported file with those of the checkpoint, or of the file it was made from.
 
     Args:
         predict: The exported network.
         images: The images, uint8 (N, C, side, side).
-        expected: The logits of the checkpoint, float (N, K).
+        expected: The logits it should have, float (N, K).
 
     Returns:
         `images` (N), `same_class` (the number of images with the same predicted class) and `largest_difference` (of a
         logit; the largest float if one is NaN).
     """
-    logits = torch.cat([predict(block) for block in torch.split(images, BLOCK)])
+    logits = predict_blocks(predict, images)
     difference = (logits - expected).abs().nan_to_num(nan=torch.finfo(logits.dtype).max)
     return {
         "images": len(images),
@@ -77,6 +82,52 @@ def _seconds(predict: Predict, batch: Tensor, calls: int) -> float:
     return time.perf_counter() - start
 
 
+def find_fault(row: dict[str, Any], atol: float, max_accuracy_drop: float) -> str | None:
+    """Describe what is wrong with a file, or return None.
+
+    Args:
+        row: The file's entry in export.json.
+        atol: The largest difference of a logit for a float file.
+        max_accuracy_drop: The largest loss of validation accuracy for the 8-bit file.
+    """
+    check = row["check"]
+    if check is None:
+        return None
+    same = f"{check['same_class']:,} of {check['images']:,} images get the class of"
+    if row["format"] == "int8":
+        before, after = row["checkpoint_validation_accuracy"], row["validation_accuracy"]
+        if after is None or before - after <= max_accuracy_drop:
+            return None
+        return (
+            f"validation accuracy is {after:.4f}, and {before:.4f} before the quantization; must lose at most "
+            f"int8.max_accuracy_drop={max_accuracy_drop}: try int8.calibration=percentile, or more int8.num_images"
+        )
+    if row["format"] == "c":
+        if check["same_class"] == check["images"]:
+            return None
+        why = "must be all images (onnxruntime's own sums saturate on x86 without VNNI; try int8.reduce_range=true)"
+        return f"{same} the 8-bit ONNX network; {why}"
+    if check["same_class"] < check["images"] or check["largest_difference"] > atol:
+        return (
+            f"{same} the checkpoint, and logits differ by up to {check['largest_difference']:.1e}; must be all images, "
+            f"and at most atol={atol:.1e}"
+        )
+    return None
+
+
+def describe_facts(row: dict[str, Any]) -> str | None:
+    """Describe accuracy, or RAM and flash, in one line; None for other formats."""
+    if row["format"] == "int8":
+        before, after = row["checkpoint_validation_accuracy"], row["validation_accuracy"]
+        judged = f"accuracy {after:.4f} on {row['validation_images']:,} validation images, {before:.4f} before"
+        return f"{row['file']}: {judged if after is not None else 'accuracy unknown without validation images'}"
+    if row["format"] == "c":
+        size = f"RAM {row['ram_bytes']:,} bytes, constants in flash {row['constant_bytes']:,} bytes"
+        compiled = f"; {row['object_file']}" if row["object_file"] else ""
+        return f"{row['file']}: {size}{compiled}{'' if row['check'] else '; not checked, for want of a C compiler'}"
+    return None
+
+
 def print_export(results: dict[str, Any], folder: Path) -> None:
     """Print a table with one row for the checkpoint and one for each file."""
     sizes = list(results["checkpoint_images_per_second"])
@@ -91,14 +142,14 @@ def print_export(results: dict[str, Any], folder: Path) -> None:
     table.add_row("checkpoint", "", "", "", *speed(results["checkpoint_images_per_second"]))
     for row in results["files"]:
         check = row["check"]
-        same, images = check["same_class"], check["images"]
-        table.add_row(
-            row["file"],
-            f"{row['bytes'] / 1e6:.2f}",
-            f"{'all' if same == images else f'{same:,} of'} {images:,}",
-            f"{check['largest_difference']:.1e}",
-            *speed(row["images_per_second"]),
-        )
+        cells = ["", "", *("" for _ in sizes)]
+        if check:
+            same, images = check["same_class"], check["images"]
+            cells = [f"{'all' if same == images else f'{same:,} of'} {images:,}", f"{check['largest_difference']:.1e}"]
+            cells += speed(row["images_per_second"])
+        table.add_row(row["file"], f"{row['bytes'] / 1e6:.2f}", *cells)
     console = Console()
     console.print(table)
+    for line in filter(None, map(describe_facts, results["files"])):
+        console.print(line)
     console.print(f"everything is in {display_path(folder)}")

@@ -245,7 +245,7 @@ def test_a_file_that_says_something_else_is_an_error_with_the_table(
 @pytest.mark.parametrize(
     ("override", "answer"),
     [
-        ("formats=[tflite]", r"formats\.0: got 'tflite'; must be 'torch_export', 'onnx' or 'safetensors'"),
+        ("formats=[tflite]", r"formats\.0: got 'tflite'; must be 'torch_export', 'onnx', 'safetensors', 'int8' or 'c'"),
         ("formats=[onnx,onnx]", "formats: .*each format once"),
         ("formats=[]", "formats: .*at least 1"),
         ("formats=onnx", "formats: got 'onnx'; must be a list"),
@@ -259,7 +259,10 @@ def test_wrong_settings_are_answered(override: str, answer: str) -> None:
         asked("run=somewhere", override)
 
 
-@pytest.mark.parametrize(("package", "format_"), [("onnxscript", "onnx"), ("safetensors", "safetensors")])
+@pytest.mark.parametrize(
+    ("package", "format_"),
+    [("onnxscript", "onnx"), ("safetensors", "safetensors"), ("onnxruntime", "int8"), ("onnx", "c")],
+)
 def test_a_missing_package_is_named_only_where_it_is_needed(
     package: str, format_: str, run: TrainedRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,6 +8,7 @@ from lenet_pl.settings.demo import DemoSettings
 from lenet_pl.settings.evaluate import EvaluateSettings
 from lenet_pl.settings.explain import ExplainSettings
 from lenet_pl.settings.export import ExportSettings
+from lenet_pl.settings.inspect import InspectSettings
 from lenet_pl.settings.predict import PredictSettings
 from lenet_pl.settings.search import SearchSettings
 
@@ -19,6 +20,7 @@ KINDS: dict[str, type[Settings]] = {
     "evaluate": EvaluateSettings,
     "explain": ExplainSettings,
     "export": ExportSettings,
+    "inspect": InspectSettings,
     "predict": PredictSettings,
     "search": SearchSettings,
 }

@@ -31,6 +31,7 @@ FLOORS = (
     "attribution",  # feature maps and attributions
     "artifacts",  # output of a run: results, metrics, plots, report
     "train",  # from here on: one command each
+    "inspect",
     "evaluate",
     "predict",
     "explain",

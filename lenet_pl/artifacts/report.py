@@ -72,10 +72,11 @@ def write_report(folder: Path, results: dict[str, Any], settings: dict[str, Any]
     if notes := results.get("notes"):
         figures["note"] = " ".join(f"{as_html(note)}." for note in notes)
     rows = "".join(f"<tr><td>{k}<td>{v}" for k, v in figures.items())
+    pictures = {name: folder / f"{name}.png" for name in PICTURES}
     embedded = "".join(
-        f'<h2>{name.replace("_", " ").capitalize()}</h2><img alt="{name}" src="{embed_picture(folder / f"{name}.png")}">\n'
-        for name in PICTURES
-        if (folder / f"{name}.png").exists()
+        f'<h2>{name.replace("_", " ").capitalize()}</h2><img alt="{name}" src="{embed_picture(file)}">\n'
+        for name, file in pictures.items()
+        if file.exists()
     )
     environment = {k: results[k] for k in ("device", "threads", "cores", "versions", "git_commit")}
     content = RUN.substitute(

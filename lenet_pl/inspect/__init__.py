@@ -44,16 +44,15 @@ def inspect(settings: InspectSettings, folder: Path) -> dict[str, Any]:
     from lenet_pl.data.sources import download_dataset, load_dataset
     from lenet_pl.inspect.findings import count_findings
     from lenet_pl.inspect.images import AllImages
+    from lenet_pl.inspect.recipe import training_settings
     from lenet_pl.inspect.report import write_report
     from lenet_pl.inspect.search import find_all
     from lenet_pl.inspect.sizes import count_sizes
     from lenet_pl.inspect.statistics import compute_statistics, per_class
     from lenet_pl.runtime.environment import describe_environment
     from lenet_pl.runtime.threads import restored_threads
-    from lenet_pl.settings import TrainSettings
-    from lenet_pl.settings.compose import compose
 
-    network = compose("train", TrainSettings, ["run=unused", f"model={settings.network}"]).model
+    network = training_settings(settings).model
     download_dataset(settings.data)
     source = load_dataset(settings.data, network.image_size)
     images = AllImages.of(source)

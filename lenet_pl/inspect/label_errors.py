@@ -1,7 +1,7 @@
 """Probable label errors: confident learning with cross-validated predictions.
 
-Northcutt, Jiang and Chuang, "Confident Learning: Estimating Uncertainty in Dataset Labels", JAIR 70, 2021. Each image is
-predicted by a network that was trained without it. `cleanlab` estimates from these probabilities how many labels of
+Northcutt, Jiang and Chuang, "Confident Learning: Estimating Uncertainty in Dataset Labels", JAIR 70, 2021: each image
+is predicted by a network that was trained without it. From these probabilities `cleanlab` estimates how many labels of
 each class are wrong, and ranks the images by the probability of their given label.
 """
 
@@ -22,25 +22,14 @@ from lenet_pl.engine.trainer import ranked, silence_lightning_logs
 from lenet_pl.errors import SettingError, printable
 from lenet_pl.inspect.findings import Finding
 from lenet_pl.inspect.images import AllImages
+from lenet_pl.inspect.recipe import training_settings
 from lenet_pl.runtime.seeding import keyed_seed
 from lenet_pl.runtime.signals import SignalHandler
 from lenet_pl.runtime.threads import restored_threads
 from lenet_pl.settings import TrainSettings
-from lenet_pl.settings.compose import compose
 from lenet_pl.settings.inspect import InspectSettings
 
 EPOCHS, STEPS = 5, 250  # of a training, whichever is more steps
-# One-cycle trains in few epochs; no augmentation, so that also unusual images are predicted
-RECIPE = ("scheduler=onecycle", "optimizer.lr=0.004", "callbacks=no_early_stopping", "logger=none")
-
-
-def training_settings(settings: InspectSettings) -> TrainSettings:
-    """Compose the settings of the trainings.
-
-    Raises:
-        SettingError: There is no such network.
-    """
-    return compose("train", TrainSettings, ["run=unused", f"model={settings.network}", f"seed={settings.seed}", *RECIPE])
 
 
 def predict_out_of_fold(images: AllImages, background: int, settings: InspectSettings) -> Tensor:

@@ -111,6 +111,6 @@ def _centered(gray: Tensor) -> Tensor:
     shift = torch.eye(2, 3).repeat(len(gray), 1, 1)
     for axis, size in ((1, height), (0, width)):
         places = torch.linspace(1 / size - 1, 1 - 1 / size, size)
-        shift[:, axis, 2] = (weight.sum(2 - axis) * places).sum(1) / weight.sum((1, 2))
+        shift[:, axis, 2] = (weight.sum(axis + 1) * places).sum(1) / weight.sum((1, 2))
     grid = functional.affine_grid(shift, list(gray.shape), align_corners=False)
     return functional.grid_sample(gray, grid, padding_mode="border", align_corners=False)

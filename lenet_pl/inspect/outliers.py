@@ -40,9 +40,7 @@ def nearly_empty(found: Statistics) -> list[Finding]:
     return [Finding("nearly_empty", index, float(found.content[index])) for index in order.tolist()]
 
 
-def unusual(
-    kind: str, images: AllImages, values: Tensor, far: Callable[[Tensor], Tensor] = torch.abs
-) -> list[Finding]:
+def unusual(kind: str, images: AllImages, values: Tensor, far: Callable[[Tensor], Tensor] = torch.abs) -> list[Finding]:
     """Find images whose value is an outlier of their class, by the modified z-score; the most unusual first.
 
     Args:

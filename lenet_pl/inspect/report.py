@@ -75,8 +75,11 @@ def _content(folder: Path, results: dict[str, Any], rows: Sequence[Sequence[Any]
     summary = [(KINDS[kind], *_counts(found)) for kind, found in results["findings"].items()]
     parts += ["<h2>Findings</h2>", _table(summary, ("", "images", "between splits", "different labels"))]
     classes = [
-        (as_bdi(name), *(f"{count:,}" for count in one["images"].values()))
-        + tuple(f"{one[what]:.1f} ± {one[f'{what}_std']:.1f}" for what in ("brightness", "contrast"))
+        (
+            as_bdi(name),
+            *(f"{count:,}" for count in one["images"].values()),
+            *(f"{one[what]:.1f} ± {one[f'{what}_std']:.1f}" for what in ("brightness", "contrast")),
+        )
         for name, one in results["per_class"].items()
     ]
     headings = ("class", *results["images"], "brightness", "contrast")

@@ -17,7 +17,7 @@ def count_sizes(settings: DataSettings, images: AllImages) -> dict[str, int]:
     to be read twice are counted as "unknown".
     """
     if not isinstance(settings, FolderDataSettings):
-        channels, height, width = images.shape
+        height, width = images.shape[1:]
         return {f"{width}×{height}": len(images)}
     sizes = Counter(_size(settings, str(name)) for name in images.names)
     return dict(sizes.most_common())

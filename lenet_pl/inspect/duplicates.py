@@ -53,7 +53,7 @@ def near_duplicates(
     one, other = torch.arange(len(images)), neighbors.index
     able = (neighbors.similarity > threshold - MARGIN) & (digests != digests[other])
     able &= (content > EMPTY) & (content[other] > EMPTY)
-    pairs = torch.stack([torch.maximum(one, other), torch.minimum(one, other)])[:, able].unique(dim=1)
+    pairs = torch.unique(torch.stack([torch.maximum(one, other), torch.minimum(one, other)])[:, able], dim=1)
     if not pairs.shape[1]:
         return []
     correlation = aligned_correlation(images, pairs[0], pairs[1])

@@ -65,10 +65,10 @@ def predict_out_of_fold(images: AllImages, background: int, settings: InspectSet
             torch.set_num_threads(settings.num_threads)
         for number, (rest, held_out) in enumerate(folds.split(images.labels, images.labels), 1):
             start = time.perf_counter()
-            parts = [pool.subset(torch.from_numpy(part)) for part in (rest, held_out)]
-            logits = _train_and_predict(*parts, images.classes, background, settings, recipe, signals)
+            train, test = (pool.subset(torch.from_numpy(part)) for part in (rest, held_out))
+            logits = _train_and_predict(train, test, images.classes, background, settings, recipe, signals)
             probabilities[torch.from_numpy(held_out)] = logits.double().softmax(1)
-            accuracy = float((logits.argmax(1) == parts[1].labels).double().mean())
+            accuracy = float((logits.argmax(1) == test.labels).double().mean())
             seconds = time.perf_counter() - start
             print(
                 f"label errors: fold {number} of {settings.folds}, {accuracy:.1%} of the held-out labels predicted, "

@@ -4,7 +4,7 @@ Images are compared as thumbnails, centered at their content and normalized to m
 thumbnails is then their correlation, which neither brightness nor contrast changes, and a shift changes little.
 """
 
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import torch
 from rich.progress import track
@@ -19,7 +19,8 @@ SHIFT_FRACTION = 14  # the largest shift is this part of the image: 2 px of 28
 PAIRS = 4096  # pairs to align at once
 
 
-class Neighbors(NamedTuple):
+@dataclass(frozen=True)
+class Neighbors:
     """The most similar other image of each of N images.
 
     Attributes:
@@ -77,7 +78,7 @@ def aligned_correlation(images: AllImages, first: Tensor, second: Tensor) -> Ten
     """
     found = [
         _align(images.take(one).float(), images.take(other).float())
-        for one, other in zip(first.split(PAIRS), second.split(PAIRS), strict=True)
+        for one, other in zip(torch.split(first, PAIRS), torch.split(second, PAIRS), strict=True)
     ]
     return torch.cat(found)
 

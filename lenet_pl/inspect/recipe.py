@@ -1,7 +1,5 @@
 """The training of the networks that look for label errors."""
 
-from lenet_pl.config_files.groups import choices
-from lenet_pl.errors import SettingError, did_you_mean, printable
 from lenet_pl.settings import TrainSettings
 from lenet_pl.settings.compose import compose
 from lenet_pl.settings.inspect import InspectSettings
@@ -11,15 +9,7 @@ RECIPE = ("scheduler=onecycle", "optimizer.lr=0.004", "callbacks=no_early_stoppi
 
 
 def training_settings(settings: InspectSettings) -> TrainSettings:
-    """Compose the settings of the trainings.
-
-    Raises:
-        SettingError: There is no such network.
-    """
-    known = choices("model")
-    if settings.network not in known:
-        near = did_you_mean(settings.network, known) or f"must be one of {', '.join(known)}"
-        raise SettingError(f"network: got {printable(settings.network)}; {near}")
+    """Compose the settings of the trainings."""
     return compose(
         "train", TrainSettings, ["run=unused", f"model={settings.network}", f"seed={settings.seed}", *RECIPE]
     )

@@ -55,7 +55,7 @@ def compute_statistics(images: AllImages) -> Statistics:
         content,
         minimum,
         maximum,
-        means.unflatten(0, (splits, classes)),
+        means.view(splits, classes, *images.shape),
         counts.view(splits, classes),
     )
 

@@ -2,11 +2,20 @@
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
+from lenet_pl.config_files.groups import choices
+from lenet_pl.errors import did_you_mean
 from lenet_pl.settings.data import AnyDataSettings
 from lenet_pl.settings.extra_parts import Plugins
 from lenet_pl.settings.types import LocalPath, PositiveInt, Settings, Threads
+
+
+def _check_network(name: str) -> str:
+    if name not in (known := choices("model")):
+        near = did_you_mean(name, known)
+        raise ValueError(f"got {name}; must be one of {', '.join(known)}{near and f'; {near}'}")
+    return name
 
 
 class InspectSettings(Settings):
@@ -18,7 +27,7 @@ class InspectSettings(Settings):
     """Smallest correlation of near duplicates; null: they are not searched."""
     label_errors: bool
     """Whether networks are trained to find probable label errors."""
-    network: Annotated[str, Field(min_length=1)]
+    network: Annotated[str, AfterValidator(_check_network)]
     """Network that is trained for label errors, a choice of the group `model`."""
     folds: Annotated[int, Field(ge=2, le=100)]
     """Number of folds, each predicted by a network that was trained without it."""

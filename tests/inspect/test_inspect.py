@@ -159,7 +159,7 @@ def test_planted_label_errors_come_first(digits: AllImages) -> None:
     labels[flipped] = (labels[flipped] + torch.randint(1, 10, (90,), generator=generator)) % 10
     with contextlib.redirect_stdout(io.StringIO()) as said:
         wrong = replace(digits, labels=labels)
-        probabilities = predict_out_of_fold(wrong, 0, settings("network=lenet5", "folds=3", "epochs=5"))
+        probabilities = predict_out_of_fold(wrong, 0, settings("network=lenet5", "folds=2", "epochs=6"))
     found = rank_label_errors(labels, probabilities)
     hits = [one.index in set(flipped.tolist()) for one in found]
     assert np.mean(hits[:50]) >= 0.98  # precision of the first
@@ -168,7 +168,7 @@ def test_planted_label_errors_come_first(digits: AllImages) -> None:
     assert np.mean(right) >= 0.9
     scores = [one.score for one in found]
     assert scores == sorted(scores)
-    assert said.getvalue().count("fold") == 3
+    assert said.getvalue().count("fold") == 2
 
 
 def write_folder(place: Path) -> None:
@@ -229,8 +229,6 @@ def test_what_cannot_be_done_is_an_error(digits: AllImages, tmp_path: Path, monk
     few.labels[:2] = 1
     with pytest.raises(SettingError, match="folds: got 5, but 1 has 2 images; must be at most 2"):
         predict_out_of_fold(few, 0, settings())
-    with pytest.raises(SettingError, match="network: got lenet6; did you mean"):
-        inspect(settings("network=lenet6", "label_errors=false"), tmp_path)
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(SettingError, match=r"label_errors: needs the package cleanlab; pip install 'lenet_pl\[inspect"):
         inspect(settings(), tmp_path)

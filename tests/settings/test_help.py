@@ -29,6 +29,8 @@ def test_help_shows_what_the_verb_takes_and_nothing_else(
     assert lines[1].endswith(".")
     assert "ydra" not in text
     for key in known_keys(verb):
+        if verb == "inspect" and key.startswith("data."):
+            continue  # of the chosen dataset; the help names the folder that describes them
         name = key.rpartition(".")[2]
         assert any(line.strip().startswith(f"{name}:") for line in lines)
     for file in {verb} | (

@@ -4,6 +4,7 @@ from lenet_pl import __main__ as package
 from lenet_pl.settings import Settings, TrainSettings
 from lenet_pl.settings.benchmark import BenchmarkSettings
 from lenet_pl.settings.compare import CompareSettings
+from lenet_pl.settings.datasets import DatasetsSettings
 from lenet_pl.settings.demo import DemoSettings
 from lenet_pl.settings.evaluate import EvaluateSettings
 from lenet_pl.settings.explain import ExplainSettings
@@ -16,6 +17,7 @@ KINDS: dict[str, type[Settings]] = {
     "train": TrainSettings,
     "benchmark": BenchmarkSettings,
     "compare": CompareSettings,
+    "datasets": DatasetsSettings,
     "demo": DemoSettings,
     "evaluate": EvaluateSettings,
     "explain": ExplainSettings,

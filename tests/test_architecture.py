@@ -32,6 +32,7 @@ FLOORS = (
     "artifacts",  # output of a run: results, metrics, plots, report
     "train",  # from here on: one command each
     "inspect",
+    "datasets",
     "evaluate",
     "predict",
     "explain",

@@ -45,6 +45,15 @@ def clothes() -> Path:
     return run
 
 
+def inspected() -> Path:
+    """Inspect Fashion-MNIST, which takes minutes."""
+    folder = RUNS / "inspected"
+    if not (folder / "inspect.html").exists():
+        shutil.rmtree(folder, ignore_errors=True)
+        lenet("inspect", "data=fashion", "network=lenet5", "max_pictures=24", f"output_dir={folder}")
+    return folder
+
+
 def take_photos(run: Path, folder: Path) -> None:
     """Write test images as they would look in a photo: dark clothes on light paper, with a shadow."""
     from lenet_pl.inference.trained_run import load_run
@@ -131,6 +140,7 @@ FILES = {
     "misclassified": lambda: clothes() / "misclassified.png",
     "attributions": lambda: clothes().parent / "explained" / "attributions.png",
     "predictions": lambda: clothes().parent / "predicted" / "predictions.png",
+    "label_error": lambda: inspected() / "label_error.png",
     "demo": demo,
     "leaderboard": lambda: compared("seeds"),
     "accuracy_parameters": lambda: compared("accuracy_parameters"),

@@ -4,6 +4,7 @@ Images are compared as thumbnails, centered at their content and normalized to m
 thumbnails is then their correlation, which neither brightness nor contrast changes, and a shift changes little.
 """
 
+import sys
 from dataclasses import dataclass
 
 import torch
@@ -52,7 +53,7 @@ def nearest_neighbors(vectors: Tensor) -> Neighbors:
     count = len(vectors)
     best, index = torch.full((count,), -2.0), torch.zeros(count, dtype=torch.int64)
     starts = range(0, count, ROWS)
-    for first in track(starts, "comparing images", disable=len(starts) < 5, transient=True):
+    for first in track(starts, "comparing images", disable=len(starts) < 5 or not sys.stdout.isatty(), transient=True):
         for second in range(first, count, ROWS):
             block = vectors[first : first + ROWS] @ vectors[second : second + ROWS].T
             if first == second:

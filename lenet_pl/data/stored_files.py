@@ -134,7 +134,7 @@ def unpack(archive: Path, root: Path) -> tuple[list[Path], list[str]]:
 
 def _known_files() -> dict[str, DataFile]:
     """Map the name of each possible member of an archive to its published file."""
-    known = {}
+    known: dict[str, DataFile] = {}
     variants = ("balanced", "byclass", "bymerge", "letters", "digits", "mnist")
     for published in (*PUBLISHED.values(), *map(emnist, variants)):
         own = [file for file in (*published.train, *published.test) if file.sha256]

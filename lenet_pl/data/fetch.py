@@ -75,7 +75,8 @@ def _fetch_one(url: str, path: Path, file: DataFile) -> None:
                 stream.write(block)
                 progress.advance(bar, len(block))
                 received += len(block)
-                if (seconds := time.monotonic() - start) > PATIENCE and received < SLOW * seconds:
+                seconds = time.monotonic() - start
+                if seconds > PATIENCE and received < SLOW * seconds and str(received) != size:
                     raise TimeoutError(f"{url} gave {received:,} bytes in {seconds:.0f} s")
             if size and received < int(size):
                 raise OSError(f"{url} ended after {received:,} of {int(size):,} bytes")

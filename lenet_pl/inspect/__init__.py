@@ -20,8 +20,8 @@ def inspect(settings: InspectSettings, folder: Path) -> dict[str, Any]:
         - `data`, `classes`, `images` (number by split), `channels`, `sizes` (number of images by original size)
         - `value_range`: lowest and highest gray level, 0 to 255
         - `per_class`: by class name `images` (by split), and mean and standard deviation of brightness and contrast
-        - `findings`: by kind the number of `images`; of duplicates also those `between_splits`, and those with
-          `different_labels`
+        - `findings`: by kind that was searched the number of `images`; of duplicates also those `between_splits`, and
+          those with `different_labels`
         - `accuracy`: the fraction of the labels that the networks predicted; None without label errors
         - `settings`, `total_seconds`, and the keys of `describe_environment`
 
@@ -46,7 +46,7 @@ def inspect(settings: InspectSettings, folder: Path) -> dict[str, Any]:
     from lenet_pl.inspect.images import AllImages
     from lenet_pl.inspect.recipe import training_settings
     from lenet_pl.inspect.report import write_report
-    from lenet_pl.inspect.search import find_all
+    from lenet_pl.inspect.search import find_all, searched_kinds
     from lenet_pl.inspect.sizes import count_sizes
     from lenet_pl.inspect.statistics import compute_statistics, per_class
     from lenet_pl.runtime.environment import describe_environment
@@ -69,7 +69,7 @@ def inspect(settings: InspectSettings, folder: Path) -> dict[str, Any]:
             "sizes": count_sizes(settings.data, images),
             "value_range": [statistics.minimum, statistics.maximum],
             "per_class": per_class(images, statistics),
-            "findings": count_findings(findings, images),
+            "findings": count_findings(findings, images, searched_kinds(settings)),
             "accuracy": accuracy,
             "settings": settings.model_dump(),
             "total_seconds": round(time.perf_counter() - start, 2),

@@ -65,10 +65,12 @@ def class_of(images: AllImages, index: int) -> str:
     return images.classes[int(images.labels[index])]
 
 
-def count_findings(findings: Sequence[Finding], images: AllImages) -> dict[str, dict[str, int]]:
-    """Count the findings of each kind; of duplicates also those between splits and those with different labels."""
+def count_findings(
+    findings: Sequence[Finding], images: AllImages, kinds: Iterable[str] = KINDS
+) -> dict[str, dict[str, int]]:
+    """Count the findings of the kinds; of duplicates also those between splits and those with different labels."""
     counts: dict[str, dict[str, int]] = {}
-    for kind in KINDS:
+    for kind in kinds:
         own = of_kind(findings, kind)
         counts[kind] = {"images": len(own)}
         if kind.endswith("duplicate"):

@@ -72,7 +72,7 @@ def _content(folder: Path, results: dict[str, Any], rows: Sequence[Sequence[Any]
     if results["accuracy"] is not None:
         facts["labels predicted by the networks"] = f"{results['accuracy']:.2%}"
     parts = [_table([(name, as_html(value)) for name, value in facts.items()])]
-    summary = [(KINDS[kind], *_counts(found)) for kind, found in results["findings"].items()]
+    summary = [(heading, *_counts(results["findings"].get(kind))) for kind, heading in KINDS.items()]
     parts += ["<h2>Findings</h2>", _table(summary, ("", "images", "between splits", "different labels"))]
     classes = [
         (
@@ -99,8 +99,11 @@ def _shown(count: int, most: int) -> str:
     return f" The first {most} of {count:,}; findings.csv has all.</p>" if count > most else "</p>"
 
 
-def _counts(found: dict[str, int]) -> tuple[str, str, str]:
-    return tuple(f"{found[key]:,}" if key in found else "" for key in ("images", "between_splits", "different_labels"))  # type: ignore[return-value]
+def _counts(found: dict[str, int] | None) -> list[str]:
+    """Write the counts of a kind; None if it was not searched."""
+    if found is None:
+        return ["not searched", "", ""]
+    return [f"{found[key]:,}" if key in found else "" for key in ("images", "between_splits", "different_labels")]
 
 
 def _picture(folder: Path, name: str) -> str:
@@ -121,8 +124,8 @@ def _print(folder: Path, results: dict[str, Any]) -> None:
     table.add_column("finding")
     for heading in ("images", "between splits", "different labels"):
         table.add_column(heading, justify="right")
-    for kind, found in results["findings"].items():
-        table.add_row(KINDS[kind].lower(), *_counts(found))
+    for kind, heading in KINDS.items():
+        table.add_row(heading.lower(), *_counts(results["findings"].get(kind)))
     console = Console()
     console.print(table)
     console.print(f"everything is in {display_path(folder)}; start with inspect.html")

@@ -1,12 +1,19 @@
 """The search for all kinds of findings."""
 
 from lenet_pl.inspect.duplicates import digest_all, exact_duplicates, near_duplicates
-from lenet_pl.inspect.findings import Finding
+from lenet_pl.inspect.findings import KINDS, Finding
 from lenet_pl.inspect.images import AllImages
 from lenet_pl.inspect.neighbors import nearest_neighbors, thumbnails
 from lenet_pl.inspect.outliers import nearly_empty, odd, unusual
 from lenet_pl.inspect.statistics import Statistics
 from lenet_pl.settings.inspect import InspectSettings
+
+
+def searched_kinds(settings: InspectSettings) -> list[str]:
+    """List the kinds of findings that the settings ask for."""
+    skipped = set() if settings.label_errors else {"label_error"}
+    skipped |= {"near_duplicate", "odd"} if settings.near_duplicates is None else set()
+    return [kind for kind in KINDS if kind not in skipped]
 
 
 def find_all(

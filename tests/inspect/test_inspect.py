@@ -194,6 +194,7 @@ def test_a_folder_of_images_is_inspected(tmp_path: Path, capsys: pytest.CaptureF
     assert json.loads((out / "inspect.json").read_text()) == results
     assert results["sizes"] == {"24×24": 121, "24×30": 2}
     assert sum(results["images"].values()) == 123
+    assert "label_error" not in results["findings"]  # not searched
     with (out / "findings.csv").open(newline="") as stream:
         rows = list(csv.DictReader(stream))
     kinds = {(row["kind"], *sorted([row["image"], row["other_image"]])) for row in rows}

@@ -14,6 +14,7 @@ from lenet_pl.runtime.streams import own_streams, report_lost_output
 
 MORE = """
 lenet <command> --help shows the settings of a command, lenet completion --help how to get tab completion."""
+ALIASES = {"data": "datasets"}  # `lenet_pl.data` is the package that loads datasets
 
 
 def commands() -> dict[str, str]:
@@ -36,6 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
         return answer(words[1:])
     known = commands()
+    words[:1] = [ALIASES.get(word, word) for word in words[:1]]
     if words and words[0] in known:
         sys.argv[1:] = words[1:]
         runpy.run_module(f"lenet_pl.{words[0]}", run_name="__main__", alter_sys=True)

@@ -4,10 +4,12 @@ from lenet_pl import __main__ as package
 from lenet_pl.settings import Settings, TrainSettings
 from lenet_pl.settings.benchmark import BenchmarkSettings
 from lenet_pl.settings.compare import CompareSettings
+from lenet_pl.settings.datasets import DatasetsSettings
 from lenet_pl.settings.demo import DemoSettings
 from lenet_pl.settings.evaluate import EvaluateSettings
 from lenet_pl.settings.explain import ExplainSettings
 from lenet_pl.settings.export import ExportSettings
+from lenet_pl.settings.inspect import InspectSettings
 from lenet_pl.settings.predict import PredictSettings
 from lenet_pl.settings.search import SearchSettings
 
@@ -15,10 +17,12 @@ KINDS: dict[str, type[Settings]] = {
     "train": TrainSettings,
     "benchmark": BenchmarkSettings,
     "compare": CompareSettings,
+    "datasets": DatasetsSettings,
     "demo": DemoSettings,
     "evaluate": EvaluateSettings,
     "explain": ExplainSettings,
     "export": ExportSettings,
+    "inspect": InspectSettings,
     "predict": PredictSettings,
     "search": SearchSettings,
 }

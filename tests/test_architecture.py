@@ -31,6 +31,8 @@ FLOORS = (
     "attribution",  # feature maps and attributions
     "artifacts",  # output of a run: results, metrics, plots, report
     "train",  # from here on: one command each
+    "inspect",
+    "datasets",
     "evaluate",
     "predict",
     "explain",

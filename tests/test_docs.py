@@ -29,6 +29,7 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from lenet_pl.cli.completion.candidates import SHELLS
+from lenet_pl.datasets import with_words
 from lenet_pl.runtime.checkpoint_file import load_checkpoint
 from lenet_pl.settings import Settings
 from lenet_pl.settings.compose import compose
@@ -51,6 +52,8 @@ NOT_CHECKED = {
 # `lenet_pl` commands that are composed only: words of the command, and why.
 COMPOSED_ONLY = {
     r"lenet_pl\.demo": "serves until it is stopped; tests/demo",
+    r"lenet_pl\.datasets (fetch|(un)?pack)": "needs a download; tests/datasets",
+    r"lenet_pl\.inspect data=fashion": "takes minutes; the figures of the page",
     r"lenet_pl\.benchmark": "takes minutes; tests/benchmark",
     r"hydra/launcher=slurm": "needs a cluster; tests/runtime/test_slurm.py",
     r"hydra/launcher=joblib": "tests/cli/test_sweep.py",
@@ -102,7 +105,8 @@ def lenet(command: str) -> tuple[str, list[str]] | None:
     if "srun" in words:
         words = words[words.index("python") :]
     if words[:2] == ["python", "-m"] and words[2].startswith("lenet_pl."):
-        return words[2].removeprefix("lenet_pl."), words[3:]
+        name = words[2].removeprefix("lenet_pl.")
+        return name, with_words(words[3:]) if name == "datasets" else words[3:]
     return None
 
 
@@ -199,6 +203,7 @@ def shorten(name: str, arguments: list[str]) -> list[str]:
             small = {}
         arguments += [f"{key}={value}" for key, value in small.items() if key not in keys]
     few = {"search": {"search.n_trials": "2", "search.n_test_seeds": "1"}, "explain": {"num_images": "2"}}
+    few["inspect"] = {"network": "lenet1", "folds": "2", "epochs": "1"}
     few["export"] = {"num_images": "20", "min_run_time": "0.001", "repeats": "1"}
     small = few.get(name, {})
     given = [word for word in arguments if word.partition("=")[0] not in small]

@@ -47,6 +47,16 @@ def clothes() -> Path:
     return run
 
 
+def inspected() -> Path:
+    """Look for label errors in Fashion-MNIST."""
+    folder = RUNS / "inspected"
+    if not (folder / "inspect.html").exists():
+        shutil.rmtree(folder, ignore_errors=True)
+        words = ("network=lenet5", "folds=2", "epochs=3", "near_duplicates=null", "max_pictures=24")
+        lenet("inspect", "data=fashion", *words, f"output_dir={folder}")
+    return folder
+
+
 def take_photos(run: Path, folder: Path) -> None:
     """Write test images as they would look in a photo: dark clothes on light paper, with a shadow."""
     from lenet_pl.inference.trained_run import load_run
@@ -151,6 +161,7 @@ FILES = {
     "misclassified": lambda: clothes() / "misclassified.png",
     "attributions": lambda: clothes().parent / "explained" / "attributions.png",
     "predictions": lambda: clothes().parent / "predicted" / "predictions.png",
+    "label_error": lambda: inspected() / "label_error.png",
     "demo": demo,
     "leaderboard": lambda: compared("seeds"),
     "accuracy_parameters": lambda: compared("accuracy_parameters"),

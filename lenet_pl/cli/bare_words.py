@@ -100,6 +100,8 @@ def _places(command: str, bare: Sequence[str], overrides: Sequence[str]) -> str:
     files = [word for word in bare if word not in checkpoints and word not in folders]
     if command == "compare":
         return as_setting("runs", [*filter(None, [given.get("runs")]), *bare])
+    if command == "inspect":
+        return f"data=folder {as_setting('data.path', folders[:1])}" if folders and not files else ""
     if command in ("predict", "explain"):
         taken = folders[:1] if "run" not in given and "ckpt_path" not in given and not checkpoints else []
         images = [

@@ -33,8 +33,10 @@ from lenet_pl.runtime.streams import own_streams, report_lost_output
 from lenet_pl.runtime.threads import prepare_openmp
 from lenet_pl.settings import Settings, TrainSettings
 from lenet_pl.settings.compose import to_settings
+from lenet_pl.settings.datasets import DatasetsSettings
 from lenet_pl.settings.trained import TrainedSettings
 
+WITHOUT_FOLDER = (TrainedSettings, DatasetsSettings)  # of commands that create their folder themselves, or have none
 AnySettings = TypeVar("AnySettings", bound=Settings)
 AnySettings_contra = TypeVar("AnySettings_contra", bound=Settings, contravariant=True)
 
@@ -125,7 +127,7 @@ def run_command(
                 rank = this_process(settings.trainer.num_devices).rank
             if prepare:
                 return prepare(settings, folder, overrides, sweep)
-            if not issubclass(settings_cls, TrainedSettings):  # those commands create their folder themselves
+            if not issubclass(settings_cls, WITHOUT_FOLDER):
                 check_folder_unused(folder)
             return settings
 

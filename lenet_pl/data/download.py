@@ -1,20 +1,14 @@
-"""Finding, downloading, verifying and decompressing published files. The sha256 is checked before any decoding."""
+"""Finding, verifying and decompressing published files. The sha256 is checked before any decoding."""
 
-import bz2
-import gzip
 import hashlib
-import http.client
-import os
 import tarfile
-import urllib.error
-import urllib.request
 import zipfile
 import zlib
 from pathlib import Path
 
 from filelock import FileLock
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
+from lenet_pl.data.fetch import FAILED, decompress, describe_failure, fetch
 from lenet_pl.data.published import DataFile, PublishedDataset
 from lenet_pl.errors import DataError
 
@@ -22,7 +16,6 @@ CORRUPT = (
     *(OSError, EOFError, KeyError, ValueError, RuntimeError),
     *(zlib.error, zipfile.BadZipFile, tarfile.TarError),
 )
-TIMEOUT = 20  # seconds without a response of the server
 
 
 def ensure_files(
@@ -42,7 +35,7 @@ def ensure_files(
     """
     if root.exists() and not root.is_dir():
         raise DataError(f"data_root: {root} is a file; must be a folder, which is created if it does not exist")
-    missing = [file for file in files if _find(published, file, root) is None]
+    missing = [file for file in files if find_file(published, file, root) is None]
     if missing and not download:
         raise _missing_files(name, published, missing, root, "data.download=false")
     if missing:
@@ -70,27 +63,37 @@ def read_files(
     ensure_files(name, published, files, root, download=download)
     contents = []
     for file in files:
-        path = _find(published, file, root)
+        path = find_file(published, file, root)
         assert path is not None
-        contents.append(_read(path, file, published.archive))
+        contents.append(read_file(path, file, published.archive))
     return contents
 
 
-def _places(published: PublishedDataset, root: Path) -> list[Path]:
+def places(published: PublishedDataset, root: Path) -> list[Path]:
+    """List the folders in which files are looked for, in order."""
     own = [root / published.folder / "raw", root / published.folder]
     return [*own, published.system_dir] if published.system_dir else own
 
 
-def _find(published: PublishedDataset, file: DataFile, root: Path) -> Path | None:
+def find_file(published: PublishedDataset, file: DataFile, root: Path) -> Path | None:
     """Return the path of a file or of the archive that contains it."""
     names = [file.name] if file.sha256 else []
     names += [file.name.removesuffix(".gz")] if file.sha256_of_raw else []
     names += [published.archive.name] if published.archive else []
-    return next((place / n for place in _places(published, root) for n in names if (place / n).is_file()), None)
+    return next((place / n for place in places(published, root) for n in names if (place / n).is_file()), None)
 
 
-def _read(path: Path, file: DataFile, archive: DataFile | None) -> bytes:
-    """Read, verify and decompress one file."""
+def read_file(path: Path, file: DataFile, archive: DataFile | None) -> bytes:
+    """Read, verify and decompress one file.
+
+    Args:
+        path: The path of the file, or of the archive that contains it.
+        file: The file.
+        archive: The archive of the dataset, if it has one.
+
+    Raises:
+        DataError: If the content is corrupt or not what was published.
+    """
     try:
         if archive is None or path.name != archive.name:
             content = path.read_bytes()
@@ -99,7 +102,7 @@ def _read(path: Path, file: DataFile, archive: DataFile | None) -> bytes:
                 content = members.read(f"gzip/{file.name}")
         else:
             content = _members(path, archive)[file.name]
-        raw = _decompress(content, file.name)
+        raw = decompress(content, file.name)
     except CORRUPT as error:
         raise DataError(f"{path}: corrupt ({error}); delete it to download it again") from None
     if file.sha256:
@@ -114,12 +117,6 @@ def _check(path: Path, content: bytes, file: DataFile) -> None:
             f"{path}: wrong content: got {len(content):,} bytes with sha256 {digest[:12]}…; must be "
             f"{file.sha256[:12]}…; delete it to download it again"
         )
-
-
-def _decompress(content: bytes, name: str) -> bytes:
-    if content[:2] == b"\x1f\x8b":
-        return gzip.decompress(content)
-    return bz2.decompress(content) if name.endswith(".bz2") else content
 
 
 _archives: dict[Path, dict[str, bytes]] = {}  # only the last archive, whose members are read one after the other
@@ -146,50 +143,16 @@ def _download(name: str, published: PublishedDataset, missing: list[DataFile], r
                 partial.unlink()
             for file in [published.archive] if published.archive else missing:
                 if not (folder / file.name).is_file():  # another process may have downloaded it in the meantime
-                    _fetch(published.url + file.name, folder / file.name, file)
-    except (OSError, EOFError, zlib.error, http.client.HTTPException) as error:
-        if isinstance(error, urllib.error.HTTPError):
-            error.close()
-        reason = " ".join(str(getattr(error, "reason", None) or error).split())
-        raise _missing_files(name, published, missing, root, f"download failed: {reason}") from None
-
-
-def _fetch(url: str, path: Path, file: DataFile) -> None:
-    partial = path.with_name(f"{path.name}.{os.getpid()}.part")
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-        TimeRemainingColumn(),
-    )
-    try:
-        with (
-            urllib.request.urlopen(url, timeout=TIMEOUT) as response,
-            partial.open("wb") as stream,
-            Progress(*columns, transient=True) as progress,
-        ):
-            size = response.headers.get("Content-Length")
-            bar = progress.add_task(path.name, total=int(size) if size else None)
-            while block := response.read(1 << 18):
-                stream.write(block)
-                progress.advance(bar, len(block))
-            stream.flush()
-            os.fsync(stream.fileno())
-        content = partial.read_bytes()
-        digest = hashlib.sha256(_decompress(content, file.name) if file.sha256_of_raw else content).hexdigest()
-        if digest != file.sha256:
-            raise OSError(f"{url} gave {len(content):,} bytes with sha256 {digest[:12]}…, not {file.sha256[:12]}…")
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+                    fetch((published.url, *published.mirrors), folder / file.name, file)
+    except FAILED as error:
+        raise _missing_files(name, published, missing, root, f"download failed: {describe_failure(error)}") from None
 
 
 def _missing_files(name: str, published: PublishedDataset, missing: list[DataFile], root: Path, why: str) -> DataError:
     wanted = published.archive.name if published.archive else ", ".join(file.name for file in missing)
     package = f", or install Debian's package {published.system_package}" if published.system_package else ""
     return DataError(
-        f"data={name}: not found in {' or '.join(map(str, _places(published, root)))} ({why}); put {wanted} from "
+        f"data={name}: not found in {' or '.join(map(str, places(published, root)))} ({why}); put {wanted} from "
         f"{published.url} into {root / published.folder}{package}; data_root=... sets another folder; "
         f"data=digits needs no download"
     )

@@ -77,6 +77,7 @@ def emnist(variant: str) -> PublishedDataset:
     return PublishedDataset(
         folder="EMNIST",
         url="https://biometrics.nist.gov/cs_links/EMNIST/",
+        mirrors=("https://www.itl.nist.gov/iaui/vip/cs_links/EMNIST/",),
         train=(files[0], files[1]),
         test=(files[2], files[3]),
         archive=DataFile("gzip.zip", "fb9bb67e33772a9cc0b895e4ecf36d2cf35be8b709693c3564cea2a019fcda8e"),

@@ -3,7 +3,9 @@
 Digests with `sha256_of_raw` are of the decompressed content, so that the compression does not matter. The others are of
 the published file, because no digest of its content is published. Sources: tensorflow/datasets `url_checksums/`,
 pytorch/vision `prototype/datasets/_builtin/`, and notwa/mnists `hashes.py` for EMNIST. The raw digests of MNIST and
-Fashion-MNIST were computed from the published files.
+Fashion-MNIST were computed from the published files. Sources of the mirrors: tensorflow/datasets `mnist.py` for MNIST,
+Keras' `fashion_mnist.load_data` for Fashion-MNIST, tensorflow/swift-models for CIFAR-10, pytorch/vision #3570 for
+EMNIST.
 """
 
 import string
@@ -27,6 +29,7 @@ class PublishedDataset:
     Attributes:
         folder: The folder in the data root, named as by torchvision so that its downloads are found.
         url: The URL of the folder that contains the files or the archive.
+        mirrors: Other URLs of such folders, tried in their order if the first fails. The digests make them safe.
         train: The training files: images and labels, or all files of the split.
         test: The test files, likewise.
         classes: The class names, in the order of the labels.
@@ -51,6 +54,7 @@ class PublishedDataset:
     system_dir: Path | None = None
     system_package: str = ""
     sizes: tuple[int, int] = field(default=(60_000, 10_000))
+    mirrors: tuple[str, ...] = ()
 
 
 DIGIT_NAMES = tuple(string.digits)
@@ -101,6 +105,7 @@ PUBLISHED = {
     "mnist": PublishedDataset(
         folder="MNIST",
         url="https://ossci-datasets.s3.amazonaws.com/mnist/",
+        mirrors=("https://storage.googleapis.com/cvdf-datasets/mnist/",),
         train=_mnist_train,
         test=_mnist_test,
         classes=DIGIT_NAMES,
@@ -110,6 +115,7 @@ PUBLISHED = {
     "fashion": PublishedDataset(
         folder="FashionMNIST",
         url="https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/",
+        mirrors=("https://storage.googleapis.com/tensorflow/tf-keras-datasets/",),
         train=_fashion_train,
         test=_fashion_test,
         classes=FASHION_NAMES,
@@ -158,6 +164,7 @@ PUBLISHED = {
     "cifar10": PublishedDataset(  # the binary version, because the Python version uses pickle, which can execute code
         folder="CIFAR10",
         url="https://www.cs.toronto.edu/~kriz/",
+        mirrors=("https://storage.googleapis.com/s4tf-hosted-binaries/datasets/CIFAR10/",),
         train=tuple(DataFile(f"cifar-10-batches-bin/data_batch_{i}.bin", "") for i in range(1, 6)),
         test=(DataFile("cifar-10-batches-bin/test_batch.bin", ""),),
         archive=DataFile("cifar-10-binary.tar.gz", "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd"),

@@ -99,6 +99,18 @@ OF_COMMAND = {
         "top limit n rows": "max_rows=<number>",
         "output out out_dir outdir save_dir": "output_dir=<folder>",
     },
+    "inspect": {
+        "dataset dataset_name data_set": "write data=<choice>",
+        "path folder dir input": "write data=folder data.path=<directory>",
+        "data_dir datadir root root_dir": "data_root=<folder>",
+        "model net architecture": "network=<a choice of model>",
+        "k cv n_folds n_splits": "folds=<number>",
+        "max_epochs num_epochs": "epochs=<number>",
+        "threshold similarity duplicates": "near_duplicates=<correlation>",
+        "labels cleanlab mislabeled": "label_errors=<true or false>",
+        "top limit n": "max_pictures=<number>",
+        "output out out_dir outdir save_dir run": "output_dir=<folder>",
+    },
     "benchmark": {
         "model": "models=[<choice>,<choice>]",
         "batch_size": "batch_sizes=[<number>]",

@@ -97,6 +97,8 @@ PATHS = [
     ("benchmark", "data_root", []),
     ("compare", "runs", []),
     ("compare", "output_dir", []),
+    ("inspect", "output_dir", []),
+    ("inspect", "data_root", []),
     ("evaluate", "data_root", []),
     ("predict", "images", []),
     ("explain", "images", []),

@@ -42,6 +42,8 @@ COMMAND_LINES = {  # errors that the settings classes cannot detect
     "search": ("search=nonsense", "n_trials=1", "search.space=null", "search.metric=test/accuracy", "run=null"),
     "demo": ("port=-1", "host=", "run=[a,3]", "share=true"),
     "benchmark": ("parts=[nonsense]", "datasets=[folder]", "num_threads=0", "output_dir=null", "model=x"),
+    "datasets": ("action=x", "names=[x]", "mirror=x", "data=mnist"),
+    "inspect": ("data=nonsense", "folds=1", "network=lenet6", "near_duplicates=2", "output_dir=null", "model=x"),
     "explain": ("methods=[nonsense]", "indices=[-1]", "images=a.png indices=[1]", "num_images=61"),
     "export": ("formats=[tflite]", "opset=17", "formats=[onnx,onnx]", "atol=0"),
 }
@@ -69,7 +71,12 @@ def bounds(annotation: Any) -> set[float]:
 
 def composed(name: str) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield the settings of a command under each choice of the config groups whose choices differ in their keys."""
-    needed = [*NEEDED.get(name, ()), *{"compare": [], "benchmark": ["output_dir=x"]}.get(name, ["run=x"])]
+    needed = [
+        *NEEDED.get(name, ()),
+        *{"compare": [], "benchmark": ["output_dir=x"], "inspect": ["output_dir=x"], "datasets": []}.get(
+            name, ["run=x"]
+        ),
+    ]
     yield "", compose(name, KINDS[name], needed).model_dump()
     for group in ("data", "optimizer", "scheduler", "model") if name in ("train", "evaluate") else ():
         for choice in choices_of(conf_dir() / group) if group in groups_of(name) else ():

@@ -120,14 +120,7 @@ class ImageDataModule(lightning.LightningDataModule):
         self.arrange(self.data.load(self.image_size))
 
     def arrange(self, loaded: LoadedData) -> None:
-        """Take a loaded dataset: check its splits, and build the transforms.
-
-        Args:
-            loaded: The dataset of this module and its splits, such as those that another process loaded.
-
-        Raises:
-            SettingError: If the batch size does not fit the dataset.
-        """
+        """Take a dataset that is loaded, such as by another process, and build its transforms."""
         # An existing run may be evaluated without its training images
         if len(loaded.train_set) and not 1 <= self.batch_size <= len(loaded.train_set):
             raise SettingError(

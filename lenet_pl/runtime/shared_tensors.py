@@ -21,9 +21,9 @@ class TensorFile:
     Example::
 
         file = TensorFile(folder / "tensors.pt")
-        sent = [file.dumps(split) for split in splits]
+        sent = [file.dumps(training), file.dumps(test)]
         file.save()
-        split = loads(sent[0], folder / "tensors.pt")  # in any process
+        first, second = loads(folder / "tensors.pt", *sent)  # in any process
     """
 
     def __init__(self, path: Path) -> None:
@@ -47,14 +47,15 @@ class TensorFile:
         self._tensors.clear()
 
 
-def loads(pickled: bytes, path: Path) -> Any:
-    """Restore an object whose tensors are in a file. They are mapped, and copied only where they are changed.
+def loads(path: Path, *pickled: bytes) -> list[Any]:
+    """Restore objects whose tensors are in a file. They are mapped once, and copied only where they are changed.
 
     Args:
-        pickled: What `TensorFile.dumps` returned in a process that is trusted, since unpickling can run code.
         path: The file, which may be deleted afterwards, except on Windows.
+        pickled: What `TensorFile.dumps` returned in a process that is trusted, since unpickling can run code.
     """
-    return _Unpickler(io.BytesIO(pickled), torch.load(str(path), mmap=True, weights_only=True)).load()
+    tensors = torch.load(str(path), mmap=True, weights_only=True)
+    return [_Unpickler(io.BytesIO(some), tensors).load() for some in pickled]
 
 
 class _Pickler(pickle.Pickler):

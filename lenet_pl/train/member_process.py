@@ -77,7 +77,7 @@ def _train(job: MemberJob, signals: SignalHandler) -> None:
     silence_lightning_logs()
     tune_malloc()
     torch.set_num_threads(min(torch.get_num_threads(), job.threads))
-    loaded, initial = loads(job.data, job.tensors)
+    [(loaded, initial)] = loads(job.tensors, job.data)
     data = build_datamodule(settings, initial=initial, loaded=loaded)
     with ranked(0):
         callbacks = for_each(pickle.loads(job.callbacks))

@@ -97,7 +97,7 @@ def _share_data(file: TensorFile, members: Sequence[Member], initial: InitialWei
     sent = {one.title: file.dumps((one.data.loaded if shared else None, initial)) for one in members}
     file.save()
     if shared:
-        for one in members:
-            one.data.arrange(loads(sent[one.title], file.path)[0])
+        for one, (loaded, _) in zip(members, loads(file.path, *sent.values()), strict=True):
+            one.data.arrange(loaded)
         return_freed_memory()
     return sent

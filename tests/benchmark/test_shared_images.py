@@ -15,7 +15,7 @@ def test_the_memory_of_mapped_images_is_counted_apart(tmp_path: Path) -> None:
     sent = file.dumps(torch.ones(10_000_000, dtype=torch.uint8))
     file.save()
     before = memory_of(os.getpid())
-    images = loads(sent, file.path)
+    [images] = loads(file.path, sent)
     assert images.sum() == 10_000_000
     file.path.unlink()
     after = memory_of(os.getpid())

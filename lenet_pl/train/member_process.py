@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import shutil
 import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -57,17 +58,21 @@ class MemberJob:
 
 def train_member(job: MemberJob, answer: Connection) -> None:
     """Train in this new process, and send None, or the error or the interruption that ended the training."""
+    ended: UserError | None = None
     try:
         with SignalHandler() as signals:
             enter_subprocess(job.folder / LOG)
             _train(job, signals)
-        answer.send(None)
     except Exception as error:
         if job.values.get("traceback"):
             traceback.print_exception(error)
-        answer.send(error if isinstance(error, UserError) else UserError(format_error(error, "train")))
+        ended = error if isinstance(error, UserError) else UserError(format_error(error, "train"))
     except Interruption as interruption:
-        answer.send(UserError(f"{interruption}; use resume=auto to train it further"))
+        ended = UserError(f"{interruption}; use resume=auto to train it further")
+    try:
+        answer.send(ended)
+    except OSError:  # the parent was killed, and cannot remove the file
+        shutil.rmtree(job.tensors.parent, ignore_errors=True)
 
 
 def _train(job: MemberJob, signals: SignalHandler) -> None:

@@ -87,6 +87,15 @@ def start_context() -> Any:
     return context
 
 
+def start_fork_server() -> None:
+    """Let the fork server import torch from now on, while this process does so too and loads its data."""
+    if "forkserver" in multiprocessing.get_all_start_methods():
+        from multiprocessing import forkserver  # not on Windows
+
+        start_context()
+        forkserver.ensure_running()
+
+
 def enter_subprocess(log: Path | None) -> None:
     """Prepare a new subprocess, which from now on ends with its parent and gets signals only from it.
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from lenet_pl.cli.subprocess_job import start_fork_server
 from lenet_pl.errors import SettingError
 from lenet_pl.runtime.threads import LoadMeter, choose_threads, prepare_openmp, restored_threads
 from lenet_pl.settings import TrainSettings
@@ -68,6 +69,8 @@ def train(settings: TrainSettings, folder: Path, callbacks: Callbacks = ()) -> d
     if settings.n_jobs > 1 and settings.seeds is None and settings.folds is None:
         raise SettingError(f"n_jobs: got {settings.n_jobs} without seeds or folds; must be 1, or use seeds=[0,1]")
     prepare_openmp()
+    if settings.n_jobs > 1:
+        start_fork_server()
     # torch and Lightning take seconds to import; errors in the settings are reported earlier
     from lenet_pl.runtime.folder_checks import check_no_run
     from lenet_pl.runtime.folder_lock import lock_run_folder

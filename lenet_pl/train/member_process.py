@@ -4,7 +4,7 @@ import os
 import pickle
 import shutil
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing.connection import Connection
@@ -25,7 +25,6 @@ from lenet_pl.runtime.memory import tune_malloc
 from lenet_pl.runtime.shared_tensors import loads
 from lenet_pl.runtime.signals import Interruption, SignalHandler
 from lenet_pl.settings import TrainSettings, validate
-from lenet_pl.train import train_one
 from lenet_pl.train.member import build_member
 
 LOG = "log.txt"  # in the run folder: the output of the process
@@ -36,6 +35,7 @@ class MemberJob:
     """What a process needs to train.
 
     Attributes:
+        train_one: The function that trains once: `lenet_pl.train.train_one`.
         folder: The run folder.
         values: The settings as plain values, since classes of plug-ins exist only where these are loaded.
         plugins: The plug-ins to load.
@@ -46,6 +46,7 @@ class MemberJob:
         callbacks: The pickled callbacks of the caller, or their function.
     """
 
+    train_one: Callable[..., dict[str, Any]]
     folder: Path
     values: dict[str, Any]
     plugins: Sequence[str]
@@ -86,4 +87,4 @@ def _train(job: MemberJob, signals: SignalHandler) -> None:
     data = build_datamodule(settings, initial=initial, loaded=loaded)
     with ranked(0):
         callbacks = for_each(pickle.loads(job.callbacks))
-        train_one(settings, job.folder, signals, callbacks, partial(build_member, data, initial))
+        job.train_one(settings, job.folder, signals, callbacks, partial(build_member, data, initial))

@@ -3,8 +3,9 @@
 import pickle
 import tempfile
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from lenet_pl.engine.callbacks import Callbacks
 from lenet_pl.engine.initial_weights import InitialWeights
@@ -25,6 +26,7 @@ def train_at_once(
     missing: Sequence[Member],
     members: Sequence[Member],
     signals: SignalHandler,
+    train_one: Callable[..., dict[str, Any]],
     callbacks: Callbacks = (),
     initial: InitialWeights | None = None,
 ) -> list[Exception]:
@@ -39,6 +41,7 @@ def train_at_once(
         members: All members, whose images are moved to the file.
         signals: The signal handler of this process. A first signal is passed on to the processes, which save their
             exact state and end; a second one ends them at once.
+        train_one: The function that trains once: `lenet_pl.train.train_one`.
         callbacks: The callbacks of the caller, or a function that builds them, as for `check_parallel`.
         initial: The initial weights of all.
 
@@ -55,6 +58,7 @@ def train_at_once(
             (
                 member,
                 MemberJob(
+                    train_one,
                     member.folder,
                     quiet_after_first(member.settings, number).model_dump(),
                     given_plugins(),

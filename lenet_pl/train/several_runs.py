@@ -94,7 +94,8 @@ class SeveralRuns:
         if self.initial and self.initial.weights:
             print(self.initial.describe(network, first.data.classes, reset_head=self.settings.reset_head), flush=True)
         if n_jobs > 1:
-            failures = train_at_once(n_jobs, missing, self.members, self.signals, self.callbacks, self.initial)
+            common = self.signals, self.train_one, self.callbacks, self.initial
+            failures = train_at_once(n_jobs, missing, self.members, *common)
         else:
             failures = self._train(missing)
         if failures:

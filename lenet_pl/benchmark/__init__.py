@@ -35,6 +35,7 @@ def _measure(settings: BenchmarkSettings, folder: Path) -> None:
     from lenet_pl.benchmark.augmentations import measure_augmentations
     from lenet_pl.benchmark.gpu import measure_gpu
     from lenet_pl.benchmark.jobs import measure_jobs
+    from lenet_pl.benchmark.shared_images import measure_shared_images
     from lenet_pl.benchmark.side_by_side import measure_side_by_side
     from lenet_pl.benchmark.start import measure_start
     from lenet_pl.benchmark.steps_per_hook import measure_steps_per_hook
@@ -70,6 +71,7 @@ def _measure(settings: BenchmarkSettings, folder: Path) -> None:
             "memory_mapped": lambda: commands.measure_memory_mapped(settings, scratch, data),
             "jobs": lambda: measure_jobs(settings, scratch),
             "side_by_side": lambda: measure_side_by_side(settings, scratch, data),
+            "shared_images": lambda: measure_shared_images(settings, scratch, data),
             "mnist_99": lambda: time_to_accuracy(settings),
             "tutorials": lambda: measure_tutorials(settings),
             "gpu": lambda: measure_gpu(settings, scratch, data, save_gpu),

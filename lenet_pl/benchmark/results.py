@@ -9,6 +9,7 @@ from rich.markdown import Markdown
 from lenet_pl.benchmark.augmentations import table_rows
 from lenet_pl.benchmark.gpu.tables import gpu_tables, measured_rates
 from lenet_pl.benchmark.plot import draw_rates
+from lenet_pl.benchmark.shared_images import shared_images_table
 from lenet_pl.benchmark.tutorials.tables import comparison_table
 from lenet_pl.display.console import Console
 from lenet_pl.display.figure import save_figures
@@ -197,6 +198,7 @@ TABLES: dict[str, Callable[[Any], str]] = {
     "memory_mapped": _memory_mapped,
     "jobs": _jobs,
     "side_by_side": _side_by_side,
+    "shared_images": lambda found: _table(shared_images_table(found)),
     "mnist_99": _mnist_99,
     "tutorials": comparison_table,
     "gpu": gpu_tables,

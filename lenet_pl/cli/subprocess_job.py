@@ -1,4 +1,4 @@
-"""Sweep jobs in subprocesses, forked from a server process that has imported torch and done nothing else.
+"""Subprocesses for trainings, forked from a server process that has imported torch and done nothing else.
 
 Starting a subprocess is cheap. It contains nothing that another job has set, leaked or broken, and if it crashes no
 other job is affected.
@@ -51,8 +51,7 @@ def run_in_subprocess(
     """
     # joblib's workers have another start method, which is unknown to their children
     multiprocessing.set_start_method("forkserver", force=True)
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(PRELOAD)
+    context = start_context()
     here, there = context.Pipe(duplex=False)
     # Plain values, since classes of plug-ins exist only where these are loaded
     values = type(settings), settings.model_dump()
@@ -75,8 +74,47 @@ def run_in_subprocess(
         code, reason = here.recv()
     except EOFError:
         code = process.exitcode or 1
-        reason = f"killed by {signal.Signals(-code).name}" if code < 0 else f"its process exited with {code}"
+        reason = describe_exit(code)
     return code, reason
+
+
+def start_context() -> Any:
+    """Return the context of multiprocessing that starts subprocesses: with a fork server, or without on Windows."""
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(PRELOAD)
+    return context
+
+
+def start_fork_server() -> None:
+    """Let the fork server import torch from now on, while this process does so too and loads its data."""
+    if "forkserver" in multiprocessing.get_all_start_methods():
+        from multiprocessing import forkserver  # not on Windows
+
+        start_context()
+        forkserver.ensure_running()
+
+
+def enter_subprocess(log: Path | None) -> None:
+    """Prepare a new subprocess, which from now on ends with its parent and gets signals only from it.
+
+    Args:
+        log: File for its output. By default it goes to the streams of the parent.
+    """
+    if hasattr(os, "setpgrp"):
+        os.setpgrp()  # signals of the terminal reach only the parent, which passes them on once
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    prepare_output()
+    if log:
+        descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        os.dup2(descriptor, 1)
+        os.dup2(descriptor, 2)
+
+
+def describe_exit(code: int) -> str:
+    """Describe how a subprocess without an answer ended, from its exit code or its negative signal number."""
+    return f"killed by {signal.Signals(-code).name}" if code < 0 else f"its process exited with {code}"
 
 
 def _child_main(
@@ -89,13 +127,7 @@ def _child_main(
     connection: Connection,
 ) -> None:
     os.environ[COMMAND_ENV] = command
-    os.setpgrp()  # signals of the terminal reach only the sweep, which passes them on once
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    prepare_output()
-    if log:
-        descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-        os.dup2(descriptor, 1)
-        os.dup2(descriptor, 2)
+    enter_subprocess(log)
     try:
         load_plugins(values.get("plugins", []))
         settings = validate(kind, values)
@@ -110,7 +142,7 @@ def _child_main(
 
 
 def _end_with_parent() -> None:
-    """Send SIGTERM to this process when the sweep has been killed."""
+    """Send SIGTERM to this process when its parent has been killed."""
     if parent := multiprocessing.parent_process():
         parent.join()
         os.kill(os.getpid(), signal.SIGTERM)

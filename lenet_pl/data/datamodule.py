@@ -117,10 +117,10 @@ class ImageDataModule(lightning.LightningDataModule):
         """
         if self._loaded is not None:
             return
-        self._arrange(self.data.load(self.image_size))
+        self.arrange(self.data.load(self.image_size))
 
-    def _arrange(self, loaded: LoadedData) -> None:
-        """Check the splits, and build the transforms."""
+    def arrange(self, loaded: LoadedData) -> None:
+        """Take a dataset that is loaded, such as by another process, and build its transforms."""
         # An existing run may be evaluated without its training images
         if len(loaded.train_set) and not 1 <= self.batch_size <= len(loaded.train_set):
             raise SettingError(
@@ -149,7 +149,7 @@ class ImageDataModule(lightning.LightningDataModule):
         """
         other = copy.copy(self)
         other.data = self.data.with_split(settings)
-        other._arrange(split_source(self.source, other.data.settings, own))
+        other.arrange(split_source(self.source, other.data.settings, own))
         return other
 
     @property

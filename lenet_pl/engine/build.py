@@ -9,6 +9,7 @@ from lightning.pytorch.callbacks import Callback
 from torch import nn
 
 from lenet_pl.data.datamodule import ImageDataModule
+from lenet_pl.data.loaded_data import LoadedData
 from lenet_pl.data.loader import limited
 from lenet_pl.data.run_images import RunImages
 from lenet_pl.engine.checkpoint import CheckpointMetadata
@@ -43,11 +44,14 @@ def without_resume(settings: TrainSettings) -> dict[str, Any]:
     kept = {"accept_changes": False} if "accept_changes" in plain["data"] else {}
     logger = connected_by(None, settings.logger).model_dump()
     own = {"plugins": used_plugins(settings), "data": plain["data"] | kept, "logger": logger}
-    return plain | {"resume": False} | own
+    return plain | {"resume": False, "n_jobs": 1} | own
 
 
 def build_datamodule(
-    settings: TrainSettings, own: RunImages | None = None, initial: InitialWeights | None = None
+    settings: TrainSettings,
+    own: RunImages | None = None,
+    initial: InitialWeights | None = None,
+    loaded: LoadedData | None = None,
 ) -> ImageDataModule:
     """Build the data module for the input size of the model, and load its data: the model depends on them.
 
@@ -55,6 +59,7 @@ def build_datamodule(
         settings: The training settings.
         own: The images that an earlier run recorded, to which the data are restricted; None for all images.
         initial: The initial weights, whose normalization is used; None for the statistics of the training images.
+        loaded: The data, if they are loaded already.
     """
     loader = settings.loader
     data = ImageDataModule(
@@ -71,6 +76,9 @@ def build_datamodule(
         own=own,
         transforms=build_transforms(settings),
     )
+    if loaded:
+        data.arrange(loaded)
+        return data
     data.prepare_data()
     data.setup()
     return data

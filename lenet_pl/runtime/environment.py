@@ -31,8 +31,13 @@ def describe_environment(device: Any) -> dict[str, Any]:
         | {"torch": str(torch.__version__)}
         | {name: metadata.version(name) for name in packages},
         "git_commit": _git_commit(),
-        "command": os.environ.get(COMMAND_ENV) or shlex.join(["python", *_argv()]),
+        "command": recorded_command(),
     }
+
+
+def recorded_command() -> str:
+    """Return the command line to record: of this process, or the one that was chosen for it."""
+    return os.environ.get(COMMAND_ENV) or shlex.join(["python", *_argv()])
 
 
 def _argv() -> list[str]:

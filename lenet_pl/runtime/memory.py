@@ -24,6 +24,12 @@ def tune_malloc() -> bool:
     return bool(mallopt and mallopt(TRIM_THRESHOLD, KEPT) and mallopt(MMAP_THRESHOLD, LARGE))
 
 
+def return_freed_memory() -> None:
+    """Return the memory that this process has freed to the system, which only glibc supports. See malloc_trim(3)."""
+    if sys.platform.startswith("linux") and (trim := getattr(ctypes.CDLL(None), "malloc_trim", None)):
+        trim(0)
+
+
 def clear_jit_cache() -> None:
     """Free the networks cached by `torch.jit.trace`, which TensorBoard's graph is created with.
 

@@ -96,6 +96,11 @@ def build_space(settings: SearchSettings) -> Space:
         raise SettingError(f"seeds: got {settings.seeds}; must be null; use search.n_test_seeds for more seeds")
     if settings.folds is not None:
         raise SettingError(f"folds: got {settings.folds}; must be null; cross-validate the best trial instead")
+    if settings.n_jobs > 1:
+        raise SettingError(
+            f"n_jobs: got {settings.n_jobs}; must be 1; start the same command several times, the processes share the "
+            "study"
+        )
     if settings.trainer.fast_dev_run:
         raise SettingError(f"trainer.fast_dev_run: got {settings.trainer.fast_dev_run}; must be false")
     if settings.trainer.num_devices > 1:

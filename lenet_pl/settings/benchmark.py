@@ -20,6 +20,7 @@ Part = Literal[
     "memory_mapped",
     "jobs",
     "side_by_side",
+    "shared_images",
     "mnist_99",
     "tutorials",
     "gpu",

@@ -21,6 +21,7 @@ ADDED: dict[str, Any] = {
     "seeds": None,
     "folds": None,
     "folds_group": None,
+    "n_jobs": 1,
     "init_from": None,
     "init_from_sha256": None,
     "reset_head": None,

@@ -39,7 +39,7 @@ SEARCHING = {
     "trials num_trials num_samples max_trials": "search.n_trials=<number>",
     "study": "search.study_name=<name>",
     "direction mode maximize minimize": "search.metric=<val/accuracy or val/loss> tells it",
-    "n_jobs num_workers": "start the same command several times; all work on the study in run=<folder>",
+    "num_workers": "start the same command several times; all work on the study in run=<folder>",
 }
 
 ANY_NETWORK = {

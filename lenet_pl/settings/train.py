@@ -32,7 +32,7 @@ from lenet_pl.settings.optim import (
 from lenet_pl.settings.roles import Role
 from lenet_pl.settings.schedule import AnySchedulerSettings
 from lenet_pl.settings.trainer import TrainerSettings
-from lenet_pl.settings.types import LocalPath, Report, Settings
+from lenet_pl.settings.types import LocalPath, PositiveInt, Report, Settings
 
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
@@ -47,11 +47,13 @@ class TrainSettings(Settings):
     seed: Annotated[Seed, Role.SEED]
     """Seed of initial weights, batch order, augmentation and dropout; never of the split."""
     seeds: Annotated[Annotated[list[Seed], Field(min_length=1)] | None, Role.SEED]
-    """Seeds of several trainings, one after another, instead of `seed`."""
+    """Seeds of several trainings, instead of `seed`."""
     folds: Annotated[Folds, Role.EVALUATION]
     """Number of folds of a cross-validation, one training for each; null: the test split of the data."""
     folds_group: Annotated[FoldsGroup, Role.EVALUATION]
     """Groups of images that stay in one fold: text before which their file names agree, or a file of `data=arrays`."""
+    n_jobs: Annotated[PositiveInt, Role.COMMAND]
+    """Number of trainings of `seeds` or `folds` at once, each in a process of its own; their images are shared."""
     train: Annotated[bool, Role.STAGE]
     """Whether the network is trained."""
     test: Annotated[bool, Role.STAGE]

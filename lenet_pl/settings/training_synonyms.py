@@ -66,7 +66,7 @@ TRAINING = {
     "val_batch_size valid_batch_size test_batch_size validation_batch_size per_device_eval_batch_size": (
         "loader.eval_batch_size=<number>"
     ),
-    "num_workers workers n_workers nworkers n_jobs persistent_workers prefetch_factor prefetch pin_memory pin_mem": (
+    "num_workers workers n_workers nworkers persistent_workers prefetch_factor prefetch pin_memory pin_mem": (
         "there are no worker processes, as whole batches are made at once; leave it out"
     ),
     "val_split validation_split val_fraction valid_size validation_size val_ratio val_pct": (

@@ -4,6 +4,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from lenet_pl.cli.subprocess_job import start_fork_server
+from lenet_pl.errors import SettingError
 from lenet_pl.runtime.threads import LoadMeter, choose_threads, prepare_openmp, restored_threads
 from lenet_pl.settings import TrainSettings
 
@@ -19,7 +21,8 @@ def train(settings: TrainSettings, folder: Path, callbacks: Callbacks = ()) -> d
         callbacks: Additional Lightning callbacks, whose hooks run before the checkpoints are written, or a function
             of the training settings that builds them, called once per training. With `seeds` or `folds` there are
             several trainings, each with separate callbacks: those that the function builds, or deep copies of the given
-            ones, which are not used themselves.
+            ones, which are not used themselves. With `n_jobs` they are pickled, and a script must call this function
+            below `if __name__ == "__main__":`, as always with `multiprocessing`.
 
     Returns:
         The content of results.json:
@@ -65,7 +68,11 @@ def train(settings: TrainSettings, folder: Path, callbacks: Callbacks = ()) -> d
         settings = compose("train", TrainSettings, ["model=lenet_bn", "data=fashion", f"run={folder}"])
         print(train(settings, folder)["metrics"]["test/accuracy"])
     """
+    if settings.n_jobs > 1 and settings.seeds is None and settings.folds is None:
+        raise SettingError(f"n_jobs: got {settings.n_jobs} without seeds or folds; must be 1, or use seeds=[0,1]")
     prepare_openmp()
+    if settings.n_jobs > 1:
+        start_fork_server()
     # torch and Lightning take seconds to import; errors in the settings are reported earlier
     from lenet_pl.runtime.folder_checks import check_no_run
     from lenet_pl.runtime.folder_lock import lock_run_folder

@@ -23,8 +23,9 @@ from lenet_pl.runtime.optional_work import optional
 from lenet_pl.runtime.signals import SignalHandler
 from lenet_pl.settings import FoldSettings, TrainSettings
 from lenet_pl.train.fine_tune import initial_weights, with_digest
+from lenet_pl.train.member import Member
 from lenet_pl.train.run_folders import run_folders
-from lenet_pl.train.several_runs import Member, SeveralRuns, Train, check_one_device
+from lenet_pl.train.several_runs import SeveralRuns, Train, check_devices
 from lenet_pl.train.teachers import read_teachers, with_teacher_digests
 
 COLUMNS = ("fold", "image", "true", "predicted", "probability")  # of predictions.csv
@@ -37,7 +38,7 @@ def train_folds(
     train_one: Train,
     callbacks: Callbacks = (),
 ) -> dict[str, Any]:
-    """Train once for each of `settings.folds`, one after another, except those whose runs are finished.
+    """Train once for each of `settings.folds`, except those whose runs are finished.
 
     Each fold is the test split of one training, used once, after it. The validation split, which selects the best
     epoch, comes from the other folds. The test images of a dataset with a test split of its own are left out.
@@ -57,7 +58,7 @@ def train_folds(
         UserError: Settings, files or devices cannot be used; also all errors of `SeveralRuns.train`.
     """
     start = time.perf_counter()
-    check_one_device(settings, "folds", "train the folds one by one with data.split.fold")
+    check_devices(settings, "folds", "train the folds one by one with data.split.fold")
     folders = run_folders(settings, folder)
     initial = initial_weights(settings, *folders)
     teachers = read_teachers(settings, *folders)
@@ -66,9 +67,10 @@ def train_folds(
     source = members[0].data.source
     images = sum(len(member.data.test_set) for member in members)
     print(f"each of {images:,} images is tested once, by the network that was trained without its fold", flush=True)
-    left_out = 0 if source.whole else len(source.test)
+    name, left_out = label(source.name), 0 if source.whole else len(source.test)
+    del source  # with it the images, once they are shared
     if left_out:
-        print(f"the {left_out:,} test images of {label(source.name)} are left out", flush=True)
+        print(f"the {left_out:,} test images of {name} are left out", flush=True)
     session = SeveralRuns("folds", settings, folder, members, signals, train_one, callbacks, initial, teachers)
     each = session.train()
     numbers = list(range(1, len(members) + 1))
@@ -83,7 +85,7 @@ def train_folds(
         ],
         "at_chance": [number for number, one in zip(numbers, each, strict=True) if one["at_chance"]],
     }
-    title = f"{settings.model.name} on {label(source.name)}, {len(members)} folds"
+    title = f"{settings.model.name} on {name}, {len(members)} folds"
     pooled = {}
     if settings.test and settings.train:
         scores = _pool(members, each, folder, title)
@@ -113,6 +115,7 @@ def _members(settings: TrainSettings, folders: Sequence[Path], initial: Any) -> 
             update={
                 "folds": None,
                 "folds_group": None,
+                "n_jobs": 1,
                 "run": str(place),
                 "data": settings.data.model_copy(update={"split": split}),
             }

@@ -1,10 +1,9 @@
-"""Several trainings that share their images, one after another in one process, with a run folder each."""
+"""Several trainings that share their images, with a run folder each: one after another, or several at once."""
 
 import json
 import math
 import statistics
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,41 +13,24 @@ import yaml
 
 from lenet_pl.artifacts.results_file import RESULTS, make_way, read_end
 from lenet_pl.data.data_record import write_data_record
-from lenet_pl.data.datamodule import ImageDataModule
-from lenet_pl.data.run_images import RunImages
 from lenet_pl.engine.build import build_task, without_resume
 from lenet_pl.engine.callbacks import Callbacks, for_each
 from lenet_pl.engine.device import check_device, device_kind
 from lenet_pl.engine.initial_weights import InitialWeights
-from lenet_pl.engine.task import ImageClassifier
 from lenet_pl.errors import DataError, DivergenceError, SettingError
 from lenet_pl.runtime.atomic_files import remove_partial_files, write_text
 from lenet_pl.runtime.environment import describe_environment
 from lenet_pl.runtime.signals import SignalHandler
 from lenet_pl.runtime.threads import choose_threads
 from lenet_pl.settings import TrainSettings
+from lenet_pl.train.member import Member, build_member, quiet_after_first
+from lenet_pl.train.member_process import LOG
+from lenet_pl.train.parallel_runs import check_parallel, train_at_once
 from lenet_pl.train.teachers import Teachers
 
 Train = Callable[..., dict[str, Any]]
 NEEDED = ("metrics", "epochs", "best_epoch", "training_seconds", "images")  # of the results of each training
 LATER = ("at_chance", "notes")  # missing in results of earlier versions
-
-
-@dataclass(frozen=True)
-class Member:
-    """One of several trainings.
-
-    Attributes:
-        title: What distinguishes it, such as "seed 0".
-        folder: Its run folder.
-        settings: Its settings.
-        data: Its data module, whose images are shared with the others.
-    """
-
-    title: str
-    folder: Path
-    settings: TrainSettings
-    data: ImageDataModule
 
 
 class SeveralRuns:
@@ -79,7 +61,7 @@ class SeveralRuns:
         teachers: Teachers | None = None,
     ) -> None:
         self.kind, self.settings, self.folder, self.members = kind, settings, folder, members
-        self.signals, self.train_one, self.callbacks, self.initial = signals, train_one, for_each(callbacks), initial
+        self.signals, self.train_one, self.callbacks, self.initial = signals, train_one, callbacks, initial
         self.teachers, self.distill = teachers, teachers.distillation if teachers else None
 
     def train(self) -> list[dict[str, Any]]:
@@ -88,7 +70,8 @@ class SeveralRuns:
         A finished run with fewer epochs than requested is trained further, unless it stopped early.
 
         Raises:
-            UserError: The settings do not fit the data, or the results of a member are corrupt.
+            UserError: The settings do not fit the data, or the results of a member are corrupt; or with `n_jobs`, a
+                member failed; raised after all others are trained.
             DivergenceError: A training diverged; raised after all others are trained.
             Interruption: A signal arrived; the command can be resumed.
         """
@@ -101,6 +84,8 @@ class SeveralRuns:
         example = first.data.example_input()
         torch.set_num_threads(threads or choose_threads(network, example, self.settings.loader.batch_size))
         missing = [member for member in self.members if not self._is_finished(member)]
+        if (n_jobs := min(self.settings.n_jobs, len(missing))) > 1:
+            check_parallel(n_jobs, first, self.callbacks)
         remove_partial_files(self.folder)
         make_way(self.folder)  # before config.yaml may ask for more epochs
         text = yaml.safe_dump(without_resume(self.settings), sort_keys=False, allow_unicode=True)
@@ -108,12 +93,18 @@ class SeveralRuns:
         if self.kind == "seeds":  # each fold has a split of its own
             write_data_record(self.folder, first.data.record)
         kept = f"; {count - len(missing)} are finished" if len(missing) < count else ""
-        print(f"{count} {self.kind}, one after another{kept}", flush=True)
+        how = f"{n_jobs} at once, whose output is in {LOG} of each folder" if n_jobs > 1 else "one after another"
+        print(f"{count} {self.kind}, {how}{kept}", flush=True)
         if self.initial and self.initial.weights:
             print(self.initial.describe(network, first.data.classes, reset_head=self.settings.reset_head), flush=True)
         if self.teachers:
             print(*self.teachers.lines(), sep="\n", flush=True)
-        if failures := self._train(missing):
+        if n_jobs > 1:
+            common = self.signals, self.train_one, self.callbacks, self.initial
+            failures = train_at_once(n_jobs, missing, self.members, *common)
+        else:
+            failures = self._train(missing)
+        if failures:
             raise failures[0]
         return [_results(member.folder / RESULTS) for member in self.members]
 
@@ -146,40 +137,30 @@ class SeveralRuns:
     def _train(self, members: Sequence[Member]) -> list[Exception]:
         """Train members in order, and return the errors of those that diverged."""
         failures: list[Exception] = []
+        callbacks = for_each(self.callbacks)
         for number, member in enumerate(members, 1):
             print(f"{member.title}, {number} of {len(members)}", flush=True)
             member.folder.mkdir(exist_ok=True)
-            settings, callbacks = member.settings, self.settings.callbacks
-            if number > 1 and not callbacks.progress_bar:
-                quiet = callbacks.model_copy(update={"progress_bar": False, "model_summary": False})
-                settings = settings.model_copy(update={"callbacks": quiet})
-            build = partial(self._build, member.data)
+            settings = quiet_after_first(member.settings, number)
+            build = partial(build_member, member.data, self.initial, distill=self.distill)
             try:
-                self.train_one(settings, member.folder, self.signals, self.callbacks, build)
+                self.train_one(settings, member.folder, self.signals, callbacks, build)
             except DivergenceError as error:  # others may converge; any other error would recur
                 error.add_note(member.title)
                 failures.append(error)
         return failures
 
-    def _build(
-        self,
-        data: ImageDataModule,
-        settings: TrainSettings,
-        signals: SignalHandler,
-        own: RunImages | None = None,
-        callbacks: Sequence[Any] = (),
-    ) -> tuple[ImageDataModule, ImageClassifier]:
-        """Return the data module and a task, or raise DataError if the run was started with different images."""
-        if own and data.record:
-            own.refuse_others(data.record)
-        return data, build_task(settings, data, signals, callbacks, self.initial, self.distill)
 
-
-def check_one_device(settings: TrainSettings, kind: str, instead: str) -> None:
-    """Raise SettingError if several devices are requested, or if the device is not available."""
+def check_devices(settings: TrainSettings, kind: str, instead: str) -> None:
+    """Raise SettingError if several devices or trainings on a GPU are requested, or if the device is not available."""
     if settings.trainer.num_devices > 1:
         raise SettingError(f"trainer.devices: got {settings.trainer.devices} with {kind}; must be 1, or {instead}")
     check_device(settings.trainer)
+    if settings.n_jobs > 1 and (device := device_kind(settings.trainer)) != "cpu":
+        raise SettingError(
+            f"n_jobs: got {settings.n_jobs} on a device of the kind {device}, which one training uses at a time; must "
+            "be 1, or use trainer.accelerator=cpu"
+        )
 
 
 def _results(path: Path) -> dict[str, Any]:

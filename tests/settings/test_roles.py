@@ -13,7 +13,7 @@ from lenet_pl.settings.roles import Role, keys_of, roles, values_of
 from lenet_pl.settings.trained import RecordedModel, RecordedSettings
 from lenet_pl.train.recorded_settings import NO_MATTER as RESUMED
 
-COMMAND = {"run", "resume", "traceback", "plugins", "data.accept_changes"}
+COMMAND = {"run", "resume", "n_jobs", "traceback", "plugins", "data.accept_changes"}
 COMMAND |= {"logger.mlflow.tracking_uri", "logger.wandb.mode", "trainer.fast_dev_run"}
 LOCATION = {"data_root", "data.root"}
 OUTPUT = {"logger", "logger.tensorboard", "logger.csv", "tags", "notes", "report", "metrics", "extra_loggers"}

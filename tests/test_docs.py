@@ -41,7 +41,15 @@ PAGES = [
     README,
     *sorted(path for path in DOCS.rglob("*.md") if not {"_build", "generated"} & set(path.relative_to(DOCS).parts)),
 ]
-LONG = ("cross_validate.md", "fine_tune.md", "loggers.md", "own_parts.md", "search.md", "sweeps.md")  # train often
+LONG = (
+    "cross_validate.md",
+    "distillation.md",
+    "fine_tune.md",
+    "loggers.md",
+    "own_parts.md",
+    "search.md",
+    "sweeps.md",
+)  # train often
 RUN = [page for page in PAGES if page.name not in ("promises.md", "reproduce_leaderboard.md", "slurm.md", "devices.md")]
 # What is not executed, nor composed: program, and why.
 NOT_CHECKED = {

@@ -92,11 +92,11 @@ def rank_label_errors(labels: Tensor, probabilities: Tensor) -> list[Finding]:
     issues: Any = find_label_issues(labels.numpy(), probabilities.numpy(), n_jobs=1)
     wrong, predicted = torch.from_numpy(np.asarray(issues)), probabilities.argmax(1)
     confidence = probabilities.gather(1, labels[:, None])[:, 0]
-    found = []
+    found: list[Finding] = []
     for kind, chosen in (("label_error", wrong), ("unlikely_label", ~wrong & (predicted != labels))):
         indices = chosen.nonzero()[:, 0]
-        for index in indices[confidence[indices].sort(stable=True).indices].tolist():
-            found.append(Finding(kind, index, float(confidence[index]), suggested=int(predicted[index])))
+        order = indices[confidence[indices].sort(stable=True).indices].tolist()
+        found += [Finding(kind, k, float(confidence[k]), suggested=int(predicted[k])) for k in order]
     return found
 
 

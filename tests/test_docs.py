@@ -61,7 +61,7 @@ NOT_CHECKED = {
 COMPOSED_ONLY = {
     r"lenet_pl\.demo": "serves until it is stopped; tests/demo",
     r"lenet_pl\.datasets (fetch|(un)?pack)": "needs a download; tests/datasets",
-    r"lenet_pl\.inspect data=fashion": "takes minutes; the figures of the page",
+    r"lenet_pl\.inspect data=(fashion|mnist)": "takes minutes; the figures of the page",
     r"lenet_pl\.benchmark": "takes minutes; tests/benchmark",
     r"hydra/launcher=slurm": "needs a cluster; tests/runtime/test_slurm.py",
     r"hydra/launcher=joblib": "tests/cli/test_sweep.py",

@@ -10,6 +10,7 @@ KINDS = {
     "exact_duplicate": "Exact duplicates",
     "near_duplicate": "Near duplicates",
     "label_error": "Probable label errors",
+    "unlikely_label": "Other labels that were not predicted",
     "nearly_empty": "Nearly empty images",
     "brightness": "Unusual brightness",
     "contrast": "Unusual contrast",
@@ -30,7 +31,7 @@ class Finding:
         index: The number of the image in `AllImages`.
         score: The figure that ranks the findings of a kind; see `docs/howto/inspect.md`.
         other: The number of the image of which it is a duplicate; None for other kinds.
-        suggested: The label that the networks predict, of a probable label error; else None.
+        suggested: The label that the networks predict, of a label that is in doubt; else None.
     """
 
     kind: str

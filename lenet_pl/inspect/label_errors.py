@@ -79,7 +79,9 @@ def predict_out_of_fold(images: AllImages, background: int, settings: InspectSet
 
 
 def rank_label_errors(labels: Tensor, probabilities: Tensor) -> list[Finding]:
-    """Find labels that are probably wrong, those first whose probability is smallest.
+    """Find labels that are probably wrong, and then all others that were not predicted.
+
+    Both are ranked by self-confidence: those first whose given label has the smallest probability.
 
     Args:
         labels: The given classes, int64 (N,).
@@ -87,18 +89,15 @@ def rank_label_errors(labels: Tensor, probabilities: Tensor) -> list[Finding]:
     """
     from cleanlab.filter import find_label_issues
 
-    found: Any = find_label_issues(
-        labels.numpy(), probabilities.numpy(), return_indices_ranked_by="self_confidence", n_jobs=1
-    )
-    return [
-        Finding(
-            "label_error",
-            index,
-            float(probabilities[index, labels[index]]),
-            suggested=int(probabilities[index].argmax()),
-        )
-        for index in np.asarray(found).tolist()
-    ]
+    issues: Any = find_label_issues(labels.numpy(), probabilities.numpy(), n_jobs=1)
+    wrong, predicted = torch.from_numpy(np.asarray(issues)), probabilities.argmax(1)
+    confidence = probabilities.gather(1, labels[:, None])[:, 0]
+    found: list[Finding] = []
+    for kind, chosen in (("label_error", wrong), ("unlikely_label", ~wrong & (predicted != labels))):
+        indices = chosen.nonzero()[:, 0]
+        order = indices[confidence[indices].sort(stable=True).indices].tolist()
+        found += [Finding(kind, k, float(confidence[k]), suggested=int(predicted[k])) for k in order]
+    return found
 
 
 def _read_all(images: AllImages, image_size: int) -> ImageDataset:

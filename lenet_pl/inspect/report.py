@@ -25,6 +25,9 @@ MEANING = {
         "Networks that were trained without the image predict another class. The score is the probability of the given "
         "label. Look before you correct anything: rare but right images are among them."
     ),
+    "unlikely_label": (
+        "The networks predict another class, but not so clearly that confident learning counts the label as wrong."
+    ),
     "nearly_empty": "Less than 1% of the pixels differ noticeably from the median level; the score is this fraction.",
     "brightness": "The mean gray level is an outlier of the class; the score is the modified z-score.",
     "contrast": "The standard deviation of the gray levels is an outlier of the class; the score is the z-score.",

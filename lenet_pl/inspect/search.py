@@ -11,7 +11,7 @@ from lenet_pl.settings.inspect import InspectSettings
 
 def searched_kinds(settings: InspectSettings) -> list[str]:
     """List the kinds of findings that the settings ask for."""
-    skipped = set() if settings.label_errors else {"label_error"}
+    skipped = set() if settings.label_errors else {"label_error", "unlikely_label"}
     skipped |= {"near_duplicate", "odd"} if settings.near_duplicates is None else set()
     return [kind for kind in KINDS if kind not in skipped]
 

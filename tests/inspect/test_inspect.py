@@ -21,7 +21,7 @@ from lenet_pl.data.image_dataset import ImageDataset
 from lenet_pl.errors import SettingError
 from lenet_pl.inspect import inspect, neighbors
 from lenet_pl.inspect.duplicates import digest_all, exact_duplicates, near_duplicates
-from lenet_pl.inspect.findings import Finding, count_findings, rows_of
+from lenet_pl.inspect.findings import Finding, count_findings, of_kind, rows_of
 from lenet_pl.inspect.images import AllImages
 from lenet_pl.inspect.outliers import modified_z_scores, nearly_empty, odd, unusual
 from lenet_pl.inspect.statistics import compute_statistics, per_class
@@ -151,6 +151,8 @@ def test_the_score_of_outliers_is_that_of_iglewicz_and_hoaglin() -> None:
 
 def test_planted_label_errors_come_first(digits: AllImages) -> None:
     pytest.importorskip("cleanlab")
+    from cleanlab.filter import find_label_issues
+
     from lenet_pl.inspect.label_errors import predict_out_of_fold, rank_label_errors
 
     generator = torch.Generator().manual_seed(7)
@@ -160,7 +162,12 @@ def test_planted_label_errors_come_first(digits: AllImages) -> None:
     with contextlib.redirect_stdout(io.StringIO()) as said:
         wrong = replace(digits, labels=labels)
         probabilities = predict_out_of_fold(wrong, 0, settings("network=lenet5", "folds=2", "epochs=6"))
-    found = rank_label_errors(labels, probabilities)
+    ranked = rank_label_errors(labels, probabilities)
+    found = of_kind(ranked, "label_error")
+    issues = find_label_issues(labels.numpy(), probabilities.numpy(), return_indices_ranked_by="self_confidence")
+    assert [one.index for one in found] == issues.tolist()
+    missed = (probabilities.argmax(1) != labels).nonzero()[:, 0]
+    assert {one.index for one in ranked} >= set(missed.tolist())
     hits = [one.index in set(flipped.tolist()) for one in found]
     assert np.mean(hits[:50]) >= 0.98  # precision of the first
     assert sum(hits) / 90 >= 0.75  # recall

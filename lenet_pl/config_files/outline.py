@@ -19,7 +19,9 @@ def outline(command: str, chosen: Mapping[str, str]) -> dict[str, Any]:
         command: Name of the command.
         chosen: Choices of groups, such as {"model": "lenet_bn"}; without them, the default choices.
     """
-    wider = {f"{group}/{chosen[group]}" for group in GLOBAL if group in chosen}
+    wider = [
+        file for group in GLOBAL if group in chosen for file in _with_bases(f"{group}/{chosen[group]}", f"{group}/")
+    ]
     taken: dict[str, str | None] = dict(pair for name in wider for pair in _choices(name)) | dict(chosen)
     values: dict[str, Any] = {}
     for name in _with_bases(command, ""):

@@ -174,7 +174,12 @@ def test_the_keys_of_every_choice_are_those_that_hydra_composes() -> None:
 def test_a_path_or_one_of_a_few_values_is_offered_for_all_such_settings() -> None:
     fields = settings_class("evaluate").model_fields
     assert {name for name, field in fields.items() if is_path(field)} == {"run", "ckpt_path", "output_dir", "data_root"}
-    assert {name for name, field in fields.items() if values_of_field(field)} == {"traceback", "split"}
+    assert {name for name, field in fields.items() if values_of_field(field)} == {
+        "traceback",
+        "split",
+        "report",
+        "corruptions",
+    }
 
 
 def test_what_is_given_is_not_offered_again(project: Path) -> None:

@@ -8,3 +8,4 @@ QUIET = (
     "trainer.precision=32-true",
     "logger=none",
 )
+WITHOUT_FIGURES = (*QUIET, "report=none")

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from conftest import Run
 from console import environment, install, write_own_conf
-from quiet import QUIET
+from quiet import WITHOUT_FIGURES
 
 from lenet_pl.config_files import folders
 from lenet_pl.config_files.folders import conf_dir, find_pyproject, own_folder
@@ -193,11 +193,17 @@ def test_a_training_a_sweep_and_a_search_use_the_folder(tmp_path: Path) -> None:
         assert done.returncode == 0, done.stderr
         return done.stdout
 
-    lenet("train", "experiment=mine_digits", "run=one", *QUIET)
+    lenet("train", "experiment=mine_digits", "run=one", *WITHOUT_FIGURES)
     command = json.loads((tmp_path / "one/results.json").read_text())["command"]
     assert command.startswith("python -m lenet_pl.train --config-dir=conf experiment=mine_digits run=one")
     lenet(
-        "train", "-m", "model=tiny,lenet5", "trainer.max_epochs=1", "trainer.limit_train_batches=2", "run=both", *QUIET
+        "train",
+        "-m",
+        "model=tiny,lenet5",
+        "trainer.max_epochs=1",
+        "trainer.limit_train_batches=2",
+        "run=both",
+        *WITHOUT_FIGURES,
     )
     first = json.loads((tmp_path / "both/0/results.json").read_text())
     assert first["command"].startswith("python -m lenet_pl.train --config-dir=conf run=both/0 model=tiny")

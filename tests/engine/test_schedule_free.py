@@ -23,6 +23,7 @@ TINY = (
     "model.channels=[[4],[8]]", "model.hidden_sizes=[16]", "loader.batch_size=50", "trainer.limit_train_batches=4",
     "trainer.max_epochs=2", "trainer.accelerator=cpu", "trainer.num_threads=1", "trainer.precision=32-true",
     "callbacks.progress_bar=false", "callbacks.model_summary=false", "logger=none", "scheduler=none", "test=false",
+    "report=none",
 )  # fmt: skip
 PACKAGE: dict[str, Any] = {
     "schedule_free_adamw": lambda p: schedulefree.AdamWScheduleFree(p, lr=0.0025),

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from conftest import Compose
 from PIL import Image
-from quiet import QUIET
+from quiet import WITHOUT_FIGURES
 
 from lenet_pl.errors import DataError
 from lenet_pl.inference.trained_run import load_run
@@ -21,7 +21,9 @@ def test_a_run_finds_its_images_from_another_working_directory(
             pixels = noise.integers(0, 255, (8, 8), dtype=np.uint8)
             Image.fromarray(pixels).save(tmp_path / "start" / "images" / name / f"{number}.png")
     monkeypatch.chdir(tmp_path / "start")
-    settings = compose("data=folder", "data.path=images", "loader.batch_size=4", "trainer.max_epochs=1", *QUIET)
+    settings = compose(
+        "data=folder", "data.path=images", "loader.batch_size=4", "trainer.max_epochs=1", *WITHOUT_FIGURES
+    )
     run = tmp_path / "start" / "runs" / "mine"
     run.mkdir(parents=True)
     train(settings, run)

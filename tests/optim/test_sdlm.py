@@ -43,6 +43,7 @@ OLD = (
     "callbacks.progress_bar=false",
     "callbacks.model_summary=false",
     "logger=none",
+    "report=none",
 )
 STEPS = 24
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from forked_command import run_forked
-from quiet import QUIET
+from quiet import WITHOUT_FIGURES
 
 from lenet_pl.plugins.loading import how_to_load, missing_plugins, named_in
 
@@ -110,7 +110,7 @@ def train_broken(folder: Path, kind: str, statement: str) -> tuple[int, str]:
     """Train with a part of which a method has a statement; return exit code and last line of stderr."""
     part = BROKEN[kind].format(statement) + f"register('{kind}', 'broken')(broken)\n"
     (folder / "mine.py").write_text(f"from lenet_pl.plugins import register\n{part}")
-    code, said = run(folder, "lenet_pl.train", "plugins=[mine]", GROUPS[kind], "run=run", *QUIET)
+    code, said = run(folder, "lenet_pl.train", "plugins=[mine]", GROUPS[kind], "run=run", *WITHOUT_FIGURES)
     return code, said.splitlines()[-1]
 
 

@@ -24,7 +24,7 @@ from lenet_pl.settings import TrainSettings, setting_keys
 from lenet_pl.settings.compose import compose, conf_dir
 from lenet_pl.train.resume import begin_or_resume
 
-QUIET = ("callbacks.progress_bar=false", "callbacks.model_summary=false", "logger=none", "run=here")
+QUIET = ("callbacks.progress_bar=false", "callbacks.model_summary=false", "logger=none", "report=none", "run=here")
 TINY = {
     "fake": ("data.num_images=24", "data.test_images=4", "data.classes=3", "loader.batch_size=8"),
     "digits": (),

@@ -30,7 +30,13 @@ LEARNS = (
     "trainer.accelerator=cpu",
     "callbacks=no_early_stopping",
 )
-QUIET = ("callbacks.progress_bar=false", "callbacks.model_summary=false", "logger=none", "trainer.num_threads=1")
+QUIET = (
+    "callbacks.progress_bar=false",
+    "callbacks.model_summary=false",
+    "logger=none",
+    "report=none",
+    "trainer.num_threads=1",
+)
 
 Trained = Callable[..., Path]
 

@@ -9,7 +9,7 @@ import torch
 from conftest import Compose
 from forked_command import run_forked
 from promise import case
-from quiet import QUIET
+from quiet import WITHOUT_FIGURES
 from sklearn.datasets import load_digits
 from sklearn.metrics import accuracy_score, confusion_matrix
 from sklearn.model_selection import StratifiedKFold
@@ -32,7 +32,7 @@ from lenet_pl.train import train, train_one
 from lenet_pl.train.folds import train_folds
 from lenet_pl.train.resume import begin_or_resume
 
-SHORT = (*QUIET, "trainer.max_epochs=2", "trainer.limit_train_batches=6")
+SHORT = (*WITHOUT_FIGURES, "trainer.max_epochs=2", "trainer.limit_train_batches=6")
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,6 @@
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,7 @@ import pytest
 import torch
 from checkpoint_diff import checkpoint, difference
 from conftest import Compose, needs_fashion
-from quiet import QUIET
+from quiet import WITHOUT_FIGURES
 from stopping import InterruptingHandler
 from torch import Tensor
 from torch.nn import functional
@@ -27,7 +27,7 @@ from lenet_pl.train.teachers import conversion_of, read_teachers
 
 # Mixed and augmented images, dropout, another input size and normalization than those of the teacher
 STUDENT = (
-    *QUIET,
+    *WITHOUT_FIGURES,
     "model=lenet1",
     "input_range=[-0.1,1.175]",
     "augment=affine",
@@ -65,13 +65,6 @@ def rows_of(folder: Path) -> list[str]:
 def weights(folder: Path) -> dict[str, Tensor]:
     state: dict[str, Tensor] = checkpoint(folder)["state_dict"]
     return state
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _no_figures() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("lenet_pl.artifacts.run_folder.pictures_of", lambda *_: {})
-        yield
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ import pytest
 import torch
 from conftest import Compose
 from promise import case
-from quiet import QUIET
+from quiet import WITHOUT_FIGURES
 from stopping import InterruptingHandler
 from torch import Tensor, nn
 
@@ -32,7 +32,7 @@ from lenet_pl.train.resume import begin_or_resume
 
 FAKE = ("data=fake", "data.num_images=200", "data.test_images=40", "data.image_size=16", "data.split.val_size=40")
 TARGET = (
-    *QUIET,
+    *WITHOUT_FIGURES,
     *FAKE,
     "data.classes=4",
     "loader.batch_size=32",
@@ -48,7 +48,7 @@ def source(compose: Compose, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run on digits with EMA, so that its weights are not those of the last step."""
     folder = tmp_path_factory.mktemp("source")
     overrides = ("model=lenet_bn", "model.image_size=16", "trainer.max_epochs=1", "callbacks.ema.decay=0.9")
-    train(compose(*QUIET, *overrides), folder)
+    train(compose(*WITHOUT_FIGURES, *overrides), folder)
     return folder
 
 
@@ -186,7 +186,7 @@ def test_the_head_is_new_where_the_classes_differ(
     compose: Compose, source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     trained = load_run(source / "checkpoints" / "best.ckpt").model.state_dict()["classifier.output.weight"]
-    digits = (*QUIET, "model=lenet_bn", "model.image_size=16", "test=false", f"init_from={source}")
+    digits = (*WITHOUT_FIGURES, "model=lenet_bn", "model.image_size=16", "test=false", f"init_from={source}")
     ten = (*TARGET, "data.classes=10", f"init_from={source}")
     cases = [
         (compose(*TARGET, f"init_from={source}"), False, "is new since the classes differ (10 there, 4 here)"),
@@ -348,6 +348,6 @@ def test_a_sweep_fine_tunes_from_the_command_line(
 @pytest.mark.parametrize("optimizer", ["adam", "sgd"])
 def test_layers_are_unfrozen_with_every_fused_optimizer(optimizer: str, compose: Compose, tmp_path: Path) -> None:
     settings = compose(
-        f"optimizer={optimizer}", "freeze=[features]", "unfreeze_after=1", "trainer.max_epochs=2", *QUIET
+        f"optimizer={optimizer}", "freeze=[features]", "unfreeze_after=1", "trainer.max_epochs=2", *WITHOUT_FIGURES
     )
     assert train(settings, tmp_path)["epochs"] == 2

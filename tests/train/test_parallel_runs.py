@@ -15,7 +15,7 @@ import lightning
 import pytest
 import torch
 from conftest import Compose
-from quiet import QUIET
+from quiet import WITHOUT_FIGURES
 
 from lenet_pl.errors import SettingError, UserError
 from lenet_pl.runtime.checkpoint_file import load_checkpoint
@@ -24,7 +24,13 @@ from lenet_pl.settings import TrainSettings
 from lenet_pl.train import train
 from lenet_pl.train.resume import begin_or_resume
 
-SHORT = (*QUIET, "augment=affine", "trainer.max_epochs=2", "trainer.limit_train_batches=3", "model.dropout=0.2")
+SHORT = (
+    *WITHOUT_FIGURES,
+    "augment=affine",
+    "trainer.max_epochs=2",
+    "trainer.limit_train_batches=3",
+    "model.dropout=0.2",
+)
 MEASURED = ("seconds", "images/s")
 
 
@@ -133,7 +139,7 @@ def test_what_cannot_work_is_refused_before_anything_is_written(
     overrides: tuple[str, ...], callbacks: list[Any], line: str, compose: Compose, tmp_path: Path
 ) -> None:
     with pytest.raises(SettingError, match=line):
-        train(compose(*QUIET, *overrides), tmp_path, callbacks)
+        train(compose(*WITHOUT_FIGURES, *overrides), tmp_path, callbacks)
     assert not list(tmp_path.rglob("config.yaml"))
 
 

@@ -48,6 +48,7 @@ REAL = (
     "callbacks.progress_bar=false",
     "callbacks.model_summary=false",
     "logger=none",
+    "report=none",
 )
 STEPS = 24  # of an epoch
 

@@ -116,7 +116,7 @@ def train_tutorial(recipe: Recipe, train: Images, test: Images, seed: int) -> di
     _, accuracy = evaluate(network, tensors(recipe, pictures(recipe, test.pixels)), test.labels)
     return {
         "test_accuracy": round(accuracy, 6),
-        "seconds": round(seconds, 1),
+        "seconds": round(seconds, 3),
         "epochs": epoch,
         "best_epoch": kept.epoch,
         "losses": kept.losses,

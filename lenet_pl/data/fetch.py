@@ -4,6 +4,7 @@ import bz2
 import gzip
 import hashlib
 import http.client
+import io
 import os
 import time
 import urllib.error
@@ -17,6 +18,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 
 from lenet_pl.data.published import DataFile
 
+MAX_RAW = 1 << 30  # bytes; the largest published file, of EMNIST, has 0.64 GB when decompressed
 FAILED = (OSError, EOFError, zlib.error, http.client.HTTPException)  # of a download, or of unpacking what came
 TIMEOUT = 20  # seconds without a response of the server
 SLOW, PATIENCE = 1000, 30  # bytes per second below which a download is given up after this many seconds
@@ -92,7 +94,18 @@ def _fetch_one(url: str, path: Path, file: DataFile) -> None:
 
 
 def decompress(content: bytes, name: str) -> bytes:
-    """Decompress gzip, and bzip2 by the name of the file; other content is returned unchanged."""
+    """Decompress gzip, and bzip2 by the name of the file; other content is returned unchanged.
+
+    Raises:
+        OSError: The content is corrupt, or longer than any published file, whatever its compressed size.
+    """
     if content[:2] == b"\x1f\x8b":
-        return gzip.decompress(content)
-    return bz2.decompress(content) if name.endswith(".bz2") else content
+        stream: gzip.GzipFile | bz2.BZ2File = gzip.GzipFile(fileobj=io.BytesIO(content))
+    elif name.endswith(".bz2"):
+        stream = bz2.BZ2File(io.BytesIO(content))
+    else:
+        return content
+    raw = stream.read(MAX_RAW + 1)
+    if len(raw) > MAX_RAW:
+        raise OSError(f"more than {MAX_RAW >> 20} MiB when decompressed")
+    return raw

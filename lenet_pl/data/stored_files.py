@@ -3,6 +3,7 @@
 import hashlib
 import io
 import tarfile
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -97,12 +98,13 @@ def pack(datasets: dict[str, PublishedDataset], root: Path, archive: Path) -> li
     return list(members.values())
 
 
-def unpack(archive: Path, root: Path) -> tuple[list[Path], list[str]]:
+def unpack(archive: Path, root: Path, folders: Collection[str] | None = None) -> tuple[list[Path], list[str]]:
     """Write the published files of an archive into the data root. Nothing else in the archive is written.
 
     Args:
         archive: An archive of `pack`, from anywhere: only files with a published digest are written.
         root: The folder of all datasets.
+        folders: The folders of the datasets to unpack; None for all.
 
     Returns:
         The files that were written, and the names of other members, which were ignored.
@@ -115,6 +117,8 @@ def unpack(archive: Path, root: Path) -> tuple[list[Path], list[str]]:
     try:
         with tarfile.open(archive, "r:") as tar:
             for member in tar:
+                if folders is not None and member.name.partition("/")[0] not in folders:
+                    continue
                 file = known.get(member.name)
                 stream = tar.extractfile(member) if file and member.isfile() and member.size <= MAX_MEMBER else None
                 if file is None or stream is None:
@@ -128,7 +132,11 @@ def unpack(archive: Path, root: Path) -> tuple[list[Path], list[str]]:
                     out.write(content)
                 written.append(target)
     except CORRUPT as error:
-        raise DataError(f"archive: {display_path(archive)} cannot be unpacked ({error})") from None
+        why = (error.strerror if isinstance(error, OSError) else None) or error
+        raise DataError(
+            f"archive: {display_path(archive)} cannot be unpacked into {display_path(root)} ({why}); must be an "
+            "archive of pack, which is not compressed, and data_root a folder that can be written"
+        ) from None
     return written, ignored
 
 

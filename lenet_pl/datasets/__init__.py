@@ -45,4 +45,4 @@ def datasets(settings: DatasetsSettings) -> None:
     elif settings.action == "pack":
         pack_files(chosen, root, settings.archive, required=bool(settings.names))
     else:
-        unpack_files(root, settings.archive)
+        unpack_files(chosen if settings.names else {}, root, settings.archive)

@@ -14,6 +14,7 @@ from lenet_pl.display.console import Console
 from lenet_pl.errors import DataError, SettingError, display_path, printable
 
 Datasets = Mapping[str, PublishedDataset]
+NAMED = 5  # members of an archive that are named although they were not unpacked
 
 
 def list_files(datasets: Datasets, root: Path) -> None:
@@ -98,19 +99,24 @@ def pack_files(datasets: Datasets, root: Path, archive: str | None, *, required:
     print(f"{display_path(target)}: {len(files)} files of {', '.join(here)}, {target.stat().st_size / 1e6:.1f} MB")
 
 
-def unpack_files(root: Path, archive: str | None) -> None:
-    """Write the files of an archive into the data root.
+def unpack_files(datasets: Datasets, root: Path, archive: str | None) -> None:
+    """Write the files of an archive into the data root: those of the given datasets, or all if none is given.
 
     Raises:
-        DataError: The archive contains no published file, or one that is corrupt.
+        DataError: The archive contains no published file, none of a given dataset, or one that is corrupt.
     """
     source = _archive(archive, "unpack")
-    written, ignored = unpack(source, root)
-    for name in ignored[:5]:
-        print(f"note: {printable(name)} is not a published file, and was not unpacked")
+    written, ignored = unpack(source, root, {one.folder for one in datasets.values()} if datasets else None)
+    for name in ignored[:NAMED]:
+        print(f"note: {printable(name)} is no published file, a link or too large, and was not unpacked")
+    if len(ignored) > NAMED:
+        print(f"note: {len(ignored) - NAMED} more were not unpacked")
+    found = {path.relative_to(root).parts[0] for path in written}
+    if missing := [name for name, one in datasets.items() if one.folder not in found]:
+        raise DataError(f"archive: {display_path(source)} contains no file of {', '.join(missing)}")
     if not written:
         raise DataError(f"archive: {display_path(source)} contains no published file; must be an archive of pack")
-    print(f"{len(written)} files unpacked into {display_path(root)}, with the published digests")
+    print(f"files unpacked into {display_path(root)}, with the published digests: {len(written)}")
 
 
 def _check(name: str, found: list[StoredFile], *, required: bool) -> None:

@@ -17,8 +17,8 @@ def evaluate(settings: EvaluateSettings) -> dict[str, Any]:
         The content of results.json:
 
         - `task` ("evaluate"), and the keys of `TrainedRun.describe`, or of `describe_runs` for an ensemble
-        - `views` (settings of test-time augmentation), `data`, `data_digest` (of the user's own images, else None)
-        - `part` (the split), `images` (their number), `images_trained_on` (see `count_trained_on`)
+        - `tta` (settings of test-time augmentation), `data`, `data_digest` (of the user's own images, else None)
+        - `split`, `images` (their number), `images_trained_on` (see `count_trained_on`)
         - `metrics`: `accuracy`, `loss` (cross entropy, nats), `top3_accuracy`, `macro_precision`, `macro_recall`,
           `macro_f1`, `calibration_error`
         - `per_class` (`precision`, `recall`, `f1` and `support` by class name), `most_confused`, `confusion_matrix`

@@ -1,5 +1,6 @@
 """Export as 8-bit ONNX and as C, with what a user has to know: accuracy, RAM and flash."""
 
+import contextlib
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -80,16 +81,17 @@ def write_quantized(
         path = (folder if "int8" in settings.formats else Path(temporary)) / FILES["int8"]
         write_int8(classifier, images, path, settings.opset, description, settings.int8)
         found = Quantized(read_onnx(path))
+        facts = {
+            "calibration_images": len(images),
+            "validation_images": len(data.validation_set),
+            "validation_accuracy": accuracy(found.int8, data.validation_set),
+            "checkpoint_validation_accuracy": accuracy(run.predict_logits, data.validation_set),
+        }
         if "int8" in settings.formats:
-            found.predicts["int8"] = found.int8
-            found.facts["int8"] = {
-                "calibration_images": len(images),
-                "validation_images": len(data.validation_set),
-                "validation_accuracy": accuracy(found.int8, data.validation_set),
-                "checkpoint_validation_accuracy": accuracy(run.predict_logits, data.validation_set),
-            }
+            found.predicts["int8"], found.facts["int8"] = found.int8, facts
         if "c" in settings.formats:
             _write_c(run, onnx.load(path), description, folder, settings, found)
+            found.facts["c"] |= facts  # of the network in it, whose logits are those of the 8-bit ONNX file
     return found
 
 
@@ -113,7 +115,8 @@ def _write_c(
             if sections := measure_object(path, Path(temporary), compiler):
                 measured = f"{sections} with {describe_compiler(compiler)} -Os"
                 write_text(path, file.text(measured))
-            found.predicts["c"] = load_c(path, name, len(run.classes), Path(temporary), compiler)
+            with contextlib.suppress(OSError):  # of a compiler for another machine: the file cannot be checked here
+                found.predicts["c"] = load_c(path, name, len(run.classes), Path(temporary), compiler)
     found.facts["c"] = {
         "name": name,
         "ram_bytes": file.ram,

@@ -88,20 +88,19 @@ def find_fault(row: dict[str, Any], atol: float, max_accuracy_drop: float) -> st
     Args:
         row: The file's entry in export.json.
         atol: The largest difference of a logit for a float file.
-        max_accuracy_drop: The largest loss of validation accuracy for the 8-bit file.
+        max_accuracy_drop: The largest loss of validation accuracy for the 8-bit and the C file.
     """
+    if row["format"] in ("int8", "c"):
+        before, after = row["checkpoint_validation_accuracy"], row["validation_accuracy"]
+        if after is not None and before - after > max_accuracy_drop:
+            return (
+                f"validation accuracy is {after:.4f}, and {before:.4f} before the quantization; must lose at most "
+                f"int8.max_accuracy_drop={max_accuracy_drop}: try int8.calibration=percentile, or more int8.num_images"
+            )
     check = row["check"]
-    if check is None:
+    if check is None or row["format"] == "int8":
         return None
     same = f"{check['same_class']:,} of {check['images']:,} images get the class of"
-    if row["format"] == "int8":
-        before, after = row["checkpoint_validation_accuracy"], row["validation_accuracy"]
-        if after is None or before - after <= max_accuracy_drop:
-            return None
-        return (
-            f"validation accuracy is {after:.4f}, and {before:.4f} before the quantization; must lose at most "
-            f"int8.max_accuracy_drop={max_accuracy_drop}: try int8.calibration=percentile, or more int8.num_images"
-        )
     if row["format"] == "c":
         if check["same_class"] == check["images"]:
             return None

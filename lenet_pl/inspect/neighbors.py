@@ -66,6 +66,19 @@ def nearest_neighbors(vectors: Tensor) -> Neighbors:
     return Neighbors(index, best)
 
 
+def distinct_neighbors(vectors: Tensor, digests: Tensor) -> Neighbors:
+    """Find the most similar image of each image among those with other pixels.
+
+    Args:
+        vectors: The thumbnail of each image, float (N, D).
+        digests: The digest of the pixels of each image, int64 (N,).
+    """
+    values, rows = torch.unique(digests, return_inverse=True)
+    first = torch.full((len(values),), len(digests)).scatter_reduce(0, rows, torch.arange(len(digests)), "amin")
+    found = nearest_neighbors(vectors[first])
+    return Neighbors(first[found.index][rows], found.similarity[rows])
+
+
 def aligned_correlation(images: AllImages, first: Tensor, second: Tensor) -> Tensor:
     """Correlate pairs of images at full resolution, at the best of all small shifts of one against the other.
 

@@ -3,7 +3,7 @@
 from lenet_pl.inspect.duplicates import digest_all, exact_duplicates, near_duplicates
 from lenet_pl.inspect.findings import KINDS, Finding
 from lenet_pl.inspect.images import AllImages
-from lenet_pl.inspect.neighbors import nearest_neighbors, thumbnails
+from lenet_pl.inspect.neighbors import distinct_neighbors, thumbnails
 from lenet_pl.inspect.outliers import nearly_empty, odd, unusual
 from lenet_pl.inspect.statistics import Statistics
 from lenet_pl.settings.inspect import InspectSettings
@@ -29,7 +29,7 @@ def find_all(
     findings = exact_duplicates(digests)
     neighbors = None
     if settings.near_duplicates is not None and len(images) > 1:
-        neighbors = nearest_neighbors(thumbnails(images))
+        neighbors = distinct_neighbors(thumbnails(images), digests)
         findings += near_duplicates(images, digests, statistics.content, neighbors, settings.near_duplicates)
     accuracy = None
     if settings.label_errors:

@@ -99,4 +99,4 @@ def _leaves(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _show(value: Any) -> str:
-    return "no such setting" if value is ABSENT else str(value)
+    return "no such setting" if value is ABSENT else "null" if value is None else str(value)

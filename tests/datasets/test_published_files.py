@@ -194,11 +194,11 @@ def test_an_archive_carries_the_files_to_another_machine(
     for name in ("one.tar", "two.tar"):
         actions.pack_files({"tiny": tiny()}, tmp_path / "here", str(tmp_path / name), required=False)
     assert (tmp_path / "one.tar").read_bytes() == (tmp_path / "two.tar").read_bytes()
-    actions.unpack_files(tmp_path / "there", str(tmp_path / "one.tar"))
+    actions.unpack_files({}, tmp_path / "there", str(tmp_path / "one.tar"))
     published = tiny()
     found = read_files("tiny", published, (*published.train, *published.test), tmp_path / "there", download=False)
     assert found == list(RAW.values())
-    assert "2 files unpacked" in capsys.readouterr().out
+    assert "digests: 2" in capsys.readouterr().out
     with pytest.raises(SettingError, match=r"archive: .*one\.tar exists"):
         actions.pack_files({"tiny": tiny()}, tmp_path / "here", str(tmp_path / "one.tar"), required=False)
 
@@ -216,17 +216,20 @@ def test_nothing_but_published_files_is_unpacked(
     only_tiny: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     odd = {"../escaped": b"x", "Tiny/raw/other": b"x", "Tiny/raw/a.gz": GZ["a.gz"]}
-    actions.unpack_files(tmp_path / "root", tar_of(tmp_path / "odd.tar", **odd))
+    actions.unpack_files({}, tmp_path / "root", tar_of(tmp_path / "odd.tar", **odd))
     assert [path.name for path in (tmp_path / "root").rglob("*") if path.is_file()] == ["a.gz"]
     assert not (tmp_path / "escaped").exists()
-    assert capsys.readouterr().out.count("is not a published file") == 2
+    assert capsys.readouterr().out.count("is no published file") == 2
+    other = replace(tiny(), folder="Other")
+    with pytest.raises(DataError, match=r"odd\.tar contains no file of other"):
+        actions.unpack_files({"tiny": tiny(), "other": other}, tmp_path / "more", str(tmp_path / "odd.tar"))
     with pytest.raises(DataError, match=r"Tiny/raw/b\.gz in .* is not the published file"):
-        actions.unpack_files(tmp_path / "root", tar_of(tmp_path / "bad.tar", **{"Tiny/raw/b.gz": GZ["a.gz"]}))
+        actions.unpack_files({}, tmp_path / "root", tar_of(tmp_path / "bad.tar", **{"Tiny/raw/b.gz": GZ["a.gz"]}))
     with pytest.raises(DataError, match="contains no published file"):
-        actions.unpack_files(tmp_path / "root", tar_of(tmp_path / "none.tar", readme=b"x"))
+        actions.unpack_files({}, tmp_path / "root", tar_of(tmp_path / "none.tar", readme=b"x"))
     (tmp_path / "text.tar").write_text("no archive")
     with pytest.raises(DataError, match=r"text\.tar cannot be unpacked"):
-        actions.unpack_files(tmp_path / "root", str(tmp_path / "text.tar"))
+        actions.unpack_files({}, tmp_path / "root", str(tmp_path / "text.tar"))
 
 
 def test_a_missing_file_is_not_packed(tmp_path: Path) -> None:
@@ -274,3 +277,17 @@ def test_the_command_needs_an_archive(tmp_path: Path) -> None:
     for action in ("pack", "unpack"):
         with pytest.raises(SettingError, match=f"archive: no value given; must be a file, as in {action}"):
             datasets(compose("datasets", DatasetsSettings, [f"action={action}", f"data_root={tmp_path}"]))
+
+
+def test_no_file_takes_more_memory_than_a_published_one(
+    only_tiny: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lenet_pl.data.fetch.MAX_RAW", 1 << 20)
+    bomb = gzip.compress(bytes(1 << 20)) * 8
+    with pytest.raises(DataError, match=r"bomb\.tar cannot be unpacked .*more than 1 MiB when decompressed"):
+        actions.unpack_files({}, tmp_path / "root", tar_of(tmp_path / "bomb.tar", **{"Tiny/raw/a.gz": bomb}))
+    place = tmp_path / "here" / "Tiny" / "raw"
+    place.mkdir(parents=True)
+    (place / "a.gz").write_bytes(bomb)
+    with pytest.raises(DataError, match=r"a\.gz.*more than 1 MiB when decompressed"):
+        actions.verify({"tiny": tiny()}, tmp_path / "here", required=True)

@@ -128,6 +128,19 @@ def test_shifted_brightened_and_recompressed_images_are_near_duplicates(
     assert len(by_chance) <= 0.05 * len(found)
 
 
+def test_copies_do_not_hide_near_duplicates(large: tuple[torch.Tensor, torch.Tensor]) -> None:
+    pixels, labels = large[0][:50], large[1][:50]
+    dim = (pixels[:1].float() * 0.6 + 40).round().to(torch.uint8)
+    images = all_images(
+        (torch.cat([pixels, pixels[:1]]), torch.cat([labels, labels[:1]])), (torch.cat([dim, dim]), labels[:2])
+    )
+    digests, content = digest_all(images), compute_statistics(images).content
+    near = neighbors.distinct_neighbors(neighbors.thumbnails(images), digests)
+    found = near_duplicates(images, digests, content, near, 0.99)
+    assert {one.index for one in found} >= {51, 52}
+    assert {(one.index, one.other) for one in exact_duplicates(digests)} == {(50, 0), (52, 51)}
+
+
 def test_empty_and_unusual_images_are_found(large: tuple[torch.Tensor, torch.Tensor]) -> None:
     pixels, labels = large[0].clone(), large[1].clone()
     pixels[5], pixels[6] = 0, 200

@@ -45,6 +45,7 @@ LONG = (
     "cross_validate.md",
     "distillation.md",
     "fine_tune.md",
+    "inspect.md",
     "loggers.md",
     "own_parts.md",
     "search.md",

@@ -91,7 +91,7 @@ def test_seeds_at_once_have_the_bits_of_seeds_one_after_another_also_after_a_kil
         assert_same_run(tmp_path / "two" / f"seed_{seed}", tmp_path / "one" / f"seed_{seed}")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_folds_at_once_go_on_after_a_signal_as_if_it_had_not_been(compose: Compose, tmp_path: Path) -> None:
     given = (*SHORT, "folds=2")
     expected = trained(compose(*given), tmp_path / "one")

@@ -11,7 +11,7 @@ from lenet_pl.benchmark.tutorials import networks
 
 OF_ALL = (  # what no experiment does as its tutorial does
     "The initial weights of a seed are the same; order, augmentation and dropout come from other random numbers.",
-    "The training is in bf16-mixed on a CPU that multiplies bf16; the tutorial's is in fp32.",
+    "On a CPU with bf16 instructions, training is in bf16-mixed precision; the tutorial's is in fp32.",
 )
 ALL_TRAIN = (
     "5,000 images validate and choose the epoch. The tutorial trains on all images and tests the weights of the last "

@@ -127,7 +127,9 @@ def _difference(found: dict[str, Any] | None) -> str:
 
 def difference_list() -> str:
     """List what each experiment does not do as its tutorial does, in Markdown."""
-    lines = [f"- `{name}`: {' '.join(recipe.differences) or 'nothing else.'}" for name, recipe in RECIPES.items()]
+    lines = [
+        f"- `{name}`: {' '.join(recipe.differences) or 'Nothing else differs.'}" for name, recipe in RECIPES.items()
+    ]
     return "\n".join([f"- All: {' '.join(OF_ALL)}", *lines])
 
 

@@ -6,6 +6,8 @@ import threading
 from types import FrameType, TracebackType
 from typing import Any
 
+from lenet_pl.runtime.startup import postpone
+
 STOP_SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 # Schedulers announce preemption with these. They are handled only where a handler exists, such as one that requeues.
 PREEMPTION_SIGNALS = tuple(getattr(signal, name) for name in ("SIGUSR1", "SIGUSR2") if hasattr(signal, name))
@@ -44,6 +46,7 @@ class SignalHandler:
             signals.defer_to_step_end = False  # a signal raises Interruption at once again
 
     A second signal does not wait: it raises an Interruption that is not resumable, since a step may be incomplete.
+    During an import, a signal raises its Interruption afterwards.
 
     SIGINT, SIGTERM and SIGHUP are handled unless they are ignored, as under nohup. SIGUSR1 and SIGUSR2 are handled only
     if they have a handler already. On exit the previous handlers are restored. After a SIGUSR1 or SIGUSR2 its previous
@@ -96,6 +99,8 @@ class SignalHandler:
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         if not self.defer_to_step_end or self._pending is not None:
+            if postpone(number, frame):
+                return
             self._raised = number
             raise Interruption(number)
         self._pending = number

@@ -158,9 +158,8 @@ def run_command(
         try:
             hydra.main(config_path=str(conf_dir()), config_name=name, version_base="1.3")(job)()
         finally:
-            HydraConfig.instance().cfg = (
-                None  # else a later call from Python would take the command's overrides for its own
-            )
+            # A later call from Python would take the overrides of the command for its own
+            HydraConfig.instance().cfg = None
 
     def report_jobs() -> None:
         if jobs:

@@ -13,10 +13,8 @@ def with_words(arguments: Sequence[str]) -> list[str]:
         >>> with_words(["fetch", "mnist", "fashion", "data_root=sets"])
         ['action=fetch', 'names=[mnist,fashion]', 'data_root=sets']
     """
-    words: list[str] = []
-    rest = list(arguments)
-    while rest and rest[0].isalnum():
-        words.append(rest.pop(0))
+    words = [one for one in arguments if one[:1].isalnum() and "=" not in one]
+    rest = [one for one in arguments if one not in words]
     found = [f"action={words[0]}"] if words else []
     return [*found, *([f"names=[{','.join(words[1:])}]"] if words[1:] else []), *rest]
 

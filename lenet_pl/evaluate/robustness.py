@@ -51,7 +51,7 @@ def measure_robustness(runs: Sequence[TrainedRun], images: ImageDataset, setting
     return {"severities": severities, "accuracy": accuracy, "mean_error": mean_error(list(accuracy.values()))}
 
 
-def write_robustness(folder: Path, results: dict[str, Any], images: Tensor, report: Report = "full") -> None:
+def write_robustness(folder: Path, results: dict[str, Any], images: Tensor, report: Report) -> None:
     """Draw the accuracy by severity and some corrupted images, and print the table.
 
     Args:

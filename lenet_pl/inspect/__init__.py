@@ -8,7 +8,7 @@ from lenet_pl.settings.inspect import InspectSettings
 
 
 def inspect(settings: InspectSettings, folder: Path) -> dict[str, Any]:
-    """Look for duplicates, label errors and odd images in all splits of a dataset, and write a report.
+    """Look for duplicates, label errors and outliers in all splits of a dataset, and write a report.
 
     Args:
         settings: The validated settings.

@@ -14,7 +14,7 @@ KINDS = {
     "nearly_empty": "Nearly empty images",
     "brightness": "Unusual brightness",
     "contrast": "Unusual contrast",
-    "odd": "Images unlike all others",
+    "outlier": "Images unlike all others",
 }
 COLUMNS = (
     *("kind", "rank", "split", "image", "class", "score", "suggested_class"),

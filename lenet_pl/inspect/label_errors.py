@@ -25,7 +25,6 @@ from lenet_pl.inspect.images import AllImages
 from lenet_pl.inspect.recipe import training_settings
 from lenet_pl.runtime.seeding import keyed_seed
 from lenet_pl.runtime.signals import SignalHandler
-from lenet_pl.runtime.threads import restored_threads
 from lenet_pl.settings import TrainSettings
 from lenet_pl.settings.inspect import InspectSettings
 
@@ -60,9 +59,7 @@ def predict_out_of_fold(images: AllImages, background: int, settings: InspectSet
     probabilities = torch.zeros(len(images), len(images.classes), dtype=torch.float64)
     folds = StratifiedKFold(settings.folds, shuffle=True, random_state=keyed_seed("folds", settings.seed) % 2**32)
     silence_lightning_logs()
-    with SignalHandler() as signals, ranked(0), restored_threads():
-        if settings.num_threads:
-            torch.set_num_threads(settings.num_threads)
+    with SignalHandler() as signals, ranked(0):
         for number, (rest, held_out) in enumerate(folds.split(images.labels, images.labels), 1):
             start = time.perf_counter()
             train, test = (pool.subset(torch.from_numpy(part)) for part in (rest, held_out))

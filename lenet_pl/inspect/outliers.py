@@ -60,7 +60,7 @@ def unusual(kind: str, images: AllImages, values: Tensor, far: Callable[[Tensor]
     return [Finding(kind, index, float(scores[index])) for index in order.tolist()]
 
 
-def odd(images: AllImages, neighbors: Neighbors) -> list[Finding]:
+def outliers(images: AllImages, neighbors: Neighbors) -> list[Finding]:
     """Find images whose most similar image is unusually far away for their class, on a logarithmic scale."""
     distances = (1 - neighbors.similarity).clamp(min=1e-6).log()
-    return unusual("odd", images, distances, far=lambda scores: scores)
+    return unusual("outlier", images, distances, far=lambda scores: scores)

@@ -30,8 +30,8 @@ MEANING = {
     ),
     "nearly_empty": "Less than 1% of the pixels differ noticeably from the median level; the score is this fraction.",
     "brightness": "The mean gray level is an outlier of the class; the score is the modified z-score.",
-    "contrast": "The standard deviation of the gray levels is an outlier of the class; the score is the z-score.",
-    "odd": "The most similar image is unusually far away; the score is the modified z-score of the log distance.",
+    "contrast": "The contrast, a standard deviation of gray levels, is an outlier; the score is the modified z-score.",
+    "outlier": "The most similar image is unusually far away; the score is the modified z-score of the log distance.",
 }
 
 
@@ -53,9 +53,7 @@ def write_report(
         findings: The findings, by kind and then by rank.
         max_pictures: The number of images of each kind in a picture.
     """
-    write_text(folder / "inspect.json", as_json(results, allow_nan=False))
     rows = rows_of(findings, images)
-    write_text(folder / "findings.csv", as_csv([COLUMNS, *rows]))
     with optional("mean_images.png", []):
         save_figures(folder, {"mean_images": draw_mean_images(images, statistics.mean_images)})
     for kind in KINDS:
@@ -64,6 +62,8 @@ def write_report(
                 save_figures(folder, {kind: draw_findings(images, own[:max_pictures], len(own))})
     title = f"Inspection of {printable(results['data'])}"
     write_page(folder / "inspect.html", title, _content(folder, results, rows, max_pictures))
+    write_text(folder / "findings.csv", as_csv([COLUMNS, *rows]))
+    write_text(folder / "inspect.json", as_json(results, allow_nan=False))  # last: the inspection is finished
     _print(folder, results)
 
 

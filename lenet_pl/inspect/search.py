@@ -4,7 +4,7 @@ from lenet_pl.inspect.duplicates import digest_all, exact_duplicates, near_dupli
 from lenet_pl.inspect.findings import KINDS, Finding
 from lenet_pl.inspect.images import AllImages
 from lenet_pl.inspect.neighbors import distinct_neighbors, thumbnails
-from lenet_pl.inspect.outliers import nearly_empty, odd, unusual
+from lenet_pl.inspect.outliers import nearly_empty, outliers, unusual
 from lenet_pl.inspect.statistics import Statistics
 from lenet_pl.settings.inspect import InspectSettings
 
@@ -12,7 +12,7 @@ from lenet_pl.settings.inspect import InspectSettings
 def searched_kinds(settings: InspectSettings) -> list[str]:
     """List the kinds of findings that the settings ask for."""
     skipped = set() if settings.label_errors else {"label_error", "unlikely_label"}
-    skipped |= {"near_duplicate", "odd"} if settings.near_duplicates is None else set()
+    skipped |= {"near_duplicate", "outlier"} if settings.near_duplicates is None else set()
     return [kind for kind in KINDS if kind not in skipped]
 
 
@@ -41,5 +41,5 @@ def find_all(
     findings += nearly_empty(statistics)
     findings += unusual("brightness", images, statistics.brightness)
     findings += unusual("contrast", images, statistics.contrast)
-    findings += odd(images, neighbors) if neighbors else []
+    findings += outliers(images, neighbors) if neighbors else []
     return findings, accuracy

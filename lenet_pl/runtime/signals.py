@@ -6,7 +6,7 @@ import threading
 from types import FrameType, TracebackType
 from typing import Any
 
-from lenet_pl.runtime.startup import postpone
+from lenet_pl.runtime.postpone import postpone
 
 STOP_SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 # Schedulers announce preemption with these. They are handled only where a handler exists, such as one that requeues.

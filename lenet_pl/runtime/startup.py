@@ -14,6 +14,8 @@ import gc
 import os
 import sys
 
+from lenet_pl.runtime.postpone import postpone
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,7 +27,6 @@ SCRIPTS = ("lenet", "lenet.exe")  # console scripts of the installed package
 STOP_SIGNALS = tuple(getattr(_signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(_signal, name))
 STARTED_BY_ANOTHER = "LENET_PL_LAUNCH" in os.environ  # by rank 0 of the same run, which reports for all
 STARTING, WORKING, DONE = "starting", "working", "done"
-AGAIN = 0.1  # s after which a signal that arrived during an import is raised again
 GC_THRESHOLDS = (50_000, 20, 20)  # Python's own are (700, 10, 10)
 
 
@@ -40,15 +41,11 @@ class _State:
         name: Name of the command, for the error line.
         stage: One of STARTING, WORKING and DONE.
         received: Number of the first signal since the command started to work. None before it.
-        postponed: Number of the signal that arrived during the present import. None without.
-        returning: Whether the next signal is the postponed one.
     """
 
     name = ""
     stage = STARTING
     received: int | None = None
-    postponed: int | None = None
-    returning = False
 
 
 CONSOLE = bool(sys.argv) and os.path.basename(sys.argv[0]) in SCRIPTS  # noqa: PTH119 - pathlib takes time to import
@@ -134,45 +131,6 @@ def _on_signal(number: int, frame: FrameType | None) -> None:
         return
     _State.received = number
     raise _exception(number)
-
-
-def postpone(number: int, frame: FrameType | None) -> bool:
-    """Whether a signal that has just arrived is raised again later, since an import is going on.
-
-    A second signal during the import ends the process at once.
-    """
-    returned, _State.returning = _State.returning, False
-    if not is_importing(frame):
-        _State.postponed = None
-        return False
-    if _State.postponed is not None and not returned:
-        _exit(number)
-    _State.postponed = number
-    from threading import Timer
-
-    timer = Timer(AGAIN, _raise_again, (number,))
-    timer.daemon = True
-    timer.start()
-    return True
-
-
-def is_importing(frame: FrameType | None) -> bool:
-    """Whether a function of this package, or the program itself, waits for an import, in which the frame is."""
-    while frame and not frame.f_code.co_filename.startswith("<frozen importlib"):
-        if frame.f_code.co_filename.startswith(PACKAGE) and frame.f_code.co_name != "<module>":
-            return False
-        frame = frame.f_back
-    return frame is not None
-
-
-def _raise_again(number: int) -> None:
-    _State.returning = True
-    if hasattr(_signal, "pthread_kill"):  # not on Windows
-        from threading import main_thread
-
-        _signal.pthread_kill(main_thread().ident, number)  # which a signal to this thread would not wake
-    else:
-        _signal.raise_signal(number)
 
 
 def _exception(number: int) -> BaseException:

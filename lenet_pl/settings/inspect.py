@@ -24,7 +24,7 @@ class InspectSettings(Settings):
     data: AnyDataSettings
     """Dataset."""
     near_duplicates: Annotated[float, Field(ge=0.9, le=1)] | None
-    """Smallest correlation of near duplicates; null: neither they nor odd images are searched."""
+    """Smallest correlation of near duplicates; null: neither they nor outliers are searched."""
     label_errors: bool
     """Whether networks are trained to find probable label errors."""
     network: Annotated[str, AfterValidator(_check_network)]

@@ -163,7 +163,10 @@ def train_one(
     if initial and initial.weights and trainer.is_global_zero:
         print(initial.describe(task.model, datamodule.classes, reset_head=settings.reset_head), flush=True)
     if task.distillation and trainer.is_global_zero:
-        for line in (*(teachers.lines() if teachers else ()), *(f"note: {one}" for one in task.distillation.notes)):
+        for line in (
+            *(teachers.descriptions() if teachers else ()),
+            *(f"note: {one}" for one in task.distillation.notes),
+        ):
             print(line, flush=True)
     if settings.trainer.fast_dev_run:
         with meeting_others():

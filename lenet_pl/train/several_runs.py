@@ -98,7 +98,7 @@ class SeveralRuns:
         if self.initial and self.initial.weights:
             print(self.initial.describe(network, first.data.classes, reset_head=self.settings.reset_head), flush=True)
         if self.teachers:
-            print(*self.teachers.lines(), sep="\n", flush=True)
+            print(*self.teachers.descriptions(), sep="\n", flush=True)
         if n_jobs > 1:
             common = self.signals, self.train_one, self.callbacks, self.initial
             failures = train_at_once(n_jobs, missing, self.members, *common)

@@ -51,7 +51,7 @@ class Teachers:
             notes=[*leaks, *(note for run in self.runs if (note := describe_detail(run, data)))],
         )
 
-    def lines(self) -> list[str]:
+    def descriptions(self) -> list[str]:
         """Describe the teachers, one line each."""
         return [
             f"teacher: {display_path(run.checkpoint)} ({run.name}"

@@ -248,6 +248,11 @@ def test_words_are_settings() -> None:
     ]
     assert with_words(["--help"]) == ["--help"]
     assert with_words(["verify"]) == ["action=verify"]
+    assert with_words(["data_root=sets", "verify", "fashion-mnist"]) == [
+        "action=verify",
+        "names=[fashion-mnist]",
+        "data_root=sets",
+    ]
 
 
 def test_lenet_data_is_the_command_datasets(

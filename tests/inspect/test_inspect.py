@@ -23,7 +23,7 @@ from lenet_pl.inspect import inspect, neighbors
 from lenet_pl.inspect.duplicates import digest_all, exact_duplicates, near_duplicates
 from lenet_pl.inspect.findings import Finding, count_findings, of_kind, rows_of
 from lenet_pl.inspect.images import AllImages
-from lenet_pl.inspect.outliers import modified_z_scores, nearly_empty, odd, unusual
+from lenet_pl.inspect.outliers import modified_z_scores, nearly_empty, outliers, unusual
 from lenet_pl.inspect.statistics import compute_statistics, per_class
 from lenet_pl.settings.compose import compose
 from lenet_pl.settings.inspect import InspectSettings
@@ -152,7 +152,7 @@ def test_empty_and_unusual_images_are_found(large: tuple[torch.Tensor, torch.Ten
     assert {one.index for one in nearly_empty(statistics)} == {5, 6}
     assert {one.index for one in unusual("brightness", images, statistics.brightness)} >= {6, 9}
     near = neighbors.nearest_neighbors(neighbors.thumbnails(images))
-    assert 20 in [one.index for one in odd(images, near)[:3]]
+    assert 20 in [one.index for one in outliers(images, near)[:3]]
 
 
 def test_the_score_of_outliers_is_that_of_iglewicz_and_hoaglin() -> None:

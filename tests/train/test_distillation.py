@@ -131,7 +131,7 @@ def test_a_resumed_student_is_exact(student: Student, trained: Path, digits_run:
     with pytest.raises(SettingError, match=r"teacher_sha256: got .* must be the checkpoint with which the run"):
         start(other, stopped, f"teacher={trained}")
     for teacher, given, said in (
-        (None, "null", "resume: got teacher=None, but the run has .*; must be unchanged"),
+        (None, "null", "resume: got teacher=null, but the run has .*; must be unchanged"),
         ([str(trained), str(digits_run)], "[a,b]", "got 2 teachers for a run that was started with 1"),
     ):
         with pytest.raises(SettingError, match=said):

@@ -1,7 +1,7 @@
 """Corruptions of whole batches, to measure how robust a network is: the fifteen of MNIST-C, in five severities each.
 
-Source: Mu and Gilmer 2019, "MNIST-C: A robustness benchmark for computer vision". The published set has one severity of
-each, which is in `PUBLISHED`; the strengths are those of its authors' code where that has five, else see each function.
+Source: Mu and Gilmer 2019, "MNIST-C: A robustness benchmark for computer vision". The strengths are those of its
+authors' code where that has five, else see each function; the published set has one of each.
 Lengths are in px of 28×28 images, and scale with the image.
 """
 
@@ -43,8 +43,6 @@ CORRUPTIONS: dict[str, Corruption] = {
     )
 }
 SEVERITIES = (1, 2, 3, 4, 5)
-PUBLISHED = dict(zip(CORRUPTIONS, (5, 4, 1, 1, 2, 3, 2, 5, 3, 5, 5, 4, 1, 1, 5), strict=True))
-"""Severity of each kind in the published MNIST-C."""
 BLOCK = 500  # images at a time; the random numbers depend on it
 
 

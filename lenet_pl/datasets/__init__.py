@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from lenet_pl.cli.completion.candidates import OPTIONS_WITH_VALUES
 from lenet_pl.settings.datasets import DatasetsSettings
 
 
@@ -13,8 +14,11 @@ def with_words(arguments: Sequence[str]) -> list[str]:
         >>> with_words(["fetch", "mnist", "fashion", "data_root=sets"])
         ['action=fetch', 'names=[mnist,fashion]', 'data_root=sets']
     """
-    words = [one for one in arguments if one[:1].isalnum() and "=" not in one]
-    rest = [one for one in arguments if one not in words]
+    words: list[str] = []
+    rest: list[str] = []
+    for before, one in zip(["", *arguments], arguments, strict=False):
+        plain = one[:1].isalnum() and "=" not in one and before not in OPTIONS_WITH_VALUES
+        (words if plain else rest).append(one)
     found = [f"action={words[0]}"] if words else []
     return [*found, *([f"names=[{','.join(words[1:])}]"] if words[1:] else []), *rest]
 

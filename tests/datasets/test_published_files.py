@@ -253,6 +253,7 @@ def test_words_are_settings() -> None:
         "names=[fashion-mnist]",
         "data_root=sets",
     ]
+    assert with_words(["--cfg", "job", "-p", "hydra.job", "list"]) == ["action=list", "--cfg", "job", "-p", "hydra.job"]
 
 
 def test_lenet_data_is_the_command_datasets(

@@ -32,6 +32,8 @@ VALUES = {
     ("--info", "-i"): ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath"),
 }
 FOLDER_OPTIONS = ("--config-dir", "-cd")
+GROUP_OPTIONS = ("--package", "-p")
+OPTIONS_WITH_VALUES = (*FOLDER_OPTIONS, *GROUP_OPTIONS, *(option for options in VALUES for option in options))
 SET_BY_CHOICE = ("name", "architecture")  # settings that tell the choices of a group apart
 NULLABLE = ("experiment", "debug")
 LAUNCHERS = ("basic", "joblib", "slurm")
@@ -117,7 +119,7 @@ def _after(command: str, before: Sequence[str], current: str) -> Iterator[Candid
         yield from (Candidate(option, meaning) for option, meaning in OPTIONS.items() if option not in before)
         return
     tree = outline(command, _chosen(before))
-    if last in ("--package", "-p"):
+    if last in GROUP_OPTIONS:
         yield from (Candidate(key) for key, value in tree.items() if isinstance(value, dict))
         return
     name, equals, value = current.partition("=")

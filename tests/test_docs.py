@@ -51,6 +51,7 @@ LONG = (
     "search.md",
     "sweeps.md",
 )  # train often
+WITH_FIGURES = ("README.md", "student.md")  # pages whose trainings draw them, which takes longer than these trainings
 RUN = [page for page in PAGES if page.name not in ("promises.md", "reproduce_leaderboard.md", "slurm.md", "devices.md")]
 # What is not executed, nor composed: program, and why.
 NOT_CHECKED = {
@@ -305,7 +306,10 @@ def test_a_page_runs_from_top_to_bottom(
                 continue
             if "data=fashion" in command and not FASHION.is_dir():
                 continue
-            execute(split[0], shorten(*split), f"{page.name}:{example.line}: {command}")
+            arguments = shorten(*split)
+            if split[0] == "train" and page.name not in WITH_FIGURES and not re.search(r"\breport=", command):
+                arguments.append("report=none")
+            execute(split[0], arguments, f"{page.name}:{example.line}: {command}")
 
 
 def test_little_is_left_out() -> None:

@@ -26,7 +26,13 @@ from lenet_pl.data.published import PUBLISHED, DataFile, PublishedDataset
 from lenet_pl.errors import DataError
 from lenet_pl.train import train
 
-QUIET = ("callbacks.progress_bar=false", "callbacks.model_summary=false", "logger=none", "trainer.accelerator=cpu")
+QUIET = (
+    "callbacks.progress_bar=false",
+    "callbacks.model_summary=false",
+    "logger=none",
+    "report=none",
+    "trainer.accelerator=cpu",
+)
 TINY = (*QUIET, "trainer.num_threads=1", "trainer.max_epochs=1", "trainer.limit_train_batches=1", "run=here")
 IMAGES, LABELS = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"
 TEST_IMAGES, TEST_LABELS = "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"

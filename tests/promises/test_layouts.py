@@ -24,7 +24,13 @@ from lenet_pl.settings import FolderDataSettings
 from lenet_pl.settings.compose import conf_dir
 from lenet_pl.train import train
 
-QUIET = ("callbacks.progress_bar=false", "callbacks.model_summary=false", "logger=none", "trainer.accelerator=cpu")
+QUIET = (
+    "callbacks.progress_bar=false",
+    "callbacks.model_summary=false",
+    "logger=none",
+    "report=none",
+    "trainer.accelerator=cpu",
+)
 TINY = (*QUIET, "trainer.num_threads=1", "trainer.max_epochs=1", "trainer.limit_train_batches=1", "loader.batch_size=2")
 Tree = dict[str, int | str]
 

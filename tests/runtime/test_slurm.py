@@ -24,7 +24,13 @@ from lenet_pl.runtime.signals import Interruption, SignalHandler
 from lenet_pl.train.resume import begin_or_resume
 
 needs_launcher = pytest.mark.skipif(not slurm.has_launcher(), reason="needs hydra-submitit-launcher")
-QUIET = ("logger=none", "callbacks.progress_bar=false", "trainer.accelerator=cpu", "trainer.num_threads=1")
+QUIET = (
+    "logger=none",
+    "report=none",
+    "callbacks.progress_bar=false",
+    "trainer.accelerator=cpu",
+    "trainer.num_threads=1",
+)
 SMALL = ("hydra/launcher=slurm", "hydra.launcher.cpus_per_task=1", "hydra.launcher.mem_gb=1")
 STEPS = 611  # in an epoch of the digits, two at a time
 LONG = ("loader.batch_size=2", "augment=affine", "model.dropout=0.2", "seed=7")

@@ -16,8 +16,8 @@ from lenet_pl.runtime.seeding import keep_global, keyed_seed, seed_global
 class AverageEpochs(Callback):
     """Average the weights at the end of each epoch from one epoch on, before it is validated.
 
-    Each time, the statistics of batch normalization are computed anew on the training images without augmentation, so
-    that the average in every checkpoint can be used as it is. Until the first average, `average` is a copy of the
+    Each time, the statistics of batch normalization are computed on the training images without augmentation, so that
+    the average in every checkpoint can be used as it is. Until the first average, `average` is a copy of the
     weights, early stopping waits, and the best epoch is that of the weights. Then the best epoch is one of an average.
 
     Args:

@@ -1,7 +1,5 @@
 """Accuracy by the amount of a systematic shift, as numbers, table and figure."""
 
-import csv
-import io
 import math
 from collections.abc import Sequence
 from functools import partial
@@ -15,7 +13,7 @@ from rich.table import Table
 from lenet_pl.data.image_dataset import ImageDataset
 from lenet_pl.display.console import Console
 from lenet_pl.display.figure import Figure, save_figures, styled
-from lenet_pl.display.text import label
+from lenet_pl.display.text import as_csv, label
 from lenet_pl.errors import DataError
 from lenet_pl.evaluate.shifts import UNITS, shift_images
 from lenet_pl.inference.ensemble import ensemble_logits
@@ -83,12 +81,9 @@ def write_shifts(folder: Path, results: dict[str, Any], report: Report) -> None:
         report: Which figures: full and light: the curves, none: none.
     """
     curves, clean = results["shifts"], results["metrics"]["accuracy"]
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(("shift", "unit", *FIELDS))
-    for kind, curve in curves.items():
-        writer.writerows((kind, UNITS[kind], *(point[field] for field in FIELDS)) for point in curve)
-    write_text(folder / "shifts.csv", text.getvalue())
+    points = ((kind, point) for kind, curve in curves.items() for point in curve)
+    rows = [(kind, UNITS[kind], *(point[field] for field in FIELDS)) for kind, point in points]
+    write_text(folder / "shifts.csv", as_csv([("shift", "unit", *FIELDS), *rows]))
     name = label(results["name"])
     draw = partial(draw_shifts, curves, clean, f"{name}, shifted images")
     if report != "none":

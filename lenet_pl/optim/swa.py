@@ -1,4 +1,4 @@
-"""Stochastic weight averaging (SWA): the average of the weights, and the learning rate while it is formed.
+"""Stochastic weight averaging (SWA): the averaged network, and the learning rate of the averaged epochs.
 
 Source: Izmailov et al. 2018, "Averaging weights leads to wider optima and better generalization".
 """
@@ -19,8 +19,8 @@ from lenet_pl.settings.callbacks import SwaSettings
 class SWAModel(AveragedModel):
     """Equal average of the weights at several times; until the first of them, a copy of the weights.
 
-    Buffers are those of the network. The statistics of batch normalization must be computed anew for the average, as by
-    `torch.optim.swa_utils.update_bn`.
+    Buffers are those of the network. The statistics of batch normalization must be computed for the average, as by
+    torch's `update_bn`.
     """
 
     def __init__(self, model: nn.Module) -> None:

@@ -17,7 +17,7 @@ from lenet_pl.settings.callbacks import SwaSettings
 
 
 class SWAModel(AveragedModel):
-    """Equal average of the weights at several times; until the first of them, a copy of the weights.
+    """Equal mean of the weights at several times; until the first of them, a copy of the weights.
 
     Buffers are those of the network. The statistics of batch normalization must be computed for the average, as by
     torch's `update_bn`.

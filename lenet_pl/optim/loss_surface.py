@@ -32,7 +32,7 @@ class LossSurface:
         """Compute the loss (), at the weights plus a step of shape (P,) for all P of them, one after another."""
         weights: dict[str, Tensor] = dict(self.weights)
         if step is not None:
-            parts = step.split([value.numel() for value in weights.values()])
+            parts = torch.split(step, [value.numel() for value in weights.values()])
             moves = zip(weights.items(), parts, strict=True)
             weights = {name: value + move.view_as(value) for (name, value), move in moves}
         with torch.no_grad():

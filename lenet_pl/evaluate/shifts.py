@@ -13,7 +13,7 @@ from torch import Tensor
 from lenet_pl.data.augment.geometry import inverse_affine, warp
 from lenet_pl.settings.evaluate import ShiftName
 
-UNITS: dict[ShiftName, str] = {"translate": "px", "rotate": "degrees", "scale": "factor", "shear": "degrees"}
+UNITS: dict[str, str] = {"translate": "px", "rotate": "degrees", "scale": "factor", "shear": "degrees"}
 DIRECTIONS = ((1, 0), (-1, 0), (0, 1), (0, -1))  # of `translate`: right, left, down, up
 BLOCK = 500  # images at a time, to bound the memory
 

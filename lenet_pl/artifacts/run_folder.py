@@ -117,13 +117,13 @@ class RunFolder:
         return f"after its last epoch, {done}" if stopped or done >= limit else f"in epoch {done + 1} of {limit}"
 
     def load_best(self) -> None:
-        """Load the weights of the best epoch into the task, or the last ones without validation; with EMA, its."""
+        """Load the weights, or their average, of the best epoch into the task; without validation the last ones."""
         best, last = (self.path / "checkpoints" / f"{name}.ckpt" for name in ("best", "last"))
         self._judged = best.exists()
         checkpoint = load_checkpoint(best if self._judged else last)
         self._best_epoch = checkpoint["epoch"]
         self.task.load_state_dict(checkpoint["state_dict"])
-        self.task.swap_in_ema()
+        self.task.swap_in_average()
 
     def write_results(self, *, show: bool = True) -> dict[str, Any]:
         """Write figures, report and results, log them, and print the closing table if `show`.

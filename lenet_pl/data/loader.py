@@ -95,6 +95,19 @@ class BatchLoader:
         pixels: Tensor = self.preprocess(chosen.images.to(self.device))
         return pixels
 
+    def plain_batches(self, size: int, *key: int) -> Iterator[Batch]:
+        """Make batches of all images without augmentation, on each rank, in a random order.
+
+        Args:
+            size: The number of images of a batch. The last batch may be smaller, unless `drop_last`.
+            key: Integers on which the order depends, in addition to the seed.
+        """
+        order = torch.randperm(len(self.images), generator=keyed_generator("plain", self.seed, *key))
+        for rows in torch.split(order.to(self.images.labels.device), size):
+            if len(rows) == size or not self.drop_last:
+                chosen = self.images[rows]
+                yield Batch(self.preprocess(chosen.images.to(self.device)), chosen.labels.to(self.device))
+
     @property
     def steps_at_once(self) -> int:
         """The number of batches that are made together.

@@ -150,11 +150,17 @@ def build_task(
     fused = not (settings.trainer.gradient_clip_val and settings.trainer.precision == "16-mixed")
     # torch's fused SGD fails if only some of its parameters have a momentum yet
     fused = fused and not (settings.unfreeze_after is not None and settings.optimizer.name == "sgd")
-    return kind(
+    scheduler: Callable[..., Any] = partial(build_scheduler, settings.scheduler)
+    averaged = settings.callbacks.swa.first_epoch(settings.trainer.max_epochs)
+    if averaged is not None:
+        from lenet_pl.optim.swa import SWAModel, build_swa_schedule
+
+        scheduler = partial(build_swa_schedule, settings.callbacks.swa, averaged, scheduler)
+    task = kind(
         model,
         num_classes=len(data.classes),
         optimizer=partial(build_optimizer, settings.optimizer, fused=fused),
-        scheduler=partial(build_scheduler, settings.scheduler),
+        scheduler=scheduler,
         loss=build("loss", settings.loss, num_classes=len(data.classes), class_weights=class_weights),
         metrics=build_metrics(settings, len(data.classes)),
         distillation=distill(settings, data) if distill else None,
@@ -173,6 +179,9 @@ def build_task(
             data=data.record.compact() if data.record else None,
         ).to_plain(),
     )
+    if averaged is not None:
+        task.average = SWAModel(task.model)
+    return task
 
 
 def check_limits(settings: TrainSettings, data: ImageDataModule) -> None:

@@ -30,6 +30,10 @@ class BestCheckpoint(ModelCheckpoint):
             found = trainer.callback_metrics.items()
             self.val_scores = {name: round(float(value), 6) for name, value in found if name.startswith("val/")}
 
+    def forget(self) -> None:
+        """Forget the best epoch so far; the next one that is judged replaces it."""
+        self.best_k_models, self.best_model_score, self.val_scores = {}, None, {}
+
     def state_dict(self) -> dict[str, Any]:
         return super().state_dict() | ({"val_scores": self.val_scores} if self.val_scores else {})
 

@@ -15,6 +15,7 @@ from torch import Tensor, optim
 from lenet_pl.engine.device import device_kind
 from lenet_pl.engine.device_step import DeviceStep
 from lenet_pl.errors import SettingError
+from lenet_pl.optim.ema import EMAModel
 from lenet_pl.plugins.build import entry_of
 from lenet_pl.settings import TrainSettings
 
@@ -120,7 +121,9 @@ class GraphedStep:
     def __init__(self, step: DeviceStep, scheduler: Any = None, *, required: bool = False) -> None:
         self.step, self.required = step, required
         hooks = len(step.optimizer._optimizer_step_post_hooks) + len(step.optimizer._optimizer_step_pre_hooks)
-        self.whole = not getattr(scheduler, "cycle_momentum", False) and hooks == (step.task.average is not None)
+        self.whole = not getattr(scheduler, "cycle_momentum", False) and hooks == isinstance(
+            step.task.average, EMAModel
+        )
         network = step.task.model
         self._modules, self._parameters = list(network.modules()), list(network.parameters())  # slow to list
         self._graph = CudaGraph(step.task.device)

@@ -7,7 +7,13 @@ from lightning.pytorch.callbacks import Callback, EarlyStopping
 
 
 class ResumableEarlyStopping(EarlyStopping):
-    """Early stopping that still applies when a stopped run is resumed."""
+    """Early stopping that still applies when a stopped run is resumed.
+
+    Attributes:
+        waiting: Whether metrics are ignored, since they are not those of the weights that will be kept.
+    """
+
+    waiting = False
 
     @property
     def state_key(self) -> str:  # earlier name of the class, kept for existing checkpoints
@@ -24,6 +30,14 @@ class ResumableEarlyStopping(EarlyStopping):
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         trainer.should_stop = self.stopped
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        if not self.waiting:
+            super().on_train_epoch_end(trainer, pl_module)
+
+    def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        if not self.waiting:
+            super().on_validation_end(trainer, pl_module)
 
 
 class StopAtMaxSteps(Callback):

@@ -9,8 +9,6 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from lenet_pl.optim.warm_up import WarmUp
-
 
 def build_schedule(build: Callable[..., Any], optimizer: Optimizer, trainer: lightning.Trainer) -> Any:
     """Call a function that builds a scheduler with the optimizer and the number of optimizer steps of the training.
@@ -34,7 +32,8 @@ def step_plateau(schedule: Mapping[str, Any], trainer: lightning.Trainer, *, val
     """
     scheduler = schedule.get("scheduler")
     by_epoch = schedule.get("interval", "epoch") == "epoch"
-    plateau = scheduler.plateau if isinstance(scheduler, WarmUp) else scheduler if by_epoch else None
+    around = hasattr(scheduler, "plateau")  # `WarmUp` and `SWASchedule`
+    plateau = scheduler.plateau if around else scheduler if by_epoch else None  # type: ignore[union-attr]
     present = [config.scheduler for config in trainer.lr_scheduler_configs]
     if not isinstance(plateau, ReduceLROnPlateau) or scheduler not in present:
         return

@@ -101,6 +101,13 @@ class MetricsHistory(Callback):
         if trainer.is_global_zero and not trainer.fast_dev_run:  # type: ignore[attr-defined]
             self._write()
 
+    def add(self, trainer: lightning.Trainer, values: dict[str, float], seconds: float) -> None:
+        """Add values to the row of the epoch that has ended, and leave the time they took out of the next one."""
+        self.epochs[-1] |= values
+        self._mark += seconds
+        if trainer.is_global_zero and not trainer.fast_dev_run:  # type: ignore[attr-defined]
+            self._write()
+
     def _log_steps(self, trainer: lightning.Trainer, losses: list[float], lrs: list[float]) -> None:
         """Log the steps that Lightning logs with automatic optimization."""
         first = trainer.global_step - len(losses)

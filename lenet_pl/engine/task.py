@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
+from torch.optim.swa_utils import AveragedModel
 from torchmetrics import Metric
 
 from lenet_pl.batch import Batch, MixedLabels
@@ -38,8 +39,8 @@ class ImageClassifier(ClassifierEvaluation):
     an unfinished epoch is part of checkpoints, so that a run that is resumed within an epoch reports the metrics of the
     whole epoch.
 
-    The keys of `state_dict` are `model.*`, the weights after the last step, and, with EMA, `average.module.*`, the
-    averaged weights, and `average.n_averaged`.
+    The keys of `state_dict` are `model.*`, the weights after the last step, and, with EMA or SWA, `average.module.*`,
+    the averaged weights, and `average.n_averaged`.
 
     Args:
         model: The network, float (B, C, H, W) → logits (B, K).
@@ -60,7 +61,7 @@ class ImageClassifier(ClassifierEvaluation):
         description: Plain values that checkpoints contain as `hyper_parameters`.
 
     Attributes:
-        average: The EMA of the weights; None without EMA, and after `swap_in_ema`.
+        average: The EMA, or another average, of the weights; None without one, and after `swap_in_average`.
         lr: The learning rate that Lightning's LearningRateFinder has set; None for that of `optimizer`.
         last_loss: The loss () of the current step, before it is scaled for this rank.
         step_losses: The training loss () of each batch of the last finished epoch, mean over all ranks.
@@ -94,7 +95,7 @@ class ImageClassifier(ClassifierEvaluation):
         self.model = model.to(memory_format=torch.channels_last)
         # Compiling the function keeps the names of the weights, and the module can still be traced and exported
         self.compiled = torch.compile(self.model.forward, mode=compile_mode) if compile_mode else None
-        self.average = EMAModel(model, ema_decay) if ema_decay else None
+        self.average: AveragedModel | None = EMAModel(model, ema_decay) if ema_decay else None
         self.loss = loss or nn.CrossEntropyLoss()
         self.distillation = distillation
         self.build_optimizer, self.build_scheduler = optimizer, scheduler
@@ -111,13 +112,13 @@ class ImageClassifier(ClassifierEvaluation):
         self.images_trained = 0
 
     def forward(self, images: Tensor) -> Tensor:
-        """Map normalized images, float (B, C, H, W), to logits (B, K); in evaluation mode with the EMA, if any."""
+        """Map normalized images, float (B, C, H, W), to logits (B, K); in evaluation mode with the average, if any."""
         averaged = self.average is not None and not self.training
         network: Any = self.average.module if averaged else self.compiled or self.model  # type: ignore[union-attr]
         return network(images)  # type: ignore[no-any-return]
 
-    def swap_in_ema(self) -> None:
-        """Replace the weights of the model with their EMA, if there is one."""
+    def swap_in_average(self) -> None:
+        """Replace the weights of the model with their average, if there is one."""
         if self.average is not None:
             self.model.load_state_dict(self.average.module.state_dict())
             self.average = None
@@ -223,11 +224,9 @@ class ImageClassifier(ClassifierEvaluation):
             for group in optimizer.param_groups:
                 group["lr"] = self.lr
         scale_learning_rates(optimizer)
-        if (average := self.average) is not None:
+        if isinstance(average := self.average, EMAModel):
             optimizer.register_step_post_hook(lambda *_: average.update_parameters(self.model))
-        if self.build_scheduler is None:
-            return optimizer
-        found = build_schedule(self.build_scheduler, optimizer, self.trainer)
+        found = build_schedule(self.build_scheduler, optimizer, self.trainer) if self.build_scheduler else None
         if found is None:
             return optimizer
         self._schedule = found if isinstance(found, dict) else {"scheduler": found}

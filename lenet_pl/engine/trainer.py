@@ -116,6 +116,11 @@ def build_callbacks(settings: TrainSettings, folder: Path, signals: SignalHandle
         callbacks.append(EstimateCurvature(settings.optimizer.curvature_samples))
     if isinstance(settings.optimizer, ScheduleFreeAdamWSettings | ScheduleFreeSgdSettings):
         callbacks.append(ScheduleFreeModes())
+    averaged = given.swa.first_epoch(settings.trainer.max_epochs)
+    if averaged is not None:
+        from lenet_pl.engine.average_epochs import AverageEpochs
+
+        callbacks.append(AverageEpochs(averaged))
     # A validation metric is only new after a validation
     checked = settings.trainer.check_val_every_n_epoch == 1 and settings.trainer.val_check_interval == 1.0
     if given.early_stopping:

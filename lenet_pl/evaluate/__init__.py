@@ -24,6 +24,7 @@ def evaluate(settings: EvaluateSettings) -> dict[str, Any]:
         - `per_class` (`precision`, `recall`, `f1` and `support` by class name), `most_confused`, `confusion_matrix`
           (`classes`, `rows_are`, `counts`), `calibration` (one `CalibrationBin` per bin)
         - `corruptions`, with that setting: see `lenet_pl.evaluate.robustness.measure_robustness`
+        - `shifts`, with that setting: see `lenet_pl.evaluate.shift_curves.measure_shifts`
         - `device`, `threads`, `cores`, `versions`, `git_commit`, `command`
 
     Raises:
@@ -71,6 +72,10 @@ def evaluate(settings: EvaluateSettings) -> dict[str, Any]:
         from lenet_pl.evaluate.robustness import measure_robustness
 
         results["corruptions"] = measure_robustness(runs, images, settings)
+    if settings.chosen_shifts:
+        from lenet_pl.evaluate.shift_curves import measure_shifts
+
+        results["shifts"] = measure_shifts(runs, images, settings)
     write_text(folder / "results.json", as_json(results, allow_nan=False))
     if settings.report != "none":
         from lenet_pl.evaluate.figures import write_figures  # matplotlib takes a fifth of the time of the command
@@ -81,4 +86,8 @@ def evaluate(settings: EvaluateSettings) -> dict[str, Any]:
         from lenet_pl.evaluate.robustness import write_robustness
 
         write_robustness(folder, results, images.images, settings.report)
+    if settings.chosen_shifts:
+        from lenet_pl.evaluate.shift_curves import write_shifts
+
+        write_shifts(folder, results, settings.report)
     return results

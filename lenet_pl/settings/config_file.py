@@ -69,6 +69,9 @@ AUGMENT_ADDED: dict[str, Any] = {
     "mixup": 0.0,
     "cutmix": 0.0,
 }
+CALLBACKS_ADDED: dict[str, Any] = {
+    "swa": {"start": None, "lr": None, "annealing_epochs": 5, "annealing_strategy": "cos"},
+}
 WARM_UP_ADDED: dict[str, Any] = {"warmup_epochs": 0.0, "warmup_factor": 0.01}  # of all schedules but one-cycle
 # The same for each kind of data
 SINCE: dict[str, dict[str, Any]] = {
@@ -89,6 +92,8 @@ def completed(settings: dict[str, Any]) -> dict[str, Any]:
         settings["trainer"] = TRAINER_ADDED | trainer
     if isinstance(augment := settings.get("augment"), dict):
         settings["augment"] = AUGMENT_ADDED | augment
+    if isinstance(callbacks := settings.get("callbacks"), dict):
+        settings["callbacks"] = CALLBACKS_ADDED | callbacks
     if isinstance(scheduler := settings.get("scheduler"), dict) and scheduler.get("name") != "onecycle":
         settings["scheduler"] = WARM_UP_ADDED | scheduler
     if isinstance(settings.get("data"), dict) and isinstance(split := settings["data"].get("split"), dict):

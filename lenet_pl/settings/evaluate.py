@@ -35,6 +35,33 @@ CorruptionName = Literal[
     "zigzag",
     "canny_edges",
 ]
+ShiftName = Literal["translate", "rotate", "scale", "shear"]
+Amounts = Field(min_length=1)
+
+
+class ShiftAmounts(Settings):
+    """Amounts of the systematic shifts."""
+
+    translate: Annotated[list[Annotated[float, Field(ge=0, le=1024)]], Amounts]
+    """Distances to the right, left, up and down, in px of the stored image."""
+    rotate: Annotated[list[Annotated[float, Field(ge=-180, le=180)]], Amounts]
+    """Clockwise angles, in degrees."""
+    scale: Annotated[list[Annotated[float, Field(ge=0.05, le=20)]], Amounts]
+    """Factors of the size of the object; below 1 it gets smaller."""
+    shear: Annotated[list[Annotated[float, Field(gt=-90, lt=90)]], Amounts]
+    """Angles of the horizontal shear, in degrees."""
+
+    @field_validator("*")
+    @classmethod
+    def _check_repeated(cls, amounts: list[float]) -> list[float]:
+        if len(set(amounts)) < len(amounts):
+            raise ValueError("must contain each amount only once")
+        return sorted(amounts)
+
+    def of(self, shift: ShiftName) -> list[float]:
+        """Return the amounts of a shift, in ascending order."""
+        amounts: list[float] = getattr(self, shift)
+        return amounts
 
 
 def _whose(data: Any) -> str:
@@ -61,11 +88,15 @@ class EvaluateSettings(TrainedSettings):
     """Whether the network is also tested on corrupted copies of the images, or the kinds of corruption."""
     severities: Annotated[list[Annotated[int, Field(ge=1, le=5)]], Field(min_length=1)]
     """Severities of the corruptions, from 1 to 5."""
+    shifts: bool | Annotated[list[ShiftName], Field(min_length=1)]
+    """Whether the network is also tested on systematically shifted copies of the images, or the kinds of shift."""
+    shift_amounts: ShiftAmounts
+    """Amounts of the systematic shifts."""
 
     report: Report
     """Figures: full: all, light: the confusion matrix, none: none."""
 
-    @field_validator("corruptions", "severities")
+    @field_validator("corruptions", "severities", "shifts")
     @classmethod
     def _check_repeated(cls, chosen: Any) -> Any:
         if isinstance(chosen, list) and len(set(chosen)) < len(chosen):
@@ -91,6 +122,13 @@ class EvaluateSettings(TrainedSettings):
         if isinstance(self.corruptions, list):
             return self.corruptions
         return list(get_args(CorruptionName)) if self.corruptions else []
+
+    @property
+    def chosen_shifts(self) -> list[ShiftName]:
+        """The kinds of systematic shift on which the network is tested; none without `shifts`."""
+        if isinstance(self.shifts, list):
+            return self.shifts
+        return list(get_args(ShiftName)) if self.shifts else []
 
     @property
     def other_data(self) -> DataSettings | None:

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 
 from lenet_pl.plugins.registry import register_own
 from lenet_pl.settings.parts import PLUGGED, Part
@@ -100,6 +100,37 @@ class ThroughputSettings(PartSettings):
     """Steps over which the rates are averaged."""
 
 
+class GradientNoiseSettings(PartSettings):
+    """Gradient noise scale: about the batch size from which on larger batches save few steps."""
+
+    every_n_epochs: PositiveInt
+    """Epochs from one measurement to the next."""
+    batch_size: PositiveInt
+    """Training images of each small batch."""
+    images: Annotated[int, Field(ge=2)]
+    """Training images of the large batch, which consists of the small ones."""
+
+    @field_validator("images")
+    @classmethod
+    def _check_size(cls, images: int, info: ValidationInfo) -> int:
+        if images < 2 * info.data.get("batch_size", 1):
+            raise ValueError(f"got {images} with batch_size={info.data['batch_size']}; must be at least twice as many")
+        return images
+
+
+class SharpnessSettings(PartSettings):
+    """Sharpness: the largest eigenvalue of the Hessian of the loss, and the rise of the loss within a ball."""
+
+    every_n_epochs: PositiveInt
+    """Epochs from one measurement to the next."""
+    images: PositiveInt
+    """Training images, the same in each measurement."""
+    radius: Annotated[float, Field(gt=0, le=1000)]
+    """Radius of the ball around the weights, rho of SAM."""
+    tolerance: Annotated[float, Field(gt=0, lt=1)]
+    """Relative accuracy of the eigenvalue."""
+
+
 for _name, _target, _class in (
     ("f1", "MulticlassF1Score", AverageSettings),
     ("precision", "MulticlassPrecision", AverageSettings),
@@ -116,3 +147,5 @@ register_own("callback", "device_stats", "lightning.pytorch.callbacks:DeviceStat
 register_own("callback", "timer", "lightning.pytorch.callbacks:Timer", TimerSettings)
 register_own("callback", "throughput", "lenet_pl.engine.callbacks:build_throughput_monitor", ThroughputSettings)
 register_own("callback", "lr_finder", "lenet_pl.engine.lr_finder:LearningRateFigure", LearningRateFinderSettings)
+register_own("callback", "gradient_noise", "lenet_pl.engine.diagnostics:GradientNoise", GradientNoiseSettings)
+register_own("callback", "sharpness", "lenet_pl.engine.diagnostics:Sharpness", SharpnessSettings)

@@ -196,10 +196,17 @@ class TrainSettings(Settings):
     def _check_average(cls, callbacks: CallbacksSettings, info: ValidationInfo) -> CallbacksSettings:
         optimizer = info.data.get("optimizer")
         averaging = isinstance(optimizer, ScheduleFreeAdamWSettings | ScheduleFreeSgdSettings)
-        if optimizer and averaging and callbacks.ema.decay is not None:
+        for key, value in (("ema.decay", callbacks.ema.decay), ("swa.start", callbacks.swa.start)):
+            if optimizer and averaging and value is not None:
+                raise ValueError(
+                    f"{key}: got {value} with optimizer={optimizer.name}, which averages the weights itself; must be "
+                    "null"
+                )
+        trainer = info.data.get("trainer")
+        first = callbacks.swa.first_epoch(trainer.max_epochs) if trainer else None
+        if trainer and first is not None and first >= trainer.max_epochs:
             raise ValueError(
-                f"ema.decay: got {callbacks.ema.decay} with optimizer={optimizer.name}, which averages the weights "
-                "itself; must be null"
+                f"swa.start: got {first} with trainer.max_epochs={trainer.max_epochs}; must be less, or null"
             )
         return callbacks
 

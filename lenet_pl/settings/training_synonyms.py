@@ -55,7 +55,9 @@ TRAINING = {
     "accumulate_grad_batches gradient_accumulation_steps grad_accum grad_accum_steps accum_iter accumulation_steps": (
         "trainer.accumulate_grad_batches=<number>"
     ),
-    "ema model_ema use_ema model_ema_decay ema_decay swa": "write callbacks.ema.decay=<number>, such as 0.999",
+    "ema model_ema use_ema model_ema_decay ema_decay": "write callbacks.ema.decay=<number>, such as 0.999",
+    "swa use_swa swa_start swa_epoch_start stochastic_weight_avg": "write callbacks.swa.start=<fraction or epochs>",
+    "swa_lr swa_lrs": "write callbacks.swa.start=<fraction or epochs> callbacks.swa.lr=<number>",
     "label_smooth smoothing": "loss.label_smoothing=<number>",
     "class_weight weight weights_per_class pos_weight": "write loss.class_weights=<balanced or a list>",
     "criterion loss_fn loss_function loss_name": "write loss=<cross_entropy, mle or map>",

@@ -70,7 +70,10 @@ def refuse_changes(
         if key == "trainer.max_epochs" and came > has and not has_fixed_length(recorded):
             continue
         planned = key == "trainer.max_epochs" and came > has
-        why = f", for which scheduler={recorded.scheduler.name} was planned" if planned else ""
+        plan = f"scheduler={recorded.scheduler.name}"
+        if isinstance(recorded.callbacks.swa.start, float):
+            plan = f"callbacks.swa.start={recorded.callbacks.swa.start}"
+        why = f", for which {plan} was planned" if planned else ""
         growing = key == "trainer.max_epochs" and not has_fixed_length(recorded)
         must = f"must be {has} or more" if growing else "must be unchanged"
         raise SettingError(
@@ -80,8 +83,9 @@ def refuse_changes(
 
 
 def has_fixed_length(settings: TrainSettings) -> bool:
-    """Whether the learning-rate schedule was made for the number of steps of the training, as one-cycle is."""
-    return "steps" in signature_of(loaded("scheduler", settings.scheduler))
+    """Whether schedule or average were made for the length of the training, as one-cycle is."""
+    fraction = isinstance(settings.callbacks.swa.start, float)
+    return fraction or "steps" in signature_of(loaded("scheduler", settings.scheduler))
 
 
 def names_key(override: str, key: str) -> bool:

@@ -179,6 +179,7 @@ def test_a_path_or_one_of_a_few_values_is_offered_for_all_such_settings() -> Non
         "split",
         "report",
         "corruptions",
+        "shifts",
     }
 
 

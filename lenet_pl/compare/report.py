@@ -9,7 +9,8 @@ from rich.measure import Measurement
 from rich.table import Table
 
 from lenet_pl.compare.groups import VALIDATION, Comparison, Group
-from lenet_pl.compare.setting_values import LONGEST, MISSING, show
+from lenet_pl.compare.setting_values import LONGEST, MISSING, show, show_short
+from lenet_pl.compare.significance import MOST_SEEDS
 from lenet_pl.display.console import Console
 from lenet_pl.display.text import as_csv, as_json, as_markdown
 from lenet_pl.errors import printable
@@ -26,9 +27,14 @@ SPREAD = (
 )
 INTERVALS = (
     "To the best: difference of the means with its 95% confidence interval (Student's t), paired by seed for at least "
-    "three common seeds, otherwise Welch's. The best was selected on these runs, and there is no correction for "
-    "multiple comparisons, so an interval that barely excludes 0 says little. Do not select a model on the test split: "
-    f"rank by metric={VALIDATION}, then report the test accuracy of the best."
+    "three common seeds, otherwise Welch's. p is that of the t test, corrected for the number of comparisons on the "
+    "dataset (Holm); the interval is not corrected. The best was selected on these runs, so a p just below 0.05 says "
+    f"little. Do not select a model on the test split: rank by metric={VALIDATION}, then report the test accuracy of "
+    "the best."
+)
+MORE_SEEDS = (
+    "More seeds to show it: in each group, for a power of 0.8 after the correction, if difference and spread are as "
+    "measured. With few seeds now, this is a rough number."
 )
 
 
@@ -102,10 +108,10 @@ def write_comparison(folder: Path, comparison: Comparison) -> None:
 def _method(comparison: Comparison) -> list[str]:
     """Explain the statistics that the table contains."""
     spread = any(group.sd is not None for group in comparison.groups)
-    intervals = any(
-        group.difference_to_best and group.difference_to_best.low is not None for group in comparison.groups
-    )
-    return [SPREAD] * spread + [INTERVALS] * intervals
+    found = [group.difference_to_best for group in comparison.groups if group.difference_to_best]
+    intervals = any(one.low is not None for one in found)
+    plans = any(one.more_seeds is not None for one in found)
+    return [SPREAD] * spread + [INTERVALS] * intervals + [MORE_SEEDS] * plans
 
 
 def _metrics(comparison: Comparison) -> list[str]:
@@ -122,7 +128,7 @@ def _headings(comparison: Comparison) -> list[str]:
 def _cells(comparison: Comparison, group: Group, break_at: str = " ") -> list[str]:
     metrics = [_mean_sd(group.metric(metric)) for metric in _metrics(comparison)]
     averages = [_number(group.average(key), form) for key, (_, form) in AVERAGES.items()]
-    values = [show(value) for value in group.values]
+    values = [show_short(value) for value in group.values]
     return [*values, str(len(group.scores)), metrics[0], _to_best(group, break_at), *metrics[1:], *averages]
 
 
@@ -135,13 +141,26 @@ def _number(value: float | None, form: str) -> str:
 
 
 def _to_best(group: Group, break_at: str) -> str:
-    """Format the difference to the best with its method, and its interval if there is one."""
+    """Format the difference to the best with its method, and if there are any its interval, p and further seeds."""
     if group.difference_to_best is None:
         return "best"
     found = group.difference_to_best
     if found.low is None or found.high is None:
         return f"{found.mean:+.4f}{break_at}({found.method})"
-    return f"{found.mean:+.4f} ({found.method}){break_at}[{found.low:+.4f}, {found.high:+.4f}]"
+    interval = f"[{found.low:+.4f}, {found.high:+.4f}], {_p(found.corrected_p)}"
+    return f"{found.mean:+.4f} ({found.method}){break_at}{interval}{_more_seeds(found.more_seeds, break_at)}"
+
+
+def _p(value: float | None) -> str:
+    return "p=–" if value is None else "p<0.001" if value < 0.001 else f"p={value:.2g}"
+
+
+def _more_seeds(count: int | None, break_at: str) -> str:
+    """Say how many more seeds would show a difference; nothing if it is shown, or if that cannot be told."""
+    if count is None:
+        return ""
+    number = f"over {count - 1:,}" if count == MOST_SEEDS else f"{count:,}"
+    return f",{break_at}{number} more seed{'s' * (count != 1)} to show it"
 
 
 def _remarks(comparison: Comparison) -> list[list[str]]:
@@ -166,6 +185,9 @@ def _record(comparison: Comparison, group: Group) -> dict[str, Any]:
         "low": lambda d: d.low,
         "high": lambda d: d.high,
         "interval": lambda d: d.method,
+        "p": lambda d: d.p,
+        "corrected p": lambda d: d.corrected_p,
+        "more seeds": lambda d: d.more_seeds,
     }
     record |= {f"to best {name}": part(found) if found else None for name, part in parts.items()}
     return record | {key: group.average(key) for key in AVERAGES}

@@ -15,6 +15,7 @@ from lenet_pl.compare.run_differences import differences
 from lenet_pl.compare.run_index import RunIndex
 from lenet_pl.compare.setting_values import MISSING, canonical, show_short
 from lenet_pl.compare.significance import with_significance
+from lenet_pl.compare.split_uses import SplitUses
 from lenet_pl.errors import DataError, SettingError, did_you_mean
 from lenet_pl.settings.metric_mode import metric_mode
 
@@ -86,6 +87,7 @@ class Comparison:
         problems: The runs that are in no group, each with the reason.
         others: The number of results.json files of other tasks or programs.
         notes: Reasons for which a group's mean is questionable.
+        uses: How often the test splits were used.
     """
 
     by: list[str]
@@ -94,6 +96,7 @@ class Comparison:
     problems: list[Run]
     others: int
     notes: list[str] = field(default_factory=list)
+    uses: list[SplitUses] = field(default_factory=list)
 
     @property
     def datasets(self) -> list[str]:

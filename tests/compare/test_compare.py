@@ -85,6 +85,8 @@ def test_groups_with_full_precision(compared: Path, digits_run: Path) -> None:
     assert [group["model"] for group in content["groups"]] == [row["model"] for row in read(compared / "compare.csv")]
     assert content["groups"][0]["best"] is True
     assert content["results_of_other_tasks_or_programs"] == 1
+    (uses,) = content["test_uses"]
+    assert (uses["data"], uses["uses"], uses["runs"]) == ("digits", 8, 8)
 
 
 def test_each_run_has_a_line_the_unfinished_too(compared: Path, runs: Path) -> None:
@@ -103,6 +105,7 @@ def test_the_table_in_markdown(compared: Path) -> None:
     assert f"| 0.9033 ± 0.0058 | {cell} |" in "\n".join(table)
     assert sum(line.startswith("- skipped: /") for line in lines) == 1
     assert "- skipped: 1 results.json of other tasks or programs" in lines
+    assert any(line.startswith("- test split of digits: used 8 times by 8 runs") for line in lines)
 
 
 def test_pictures_show_something(compared: Path) -> None:

@@ -17,7 +17,7 @@ from lenet_pl.display.text import as_csv
 
 DOCS = Path(__file__).resolve().parents[1]
 FILE, PAGE = DOCS / "leaderboard.csv", DOCS / "leaderboard.md"
-DATA = {"mnist": "MNIST", "fashion": "Fashion-MNIST", "cifar10": "CIFAR-10"}
+DATA = {"mnist": "MNIST", "fashion": "Fashion-MNIST", "cifar10": "CIFAR-10", "digits": "digits"}
 NUMBERS = {5: "five", 10: "ten"}
 TABLE = re.compile(r"<!-- table: (\w+) -->\n.*?<!-- end of table -->", re.S)
 
@@ -44,7 +44,7 @@ def completed(row: Row) -> Row:
     """Fill in what is computed; parameters and multiply-adds only for networks on gray images."""
     low, high = (round(end, 5) for end in row.interval() or ()) if row.interval() else (None, None)
     found = row.model_copy(update={"low": low, "high": high})
-    if not row.model or row.data not in ("mnist", "fashion"):
+    if not row.model or row.data not in ("mnist", "fashion", "digits"):
         return found
     parameters, multiply_adds = size(row.model)
     copies = row.networks * row.tta_copies

@@ -43,7 +43,7 @@ class Row(BaseModel):
         seconds: The training time of one network.
         hardware: Where it was trained.
         precision: The precision of the training, such as 32-true.
-        commit: The commit that recorded the figures.
+        commit: The commit that was measured, or the one that recorded the figures.
         versus: The rows next to which a tutorial's recipe is shown.
         source: "measured here", or where the figure was published.
         note: What else must be known.

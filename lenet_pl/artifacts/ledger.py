@@ -38,6 +38,7 @@ def record_training(results: dict[str, Any], folder: Path, folds: int | None) ->
 
     Raises:
         OSError: The ledger cannot be written, or another process has locked it for too long.
+        RuntimeError: The account has no home.
     """
     if not results["images"]["test"]:
         return
@@ -60,13 +61,12 @@ def record_evaluation(results: dict[str, Any], folds: int | None) -> None:
 
 def read_uses() -> Iterator[dict[str, str]]:
     """Read the lines of the ledger that are complete; none if it is missing or cannot be read."""
-    path = ledger_path()
     try:
-        if path is not None:
+        if (path := ledger_path()) is not None:
             with path.open(encoding="utf-8", errors="replace", newline="") as stream:
                 lines = csv.DictReader(line.replace("\0", "") for line in stream)
                 yield from (line for line in lines if None not in line.values() and None not in line)
-    except (OSError, csv.Error):
+    except (OSError, RuntimeError, csv.Error):  # RuntimeError: there is no home
         return
 
 

@@ -13,7 +13,7 @@ from lenet_pl.settings.config_file import reason
 
 LEVEL = 0.95
 Text = Annotated[str, Field(max_length=500)]
-Optional = BeforeValidator(lambda value: None if value == "" else value)  # an empty cell is an unknown figure
+OrUnknown = BeforeValidator(lambda value: None if value == "" else value)  # an empty cell is an unknown figure
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
 
@@ -58,17 +58,17 @@ class Row(BaseModel):
     data: Text
     recipe: Text
     seeds: Annotated[tuple[int, ...], BeforeValidator(lambda text: tuple(str(text).split()))]
-    epochs: Annotated[Count | None, Optional]
+    epochs: Annotated[Count | None, OrUnknown]
     networks: Count
     tta_copies: Count
-    n: Annotated[Count | None, Optional]
-    mean: Annotated[Fraction | None, Optional]
-    sd: Annotated[Fraction | None, Optional]
-    low: Annotated[float | None, Optional]
-    high: Annotated[float | None, Optional]
-    parameters: Annotated[Count | None, Optional]
-    multiply_adds: Annotated[Count | None, Optional]
-    seconds: Annotated[float | None, Optional]
+    n: Annotated[Count | None, OrUnknown]
+    mean: Annotated[Fraction | None, OrUnknown]
+    sd: Annotated[Fraction | None, OrUnknown]
+    low: Annotated[float | None, OrUnknown]
+    high: Annotated[float | None, OrUnknown]
+    parameters: Annotated[Count | None, OrUnknown]
+    multiply_adds: Annotated[Count | None, OrUnknown]
+    seconds: Annotated[float | None, OrUnknown]
     hardware: Text
     precision: Text
     commit: Text

@@ -64,13 +64,13 @@ def count_uses(index: RunIndex) -> list[SplitUses]:
     """
     found: dict[Dataset, SplitUses] = {}
     tested: dict[Dataset, set[Path]] = defaultdict(set)
-    known = {run.folder.resolve() for run in index.runs}
+    known = {run.folder.resolve(): run.folder for run in index.runs} if index.evaluations else {}
     for run in index.runs:
         if run.results and run.results.get("fold") is None:
             uses = found.setdefault(_dataset(run.results), SplitUses(*_dataset(run.results)))
             times = run.results.get("test_uses", int("test/accuracy" in run.results["metrics"]))
             uses.by_training += times
-            tested[_dataset(run.results)] |= {run.folder.resolve()} if times else set()
+            tested[_dataset(run.results)] |= {run.folder} if times else set()
     for evaluation in index.evaluations:
         try:
             content = EvaluationResults.model_validate(evaluation.content)
@@ -81,7 +81,8 @@ def count_uses(index: RunIndex) -> list[SplitUses]:
             found[dataset].by_evaluate += 1
             paths = [content.run] if content.run else [network.run for network in content.runs]
             moved = evaluation.folder.resolve().parents  # inside the folder of its run
-            tested[dataset] |= {*(Path(path).resolve() for path in paths), *moved} & known
+            places = [*(Path(path).resolve() for path in paths), *moved]
+            tested[dataset] |= {known[place] for place in places if place in known}
     for line in read_uses():
         dataset = (line["data"].removeprefix("'"), line["data_digest"])
         if dataset in found and line["split"] == "test":

@@ -38,7 +38,7 @@ lint: install
 
 check: lint test
 
-# A row of docs/leaderboard.csv repeated with five of its seeds; fails unless the mean is as recorded. Half a minute
+# A row of docs/leaderboard.csv repeated with five of its seeds; fails unless the mean is as recorded. At most two minutes
 leaderboard-smoke: install
 	$(BIN)/python -m lenet_pl.benchmark parts=[leaderboard] datasets=[digits] seeds=5 num_threads=1 $(ARGS)
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from lenet_pl.display.text import as_csv
+from lenet_pl.errors import printable
 
 ENVIRONMENT = "LENET_PL_TEST_USES"
 COLUMNS = ("time", "data", "data_digest", "split", "images", "purpose", "accuracy", "run", "command")
@@ -64,8 +65,10 @@ def read_uses() -> Iterator[dict[str, str]]:
     try:
         if (path := ledger_path()) is not None:
             with path.open(encoding="utf-8", errors="replace", newline="") as stream:
-                lines = csv.DictReader(line.replace("\0", "") for line in stream)
-                yield from (line for line in lines if None not in line.values() and None not in line)
+                for text in stream:  # line by line, so that one that was cut off spoils no other
+                    cells = next(csv.reader([text.replace("\0", "")]), [])
+                    if len(cells) == len(COLUMNS) and cells != list(COLUMNS):
+                        yield dict(zip(COLUMNS, cells, strict=True))
     except (OSError, RuntimeError, csv.Error):  # RuntimeError: there is no home
         return
 
@@ -85,7 +88,8 @@ def _append(results: dict[str, Any], split: str, images: int, purpose: str, accu
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(f"{path}.lock", timeout=WAIT), path.open("a+b") as stream:
-            text = as_csv([line] if stream.tell() else [COLUMNS, line])
+            cells = [printable(cell) if isinstance(cell, str) else cell for cell in line]  # a line break is escaped
+            text = as_csv([cells] if stream.tell() else [COLUMNS, cells])
             if stream.tell():
                 stream.seek(-1, os.SEEK_END)
                 text = text if stream.read() == b"\n" else f"\n{text}"  # after a line that a full disk cut off

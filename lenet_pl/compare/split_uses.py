@@ -83,11 +83,12 @@ def count_uses(index: RunIndex) -> list[SplitUses]:
             moved = evaluation.folder.resolve().parents  # inside the folder of its run
             places = [*(Path(path).resolve() for path in paths), *moved]
             tested[dataset] |= {known[place] for place in places if place in known}
+    written = {(printable(name), digest): uses for (name, digest), uses in found.items()}
     for line in read_uses():
-        dataset = (line["data"].removeprefix("'"), line["data_digest"])
-        if dataset in found and line["split"] == "test":
-            found[dataset].in_ledger += 1
-            found[dataset].since = min(found[dataset].since or line["time"][:10], line["time"][:10])
+        recorded = written.get((line["data"].removeprefix("'"), line["data_digest"]))
+        if recorded and line["split"] == "test":
+            recorded.in_ledger += 1
+            recorded.since = min(recorded.since or line["time"][:10], line["time"][:10])
     for dataset, folders in tested.items():
         found[dataset].runs = len(folders)
     names = Counter(name for name, _ in found)

@@ -90,9 +90,11 @@ def test_lines_of_many_writers_stay_whole(ledger: Path) -> None:
 def test_a_line_that_was_cut_off_spoils_no_other(ledger: Path) -> None:
     record_training(RESULTS, Path("a"), None)
     with ledger.open("ab") as stream:
-        stream.write(b"2026-11-28T00:00:00Z,dig")
-    record_training(RESULTS, Path("b"), None)
+        stream.write(b'2026-11-28T00:00:00Z,"dig')
+    record_training(RESULTS | {"command": "python\n-m"}, Path("b"), None)
     assert [Path(line["run"]).name for line in read_uses()] == ["a", "b"]
+    ledger.write_text("another,file\n1,2\n")
+    assert list(read_uses()) == []
 
 
 def test_what_is_no_use_of_the_test_split_is_told_apart(ledger: Path, tmp_path: Path) -> None:

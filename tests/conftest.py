@@ -58,6 +58,14 @@ def _no_digests_in_the_home() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _no_ledger_in_the_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep the ledger of test splits in a folder of the session, also for commands in subprocesses."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LENET_PL_TEST_USES", str(tmp_path_factory.mktemp("ledger") / "test_uses.csv"))
+        yield
+
+
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Run:
     """Run a command (default: `train`) in this process and in an empty folder, with `work` as its function."""

@@ -2,10 +2,10 @@
 
 curves, confusion_matrix, misclassified, attributions and predictions are files of the commands in `clothes`; demo is
 the page of a network of MNIST in Debian's chromium. Together they take a quarter of an hour. Runs are kept in
-runs/images, and an interrupted one is resumed. leaderboard and accuracy_parameters are drawn as `compare` draws them,
-from the scores in leaderboard.csv and models.csv. The score of each seed in leaderboard.csv was read off an earlier
-figure; means and standard deviations are those of docs/leaderboard.md. The runs behind them take a night, see
-docs/howto/reproduce_leaderboard.md. tutorials is drawn from tutorials.json, which takes hours; see
+runs/images, and an interrupted one is resumed. leaderboard is drawn as `compare` draws it, from the scores in
+leaderboard_seeds.csv. They were read off an earlier figure; means and standard deviations are those of
+docs/leaderboard.csv. The runs behind them take a night, see docs/howto/reproduce_leaderboard.md. accuracy_parameters is
+made by leaderboard.py. tutorials is drawn from tutorials.json, which takes hours; see
 docs/tutorial_recipes.md.
 """
 
@@ -105,36 +105,25 @@ def demo() -> Path:
     return file
 
 
-def compared(figure: str) -> Path:
-    """Draw a figure of `compare` from published scores."""
+def seeds() -> Path:
+    """Draw the scores of the leaderboard's seeds as `compare` draws them."""
     from lenet_pl.compare.groups import Comparison, Group
     from lenet_pl.compare.plots import draw_comparison
     from lenet_pl.compare.run import Run
     from lenet_pl.display.figure import save_figures
 
+    by = ["model", "data", "augment.shear", "networks", "views"]
     scores: dict[tuple[Any, ...], dict[int | str, float]] = defaultdict(dict)
-    runs: dict[tuple[Any, ...], list[Run]] = {}
-    name = {"seeds": "leaderboard", "accuracy_parameters": "models"}[figure]
-    with (IMAGES / f"{name}.csv").open() as stream:
+    with (IMAGES / "leaderboard_seeds.csv").open() as stream:
         for row in csv.DictReader(stream):
-            if figure == "seeds":
-                values = (row["model"], row["data"], *(int(row[key]) for key in ("augment.shear", "networks", "views")))
-                scores[values][int(row["seed"])] = float(row["test/accuracy"])
-            else:
-                values = (row["model"], row["data"], int(row["trainer.max_epochs"]))
-                mean, std = float(row["mean"]), float(row["std"])
-                scores[values] = {1: mean - std, 2: mean, 3: mean + std}  # have this mean and this standard deviation
-            runs[values] = [Run(Path(), results={"parameters": int(row.get("parameters", 1))})]
-    by = (
-        ["model", "data", "augment.shear", "networks", "views"]
-        if figure == "seeds"
-        else ["model", "data", "trainer.max_epochs"]
-    )
-    groups = [Group(values, values[1], runs[values], some) for values, some in scores.items()]
+            values = (row["model"], row["data"], *(int(row[key]) for key in by[2:]))
+            scores[values][int(row["seed"])] = float(row["test/accuracy"])
+    runs = [Run(Path(), results={"parameters": 1})]
+    groups = [Group(values, values[1], runs, some) for values, some in scores.items()]
     groups.sort(key=lambda group: (group.data, -group.mean))
     RUNS.mkdir(parents=True, exist_ok=True)
-    save_figures(RUNS, {figure: draw_comparison(Comparison(by, "test/accuracy", groups, [], 0), 1)[figure]})
-    return RUNS / f"{figure}.png"
+    save_figures(RUNS, {"seeds": draw_comparison(Comparison(by, "test/accuracy", groups, [], 0), 1)["seeds"]})
+    return RUNS / "seeds.png"
 
 
 def tutorials() -> Path:
@@ -163,8 +152,7 @@ FILES = {
     "predictions": lambda: clothes().parent / "predicted" / "predictions.png",
     "label_error": lambda: inspected() / "label_error.png",
     "demo": demo,
-    "leaderboard": lambda: compared("seeds"),
-    "accuracy_parameters": lambda: compared("accuracy_parameters"),
+    "leaderboard": seeds,
     "tutorials": tutorials,
     "cnn_plain": cnn_plain,
 }

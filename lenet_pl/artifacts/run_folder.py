@@ -13,6 +13,7 @@ from lenet_pl.artifacts.augmentation_plot import ineffective
 from lenet_pl.artifacts.chance import Guess, what_to_try
 from lenet_pl.artifacts.chance_check import check_chance_level
 from lenet_pl.artifacts.layer_table import print_summary
+from lenet_pl.artifacts.ledger import record_training
 from lenet_pl.artifacts.report import write_report
 from lenet_pl.artifacts.result_table import print_results
 from lenet_pl.artifacts.results_file import REPORT, RESULTS, earlier_test_uses, make_way
@@ -158,6 +159,8 @@ class RunFolder:
         if self.settings.report != "none":
             with optional("report.html", notes):
                 write_report(self.path, results, without_resume(self.settings))
+        with optional("this test in the ledger of test splits", notes):
+            record_training(results, self.path, fold.of if (fold := self.settings.data.split.fold) else None)
         write_text(self.path / RESULTS, as_json(results, allow_nan=False))
         for logger in self.loggers:
             for name in (REPORT, RESULTS) if self.settings.report != "none" else (RESULTS,):

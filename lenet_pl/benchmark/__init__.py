@@ -17,7 +17,7 @@ def benchmark(settings: BenchmarkSettings, folder: Path) -> None:
             each part.
 
     Raises:
-        DataError: If none of the datasets is on this machine.
+        DataError: If none of the datasets is on this machine, or a repeated row of the leaderboard has another mean.
     """
     try:
         _measure(settings, folder)
@@ -35,6 +35,7 @@ def _measure(settings: BenchmarkSettings, folder: Path) -> None:
     from lenet_pl.benchmark.augmentations import measure_augmentations
     from lenet_pl.benchmark.gpu import measure_gpu
     from lenet_pl.benchmark.jobs import measure_jobs
+    from lenet_pl.benchmark.repeat_row import check_inside, repeat_row
     from lenet_pl.benchmark.shared_images import measure_shared_images
     from lenet_pl.benchmark.side_by_side import measure_side_by_side
     from lenet_pl.benchmark.start import measure_start
@@ -74,6 +75,7 @@ def _measure(settings: BenchmarkSettings, folder: Path) -> None:
             "shared_images": lambda: measure_shared_images(settings, scratch, data),
             "mnist_99": lambda: time_to_accuracy(settings),
             "tutorials": lambda: measure_tutorials(settings),
+            "leaderboard": lambda: repeat_row(settings, scratch),
             "gpu": lambda: measure_gpu(settings, scratch, data, save_gpu),
         }
         if "mnist_99" in settings.parts and compare_loops.first_available_dataset(settings, ["mnist"]) is None:
@@ -84,3 +86,5 @@ def _measure(settings: BenchmarkSettings, folder: Path) -> None:
             found[part] = work[part]()
             results.write_results(folder, found)
     results.print_results(folder)
+    if "leaderboard" in found:
+        check_inside(found["leaderboard"])

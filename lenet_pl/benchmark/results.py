@@ -9,6 +9,7 @@ from rich.markdown import Markdown
 from lenet_pl.benchmark.augmentations import table_rows
 from lenet_pl.benchmark.gpu.tables import gpu_tables, measured_rates
 from lenet_pl.benchmark.plot import draw_rates
+from lenet_pl.benchmark.repeat_row import row_table
 from lenet_pl.benchmark.shared_images import shared_images_table
 from lenet_pl.benchmark.tutorials.tables import comparison_table
 from lenet_pl.display.console import Console
@@ -201,6 +202,7 @@ TABLES: dict[str, Callable[[Any], str]] = {
     "shared_images": lambda found: _table(shared_images_table(found)),
     "mnist_99": _mnist_99,
     "tutorials": comparison_table,
+    "leaderboard": lambda found: _table(row_table(found)),
     "gpu": gpu_tables,
 }
 

@@ -1,5 +1,6 @@
 """Compare finished runs: `python -m lenet_pl.compare runs=runs group_by=[model,optimizer.lr]`."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from lenet_pl.settings.compare import CompareSettings
@@ -20,6 +21,7 @@ def compare(settings: CompareSettings, folder: Path) -> None:
     from lenet_pl.compare.groups import compare_runs
     from lenet_pl.compare.report import print_comparison, write_comparison
     from lenet_pl.compare.run_index import find_runs
+    from lenet_pl.compare.split_uses import count_uses
     from lenet_pl.display.console import Console
     from lenet_pl.errors import DataError, display_path
     from lenet_pl.runtime.optional_work import optional
@@ -27,6 +29,7 @@ def compare(settings: CompareSettings, folder: Path) -> None:
     where = parse_where(settings.filter)
     places = [settings.runs] if isinstance(settings.runs, str) else settings.runs
     index = find_runs(places)
+    uses = count_uses(index)
     by = [settings.group_by] if isinstance(settings.group_by, str) else settings.group_by
     if settings.include_evaluations:
         index, by = with_evaluations(index, settings.metric), [*by, *KEYS]
@@ -36,7 +39,7 @@ def compare(settings: CompareSettings, folder: Path) -> None:
             f"runs: no runs in {', '.join(places)}{others}; "
             f"searched at any depth for results.json or config.yaml of lenet_pl.train"
         )
-    comparison = compare_runs(index, by, settings.metric, where)
+    comparison = replace(compare_runs(index, by, settings.metric, where), uses=uses)
 
     write_comparison(folder, comparison)
     print_comparison(comparison, settings.max_rows)

@@ -13,7 +13,9 @@ from lenet_pl.compare.intervals import Difference, difference
 from lenet_pl.compare.run import Run
 from lenet_pl.compare.run_differences import differences
 from lenet_pl.compare.run_index import RunIndex
-from lenet_pl.compare.setting_values import MISSING, canonical, show
+from lenet_pl.compare.setting_values import MISSING, canonical, show_short
+from lenet_pl.compare.significance import with_significance
+from lenet_pl.compare.split_uses import SplitUses
 from lenet_pl.errors import DataError, SettingError, did_you_mean
 from lenet_pl.settings.metric_mode import metric_mode
 
@@ -54,8 +56,8 @@ class Group:
 
     @property
     def label(self) -> str:
-        """The values on one line."""
-        return ", ".join(show(value) for value in self.values)
+        """The values on one line, long lists shortened."""
+        return ", ".join(show_short(value) for value in self.values)
 
     def metric(self, name: str) -> tuple[float, float | None] | None:
         """Return mean and standard deviation (n - 1; None for one seed) of a metric over the seeds that have it."""
@@ -85,6 +87,7 @@ class Comparison:
         problems: The runs that are in no group, each with the reason.
         others: The number of results.json files of other tasks or programs.
         notes: Reasons for which a group's mean is questionable.
+        uses: How often the test splits were used.
     """
 
     by: list[str]
@@ -93,6 +96,7 @@ class Comparison:
     problems: list[Run]
     others: int
     notes: list[str] = field(default_factory=list)
+    uses: list[SplitUses] = field(default_factory=list)
 
     @property
     def datasets(self) -> list[str]:
@@ -146,9 +150,18 @@ def compare_runs(index: RunIndex, by: Sequence[str], metric: str, where: Mapping
     for group in groups:
         first = best.setdefault(group.data, group)
         group.best = group is first
-        group.difference_to_best = None if group.best else difference(group.scores, first.scores)
+    for data, first in best.items():
+        _compare_to_best(first, [group for group in groups if group.data == data and group is not first])
     notes = [f"{group.label}: {line}" for group in groups for line in differences(group.runs)] + _unequal_tests(groups)
     return Comparison(by, metric, groups, problems, index.skipped, data_notes + notes)
+
+
+def _compare_to_best(best: Group, others: Sequence[Group]) -> None:
+    """Compute the differences of a dataset's groups to the best one, all together, since p-values are corrected."""
+    found = [difference(group.scores, best.scores) for group in others]
+    in_folds = any(isinstance(replicate, str) for group in (best, *others) for replicate in group.scores)
+    for group, one in zip(others, with_significance(found, plan=not in_folds), strict=True):
+        group.difference_to_best = one
 
 
 def by_replicate(runs: Iterable[Run], metric: str) -> dict[int | str, float]:

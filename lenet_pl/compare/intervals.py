@@ -11,10 +11,10 @@ effect, pairing widens the interval a little and stays valid.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from statistics import fmean, stdev, variance
+from statistics import fmean, variance
 from typing import Any
 
-from scipy.special import stdtrit  # quantile of t; importing scipy.stats takes another second
+from scipy.special import stdtr, stdtrit  # CDF and quantile of t; importing scipy.stats takes another second
 
 LEVEL = 0.95
 MIN_PAIRS = 3  # common seeds; for two, the quantile of t is 12.7
@@ -22,13 +22,37 @@ TINY = 1e-9  # standard errors below the precision of results.json count as zero
 
 
 @dataclass(frozen=True)
+class Sample:
+    """Variance (n - 1) and size of a sample: of the differences of pairs, or of one of two groups."""
+
+    variance: float
+    count: int
+
+
+@dataclass(frozen=True)
 class Difference:
-    """A difference of two means with its 95% confidence interval."""
+    """A difference of two means with its 95% confidence interval.
+
+    Attributes:
+        mean: The difference.
+        low: The lower end of the interval; None without an interval.
+        high: The upper end.
+        method: "paired, 3 seeds", "Welch", or the reason why there is no interval.
+        p: The two-sided p-value of the t test that belongs to the interval; None without an interval.
+        samples: One sample of paired differences, or two groups; empty without an interval.
+        corrected_p: `p` corrected for the number of comparisons (`significance`); None without an interval.
+        more_seeds: How many more seeds per group such a difference needs to be shown; None if it is shown, or if no
+            number can be told (`significance`).
+    """
 
     mean: float
-    low: float | None  # None without an interval
+    low: float | None
     high: float | None
-    method: str  # "paired, 3 seeds", "Welch", or the reason why there is no interval
+    method: str
+    p: float | None = None
+    samples: tuple[Sample, ...] = ()
+    corrected_p: float | None = None
+    more_seeds: int | None = None
 
 
 def difference(first: Mapping[Any, float], second: Mapping[Any, float]) -> Difference:
@@ -44,8 +68,8 @@ def difference(first: Mapping[Any, float], second: Mapping[Any, float]) -> Diffe
 
 def paired(differences: Sequence[float]) -> Difference:
     """Compute the t interval for the mean of n >= 2 differences."""
-    count, mean = len(differences), fmean(differences)
-    return _interval(mean, stdev(differences) / math.sqrt(count), count - 1, f"paired, {count} seeds")
+    sample = Sample(variance(differences), len(differences))
+    return _interval(fmean(differences), (sample,), f"paired, {sample.count} seeds")
 
 
 def welch(first: Sequence[float], second: Sequence[float]) -> Difference:
@@ -53,15 +77,25 @@ def welch(first: Sequence[float], second: Sequence[float]) -> Difference:
     mean = fmean(first) - fmean(second)
     if min(len(first), len(second)) < 2:
         return Difference(mean, None, None, "n too small")
-    a, b = variance(first) / len(first), variance(second) / len(second)
-    if a + b == 0:
-        return Difference(mean, None, None, "no spread")
-    freedom = (a + b) ** 2 / (a**2 / (len(first) - 1) + b**2 / (len(second) - 1))
-    return _interval(mean, math.sqrt(a + b), freedom, "Welch")
+    return _interval(mean, tuple(Sample(variance(one), len(one)) for one in (first, second)), "Welch")
 
 
-def _interval(mean: float, error: float, freedom: float, method: str) -> Difference:
+def standard_error(samples: Sequence[Sample]) -> tuple[float, float]:
+    """Compute the standard error of a difference, and its degrees of freedom by Welch and Satterthwaite.
+
+    For a single sample, these are the figures of Student's t: s / √n and n - 1.
+    """
+    parts = [sample.variance / sample.count for sample in samples]
+    if sum(parts) == 0:
+        return 0.0, math.nan
+    terms = (part**2 / (sample.count - 1) for part, sample in zip(parts, samples, strict=True))
+    return math.sqrt(sum(parts)), sum(parts) ** 2 / sum(terms)
+
+
+def _interval(mean: float, samples: tuple[Sample, ...], method: str) -> Difference:
+    error, freedom = standard_error(samples)
     if error < TINY:  # an interval of width zero would claim certainty
         return Difference(mean, None, None, "no spread")
     half = float(stdtrit(freedom, (1 + LEVEL) / 2)) * error
-    return Difference(mean, mean - half, mean + half, method)
+    p = 2 * float(stdtr(freedom, -abs(mean) / error))
+    return Difference(mean, mean - half, mean + half, method, p, samples)

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from lenet_pl.compare.groups import VALIDATION, Comparison, Group
-from lenet_pl.compare.setting_values import LONGEST, show
+from lenet_pl.compare.setting_values import LONGEST, show_short
 from lenet_pl.display.figure import STYLE, Figure, styled
 from lenet_pl.display.text import label as name_of
 from lenet_pl.errors import DataError
@@ -125,9 +125,9 @@ def _entry(group: Group, by: Sequence[str]) -> str:
     values = dict(zip(by, group.values, strict=True))
     short = {key: key.rpartition(".")[2] for key in keys}
     words = [
-        show(values[key])
+        show_short(values[key])
         if isinstance(values[key], str)
-        else f"{short[key] if list(short.values()).count(short[key]) == 1 else key}={show(values[key])}"
+        else f"{short[key] if list(short.values()).count(short[key]) == 1 else key}={show_short(values[key])}"
         for key in keys
     ]
     name = name_of(", ".join(words), LONGEST)

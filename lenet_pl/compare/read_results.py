@@ -29,6 +29,7 @@ class Results(BaseModel):
     epochs: Number
     images: dict[str, Number]
     metrics: dict[str, Finite]
+    test_uses: Number = 0
     training_seconds: Finite
     images_per_second: Finite | None
 

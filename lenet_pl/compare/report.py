@@ -1,34 +1,32 @@
 """The report of a comparison: a table on the terminal, compare.md, compare.csv, runs.csv and compare.json."""
 
-import math
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from rich.measure import Measurement
 from rich.table import Table
 
 from lenet_pl.compare.groups import VALIDATION, Comparison, Group
-from lenet_pl.compare.setting_values import LONGEST, MISSING, show
+from lenet_pl.compare.records import AVERAGES, group_record, metrics_of, run_record, write_records
+from lenet_pl.compare.setting_values import LONGEST, show_short
+from lenet_pl.compare.significance import MOST_SEEDS
 from lenet_pl.display.console import Console
-from lenet_pl.display.text import as_csv, as_json, as_markdown
+from lenet_pl.display.text import as_json, as_markdown
 from lenet_pl.errors import printable
 
-AVERAGES = {
-    "parameters": ("parameters", ",.0f"),
-    "training_seconds": ("training s", ",.1f"),
-    "epochs": ("epochs", ".1f"),
-    "images_per_second": ("images/s", ",.0f"),
-}
 SPREAD = (
     "± is the standard deviation (n - 1) over n seeds, or over n folds of a cross-validation. Runs of the same seed or "
     "fold are averaged first."
 )
 INTERVALS = (
     "To the best: difference of the means with its 95% confidence interval (Student's t), paired by seed for at least "
-    "three common seeds, otherwise Welch's. The best was selected on these runs, and there is no correction for "
-    "multiple comparisons, so an interval that barely excludes 0 says little. Do not select a model on the test split: "
-    f"rank by metric={VALIDATION}, then report the test accuracy of the best."
+    "three common seeds, otherwise Welch's. p is that of the t test, corrected for the number of comparisons on the "
+    "dataset (Holm); the interval is not corrected. The best was selected on these runs, so a p just below 0.05 says "
+    f"little. Do not select a model on the test split: rank by metric={VALIDATION}, then report the test accuracy of "
+    "the best."
+)
+MORE_SEEDS = (
+    "More seeds to show it: in each group, for a power of 0.8 after the correction, if difference and spread are as "
+    "measured. With few seeds now, this is a rough number."
 )
 
 
@@ -80,17 +78,18 @@ def write_comparison(folder: Path, comparison: Comparison) -> None:
     markdown += ["", *(f"- {as_markdown(line)}" for some in _remarks(comparison) for line in some), ""]
     markdown += _method(comparison)
     (folder / "compare.md").write_text("\n".join(markdown) + "\n", encoding="utf-8")
-    groups = [_record(comparison, group) for group in comparison.groups]
-    runs = [_run_record(comparison, group, place) for group in comparison.groups for place in range(len(group.runs))]
-    _write_csv(folder / "compare.csv", groups)
+    groups = [group_record(comparison, group) for group in comparison.groups]
+    runs = [run_record(comparison, group, run) for group in comparison.groups for run in group.runs]
+    write_records(folder / "compare.csv", groups)
     left_out = [{"folder": run.place, "problem": run.problem} for run in comparison.problems]
-    _write_csv(folder / "runs.csv", [*runs, *left_out])
+    write_records(folder / "runs.csv", [*runs, *left_out])
     content = {
         "task": "compare",
         "by": comparison.by,
         "metric": comparison.metric,
         "method": "\n".join(_method(comparison)),
         "groups": groups,
+        "test_uses": [uses.record() for uses in comparison.uses],
         "notes": comparison.notes,
         "problems": left_out,
         "results_of_other_tasks_or_programs": comparison.others,
@@ -102,27 +101,22 @@ def write_comparison(folder: Path, comparison: Comparison) -> None:
 def _method(comparison: Comparison) -> list[str]:
     """Explain the statistics that the table contains."""
     spread = any(group.sd is not None for group in comparison.groups)
-    intervals = any(
-        group.difference_to_best and group.difference_to_best.low is not None for group in comparison.groups
-    )
-    return [SPREAD] * spread + [INTERVALS] * intervals
-
-
-def _metrics(comparison: Comparison) -> list[str]:
-    """List the ranking metric, then test and validation accuracy."""
-    return list(dict.fromkeys([comparison.metric, "test/accuracy", VALIDATION]))
+    found = [group.difference_to_best for group in comparison.groups if group.difference_to_best]
+    intervals = any(one.low is not None for one in found)
+    plans = any(one.more_seeds is not None for one in found)
+    return [SPREAD] * spread + [INTERVALS] * intervals + [MORE_SEEDS] * plans
 
 
 def _headings(comparison: Comparison) -> list[str]:
     names = {"test/accuracy": "test accuracy", VALIDATION: "validation accuracy"}
-    metrics = [names.get(metric, metric) for metric in _metrics(comparison)]
+    metrics = [names.get(metric, metric) for metric in metrics_of(comparison)]
     return [*comparison.by, "n", metrics[0], "to the best", *metrics[1:], *(name for name, _ in AVERAGES.values())]
 
 
 def _cells(comparison: Comparison, group: Group, break_at: str = " ") -> list[str]:
-    metrics = [_mean_sd(group.metric(metric)) for metric in _metrics(comparison)]
+    metrics = [_mean_sd(group.metric(metric)) for metric in metrics_of(comparison)]
     averages = [_number(group.average(key), form) for key, (_, form) in AVERAGES.items()]
-    values = [show(value) for value in group.values]
+    values = [show_short(value) for value in group.values]
     return [*values, str(len(group.scores)), metrics[0], _to_best(group, break_at), *metrics[1:], *averages]
 
 
@@ -135,58 +129,34 @@ def _number(value: float | None, form: str) -> str:
 
 
 def _to_best(group: Group, break_at: str) -> str:
-    """Format the difference to the best with its method, and its interval if there is one."""
+    """Format the difference to the best with its method, and if there are any its interval, p and further seeds."""
     if group.difference_to_best is None:
         return "best"
     found = group.difference_to_best
     if found.low is None or found.high is None:
         return f"{found.mean:+.4f}{break_at}({found.method})"
-    return f"{found.mean:+.4f} ({found.method}){break_at}[{found.low:+.4f}, {found.high:+.4f}]"
+    interval = f"[{found.low:+.4f}, {found.high:+.4f}], {_p(found.corrected_p)}"
+    return f"{found.mean:+.4f} ({found.method}){break_at}{interval}{_more_seeds(found.more_seeds, break_at)}"
+
+
+def _p(value: float | None) -> str:
+    return "p=–" if value is None else "p<0.001" if value < 0.001 else f"p={value:.2g}"
+
+
+def _more_seeds(count: int | None, break_at: str) -> str:
+    """Say how many more seeds would show a difference; nothing if it is shown, or if that cannot be told."""
+    if count is None:
+        return ""
+    number = f"over {count - 1:,}" if count == MOST_SEEDS else f"{count:,}"
+    return f",{break_at}{number} more seed{'s' * (count != 1)} to show it"
 
 
 def _remarks(comparison: Comparison) -> list[list[str]]:
-    """List the remarks below the table, one line each: notes, skipped runs, other results."""
+    """List the remarks below the table, one line each: uses of the test splits, notes, skipped runs, other results."""
     others = [f"skipped: {comparison.others} results.json of other tasks or programs"] if comparison.others else []
     return [
+        [uses.describe() for uses in comparison.uses],
         [f"note: {note}" for note in comparison.notes],
         [f"skipped: {run.place}: {printable(str(run.problem))}" for run in comparison.problems],
         others,
     ]
-
-
-def _record(comparison: Comparison, group: Group) -> dict[str, Any]:
-    """Build the line of compare.csv for a group, with full precision."""
-    record = dict(zip(comparison.by, map(_value, group.values), strict=True))
-    record |= {"n": len(group.scores), "runs": len(group.runs), "best": group.best}
-    for metric in _metrics(comparison):
-        record[f"{metric} mean"], record[f"{metric} std"] = group.metric(metric) or (None, None)
-    found = group.difference_to_best
-    parts: dict[str, Callable[[Any], Any]] = {
-        "difference": lambda d: d.mean,
-        "low": lambda d: d.low,
-        "high": lambda d: d.high,
-        "interval": lambda d: d.method,
-    }
-    record |= {f"to best {name}": part(found) if found else None for name, part in parts.items()}
-    return record | {key: group.average(key) for key in AVERAGES}
-
-
-def _run_record(comparison: Comparison, group: Group, place: int) -> dict[str, Any]:
-    """Build the line of runs.csv for a run."""
-    run = group.runs[place]
-    values = dict(zip(comparison.by, map(_value, group.values), strict=True))
-    figures = {key: run.results[key] for key in AVERAGES}
-    own = {"seed": run.results["seed"], "git_commit": run.results.get("git_commit"), "problem": None}
-    return {"folder": run.place, **values, **own, **run.results["metrics"], **figures}
-
-
-def _value(value: Any) -> Any:
-    """Convert a value for JSON and CSV; NaN, lists and mappings become text."""
-    plain = value is None or isinstance(value, bool | int) or (isinstance(value, float) and math.isfinite(value))
-    return None if value is MISSING else value if plain else show(value)
-
-
-def _write_csv(path: Path, records: list[dict[str, Any]]) -> None:
-    columns = list(dict.fromkeys(key for record in records for key in record))
-    text = as_csv([columns, *([record.get(column) for column in columns] for record in records)])
-    path.write_text(text, encoding="utf-8", newline="")

@@ -3,10 +3,12 @@
 import json
 from typing import Any
 
+from lenet_pl.display.text import shorten
 from lenet_pl.errors import printable
 
 MISSING = object()  # None is a valid value of a setting
 LONGEST = 48  # maximum length of a name or value in a table
+FEW, ITEM = 2, 14  # items of a long list that a table shows, and the length of each
 
 
 def dotted(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -33,3 +35,16 @@ def show(value: Any) -> str:
     if value is MISSING:
         return "–"
     return printable(value if isinstance(value, str) else canonical(value))
+
+
+def show_short(value: Any) -> str:
+    """Format a value for a table; of a list that is too long, its length and first items: "5 values: a, b, …".
+
+    A mapping in the list, such as a teacher, is shown by its `name`.
+    """
+    text = show(value)
+    if not isinstance(value, list) or len(text) <= LONGEST:
+        return text
+    names = [item.get("name", item) if isinstance(item, dict) else item for item in value]
+    some = [shorten(show(name), ITEM) for name in names[:FEW]]
+    return f"{len(value)} value{'s' * (len(value) != 1)}: {', '.join(some + ['…'] * (len(value) > FEW))}"

@@ -33,6 +33,7 @@ def evaluate(settings: EvaluateSettings) -> dict[str, Any]:
     # torch and Lightning take seconds to import; errors in the settings are reported earlier
     import torch
 
+    from lenet_pl.artifacts.ledger import record_evaluation
     from lenet_pl.artifacts.metrics import ClassificationMetrics
     from lenet_pl.data.data_record import SplitName
     from lenet_pl.display.text import as_json
@@ -43,6 +44,7 @@ def evaluate(settings: EvaluateSettings) -> dict[str, Any]:
     from lenet_pl.inference.trained_run import open_runs
     from lenet_pl.runtime.atomic_files import write_text
     from lenet_pl.runtime.environment import describe_environment
+    from lenet_pl.runtime.optional_work import optional
 
     runs = open_runs(settings)
     part: SplitName = "test" if settings.split == "test" else "validation"
@@ -76,6 +78,9 @@ def evaluate(settings: EvaluateSettings) -> dict[str, Any]:
         from lenet_pl.evaluate.shift_curves import measure_shifts
 
         results["shifts"] = measure_shifts(runs, images, settings)
+    with optional("this evaluation in the ledger of test splits", []):
+        fold = run.settings.data.split.fold if settings.other_data is None else None
+        record_evaluation(results, fold.of if fold else None)
     write_text(folder / "results.json", as_json(results, allow_nan=False))
     if settings.report != "none":
         from lenet_pl.evaluate.figures import write_figures  # matplotlib takes a fifth of the time of the command

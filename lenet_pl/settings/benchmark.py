@@ -23,6 +23,7 @@ Part = Literal[
     "shared_images",
     "mnist_99",
     "tutorials",
+    "leaderboard",
     "gpu",
 ]
 TutorialRecipe = Literal[
@@ -66,7 +67,7 @@ class BenchmarkSettings(Settings):
     jobs: PositiveInt
     """Jobs of each kind, for the part jobs."""
     seeds: PositiveInt
-    """Number of seeds, for the parts mnist_99 and tutorials."""
+    """Number of seeds, for the parts mnist_99, tutorials and leaderboard (at most those of the row)."""
     tutorial_runs: PositiveInt
     """Runs of the tutorial's loop, for the part mnist_99."""
     tutorials_dir: LocalPath
@@ -75,6 +76,10 @@ class BenchmarkSettings(Settings):
     """Experiments to train, for the part tutorials."""
     tutorial_sources: Annotated[list[TutorialSource], Field(min_length=1)]
     """Who trains, for the part tutorials: the tutorial's loop, the experiment, or the experiment named _fixed."""
+    leaderboard_file: LocalPath
+    """File of rows such as docs/leaderboard.csv, for the part leaderboard."""
+    leaderboard_row: str
+    """`id` of the row to repeat; without it in the 95% interval for that many seeds, the exit code is 1."""
     cifar10_folder: LocalPath | None
     """Folder with images of CIFAR-10 in train/<class> and test/<class>; null: the published files."""
     num_threads: Threads

@@ -74,6 +74,10 @@ def test_groups_with_full_precision(compared: Path, digits_run: Path) -> None:
     assert float(second["to best difference"]) == pytest.approx(-0.05 / 3)
     assert float(second["to best low"]) == pytest.approx(-0.05 / 3 - 4.3027 * 0.02 / 3, abs=1e-6)
     assert second["to best interval"] == "paired, 3 seeds"
+    # t = -5/2 with 2 degrees of freedom; it is the only comparison with a p-value
+    assert float(second["to best p"]) == pytest.approx(0.129611, abs=1e-6)
+    assert float(second["to best corrected p"]) == pytest.approx(0.129611, abs=1e-6)
+    assert second["to best more seeds"] == "3"
     assert float(rows["lenet5"]["test/accuracy mean"]) == real["metrics"]["test/accuracy"]
     assert float(rows["lenet5"]["training_seconds"]) == real["training_seconds"]
     assert rows["lenet5"]["to best interval"] == "n too small"
@@ -81,6 +85,8 @@ def test_groups_with_full_precision(compared: Path, digits_run: Path) -> None:
     assert [group["model"] for group in content["groups"]] == [row["model"] for row in read(compared / "compare.csv")]
     assert content["groups"][0]["best"] is True
     assert content["results_of_other_tasks_or_programs"] == 1
+    (uses,) = content["test_uses"]
+    assert (uses["data"], uses["uses"], uses["runs"]) == ("digits", 8, 8)
 
 
 def test_each_run_has_a_line_the_unfinished_too(compared: Path, runs: Path) -> None:
@@ -95,9 +101,11 @@ def test_the_table_in_markdown(compared: Path) -> None:
     table = [line for line in lines if line.startswith("|")]
     assert {line.replace(r"\|", "").count("|") for line in table} == {11}
     assert r"| a\|b | digits | 3 | 0.9200 ± 0.0100 | best |" in table[2]
-    assert "| 0.9033 ± 0.0058 | -0.0167 (paired, 3 seeds) [-0.0454, +0.0120] |" in "\n".join(table)
+    cell = "-0.0167 (paired, 3 seeds) [-0.0454, +0.0120], p=0.13, 3 more seeds to show it"
+    assert f"| 0.9033 ± 0.0058 | {cell} |" in "\n".join(table)
     assert sum(line.startswith("- skipped: /") for line in lines) == 1
     assert "- skipped: 1 results.json of other tasks or programs" in lines
+    assert any(line.startswith("- test split of digits: used 8 times by 8 runs") for line in lines)
 
 
 def test_pictures_show_something(compared: Path) -> None:

@@ -11,6 +11,7 @@ from scipy import stats
 from lenet_pl.compare.filter import parse_where
 from lenet_pl.compare.groups import Comparison, Group, compare_runs
 from lenet_pl.compare.run_index import find_runs
+from lenet_pl.compare.setting_values import show_short
 from lenet_pl.errors import DataError, SettingError
 
 Write = Callable[..., Path]
@@ -128,6 +129,28 @@ def test_any_setting_makes_groups(write: Write, compare: Compare, key: str, valu
     assert [g.values[0] for g in comparison.groups] == list(values)
     assert [len(g.scores) for g in comparison.groups] == [2, 2]
     assert comparison.notes == []
+
+
+def test_long_lists_are_shortened_where_groups_are_named(write: Write, compare: Compare) -> None:
+    teachers = [f"runs/a_teacher/seed_{seed}" for seed in range(5)]
+    write("0", settings={"teacher": teachers})
+    write("1", settings={"teacher": "runs/a"})
+    assert sorted(group.label for group in compare("teacher").groups) == [
+        "5 values: runs/a_…seed_0, runs/a_…seed_1, …, digits",
+        "runs/a, digits",
+    ]
+    assert show_short([{"name": "a" * 30, "sha256": "0" * 64}]) == "1 value: aaaaaaa…aaaaaa"
+    assert show_short([[32], [64], [128, 128]]) == "[[32], [64], [128, 128]]"
+
+
+def test_folds_are_not_planned(write: Write, compare: Compare) -> None:
+    for model, scores in {"a": A, "b": B}.items():
+        for fold, accuracy in enumerate(scores, 1):
+            write(f"{model}/{fold}", model=model, accuracy=accuracy, fold=fold)
+    found = named(compare())["b", "digits"].difference_to_best
+    assert found is not None
+    assert found.corrected_p == pytest.approx(stats.ttest_rel(B, A).pvalue)
+    assert found.more_seeds is None
 
 
 def test_equal_numbers_make_one_group(write: Write, compare: Compare) -> None:

@@ -15,7 +15,7 @@ from lenet_pl.settings.export import ExportSettings
 from lenet_pl.settings.renamed import upgraded_metadata
 
 ONNX = ("onnx", "onnxscript", "onnxruntime")
-PACKAGES = {"torch_export": (), "onnx": ONNX, "safetensors": ("safetensors",), "int8": ONNX, "c": ONNX}
+PACKAGES = {"torch_export": (), "onnx": ONNX, "safetensors": ("safetensors",), "int8": ONNX, "c": ONNX, "page": ()}
 
 
 def export(settings: ExportSettings) -> dict[str, Any]:
@@ -34,7 +34,8 @@ def export(settings: ExportSettings) -> dict[str, Any]:
           (`images`, `same_class` and `largest_difference`, see `verify_logits`), `images_per_second` (by batch size).
           The C file is compared with the 8-bit ONNX network; both values are null without a C compiler.
           int8: also `calibration_images`, `validation_images`, `validation_accuracy` and
-          `checkpoint_validation_accuracy`. c: `name`, `ram_bytes`, `constant_bytes`, `object_file` (sizes, or null)
+          `checkpoint_validation_accuracy`. c: `name`, `ram_bytes`, `constant_bytes`, `object_file` (sizes, or null).
+          The page is not timed; its `check` has at most 100 images, and is null without Node.js
         - `device`, `threads`, `cores`, `versions`, `git_commit`, `command`
 
     Raises:
@@ -51,7 +52,14 @@ def export(settings: ExportSettings) -> dict[str, Any]:
 
     from lenet_pl.display.text import as_json
     from lenet_pl.export.formats import FILES, Predict
-    from lenet_pl.export.verify import find_fault, measure_throughput, predict_blocks, print_export, verify_logits
+    from lenet_pl.export.verify import (
+        MAX_CHECKED,
+        find_fault,
+        measure_throughput,
+        predict_blocks,
+        print_export,
+        verify_logits,
+    )
     from lenet_pl.inference.output_folder import output_folder
     from lenet_pl.inference.trained_run import open_run
     from lenet_pl.runtime.environment import describe_environment
@@ -64,6 +72,10 @@ def export(settings: ExportSettings) -> dict[str, Any]:
         from lenet_pl.export import quantized
 
         quantized.refuse_layers(run.model, settings.formats)
+    if "page" in settings.formats:
+        from lenet_pl.export import page_layers
+
+        page_layers.read_layers(run.model, run.channels, run.settings.model.image_size)
     data = run.load_data(accept_changes=settings.data.accept_changes)
     images = data.test_set[slice(0, settings.num_images)].images
     expected = run.predict_logits(images)
@@ -73,9 +85,9 @@ def export(settings: ExportSettings) -> dict[str, Any]:
 
     description = describe(run)
     predicts: dict[str, Predict] = {
-        name: write(name, run, description, folder, settings.opset)
+        name: predict
         for name in settings.formats
-        if name not in quantizes
+        if name not in quantizes and (predict := write(name, run, description, folder, settings.opset))
     }
     facts: dict[str, dict[str, Any]] = {}
     reference = dict.fromkeys(predicts, expected)
@@ -84,9 +96,12 @@ def export(settings: ExportSettings) -> dict[str, Any]:
         small = quantized.write_quantized(run, classifier, description, folder, settings, data)
         predicts, facts = predicts | small.predicts, small.facts
         reference |= {"int8": expected, "c": predict_blocks(small.int8, images)}
-    checks = {name: verify_logits(predict, images, reference[name]) for name, predict in predicts.items()}
+    checks = {
+        name: verify_logits(predict, images[: MAX_CHECKED.get(name)], reference[name][: MAX_CHECKED.get(name)])
+        for name, predict in predicts.items()
+    }
     speeds = measure_throughput(
-        {"checkpoint": run.predict_logits, **predicts},
+        {"checkpoint": run.predict_logits, **{name: p for name, p in predicts.items() if name not in MAX_CHECKED}},
         images,
         settings.batch_sizes,
         settings.repeats,
@@ -158,13 +173,17 @@ def write(name: str, run: Any, description: dict[str, Any], folder: Path, opset:
         opset: The version of the ONNX operator set.
 
     Returns:
-        A `formats.Predict` that uses nothing but the file.
+        A `formats.Predict` that uses nothing but the file; None for a page without Node.js.
     """
     import torch
 
     from lenet_pl.export import formats
 
     path = folder / formats.FILES[name]
+    if name == "page":
+        from lenet_pl.export import page_file
+
+        return page_file.write_page(run, description, path)
     if name == "safetensors":
         formats.write_safetensors(run.model, path, description)
         return torch.inference_mode()(load_safetensors(path))

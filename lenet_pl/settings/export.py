@@ -8,7 +8,7 @@ from lenet_pl.settings.data import RunDataSettings
 from lenet_pl.settings.trained import TrainedSettings
 from lenet_pl.settings.types import PositiveInt, Settings, Threads
 
-Format = Literal["torch_export", "onnx", "safetensors", "int8", "c"]
+Format = Literal["torch_export", "onnx", "safetensors", "int8", "c", "page"]
 
 
 class Int8Settings(Settings):

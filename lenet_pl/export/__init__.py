@@ -52,14 +52,7 @@ def export(settings: ExportSettings) -> dict[str, Any]:
 
     from lenet_pl.display.text import as_json
     from lenet_pl.export.formats import FILES, Predict
-    from lenet_pl.export.verify import (
-        MAX_CHECKED,
-        find_fault,
-        measure_throughput,
-        predict_blocks,
-        print_export,
-        verify_logits,
-    )
+    from lenet_pl.export.verify import find_fault, measure_throughput, predict_blocks, print_export, verify_files
     from lenet_pl.inference.output_folder import output_folder
     from lenet_pl.inference.trained_run import open_run
     from lenet_pl.runtime.environment import describe_environment
@@ -73,9 +66,9 @@ def export(settings: ExportSettings) -> dict[str, Any]:
 
         quantized.refuse_layers(run.model, settings.formats)
     if "page" in settings.formats:
-        from lenet_pl.export import page_layers
+        from lenet_pl.export import page_file
 
-        page_layers.read_layers(run.model, run.channels, run.settings.model.image_size)
+        page_file.check_page(run, settings.page)
     data = run.load_data(accept_changes=settings.data.accept_changes)
     images = data.test_set[slice(0, settings.num_images)].images
     expected = run.predict_logits(images)
@@ -87,7 +80,7 @@ def export(settings: ExportSettings) -> dict[str, Any]:
     predicts: dict[str, Predict] = {
         name: predict
         for name in settings.formats
-        if name not in quantizes and (predict := write(name, run, description, folder, settings.opset))
+        if name not in quantizes and (predict := write(name, run, description, folder, settings))
     }
     facts: dict[str, dict[str, Any]] = {}
     reference = dict.fromkeys(predicts, expected)
@@ -96,12 +89,9 @@ def export(settings: ExportSettings) -> dict[str, Any]:
         small = quantized.write_quantized(run, classifier, description, folder, settings, data)
         predicts, facts = predicts | small.predicts, small.facts
         reference |= {"int8": expected, "c": predict_blocks(small.int8, images)}
-    checks = {
-        name: verify_logits(predict, images[: MAX_CHECKED.get(name)], reference[name][: MAX_CHECKED.get(name)])
-        for name, predict in predicts.items()
-    }
+    checks = verify_files(predicts, images, reference)
     speeds = measure_throughput(
-        {"checkpoint": run.predict_logits, **{name: p for name, p in predicts.items() if name not in MAX_CHECKED}},
+        {"checkpoint": run.predict_logits, **predicts},
         images,
         settings.batch_sizes,
         settings.repeats,
@@ -162,7 +152,7 @@ def describe(run: Any) -> dict[str, Any]:
     }
 
 
-def write(name: str, run: Any, description: dict[str, Any], folder: Path, opset: int) -> Any:
+def write(name: str, run: Any, description: dict[str, Any], folder: Path, settings: ExportSettings) -> Any:
     """Write a `TrainedRun` in one format, and load the file.
 
     Args:
@@ -170,7 +160,7 @@ def write(name: str, run: Any, description: dict[str, Any], folder: Path, opset:
         run: A `TrainedRun`.
         description: The metadata of `describe`.
         folder: The output folder.
-        opset: The version of the ONNX operator set.
+        settings: The settings of the command.
 
     Returns:
         A `formats.Predict` that uses nothing but the file; None for a page without Node.js.
@@ -183,7 +173,7 @@ def write(name: str, run: Any, description: dict[str, Any], folder: Path, opset:
     if name == "page":
         from lenet_pl.export import page_file
 
-        return page_file.write_page(run, description, path)
+        return page_file.write_page(run, description, path, settings.page)
     if name == "safetensors":
         formats.write_safetensors(run.model, path, description)
         return torch.inference_mode()(load_safetensors(path))
@@ -191,7 +181,7 @@ def write(name: str, run: Any, description: dict[str, Any], folder: Path, opset:
     classifier = build_classifier(model, description)
     example = torch.zeros(2, run.channels, run.side, run.side, dtype=torch.uint8)
     if name == "onnx":
-        formats.write_onnx(classifier, example, path, opset, description)
+        formats.write_onnx(classifier, example, path, settings.opset, description)
         return formats.read_onnx(path)
     formats.write_torch_export(classifier, example, path)
     return formats.read_torch_export(path)

@@ -16,12 +16,13 @@ import lenet_pl
 from lenet_pl.errors import printable
 from lenet_pl.export.formats import ExportablePreprocess, Predict
 from lenet_pl.export.page_layers import PageLayer, read_layers
+from lenet_pl.export.page_texts import FOLDER, read_texts
 from lenet_pl.export.run_page import find_node, read_page
 from lenet_pl.photo.handwriting import HANDWRITING
 from lenet_pl.runtime.atomic_files import write_text
 from lenet_pl.settings import FolderDataSettings
+from lenet_pl.settings.export import PageSettings
 
-FOLDER = Path(__file__).parent / "page"
 # In an order in which each file uses only what is above it, or at the time of a call
 SCRIPTS = (
     "network.js",  # weights, preprocessing, forward pass
@@ -59,13 +60,20 @@ class Weights:
         return base64.b64encode(torch.cat(self.found).numpy().astype("<f4").tobytes()).decode()
 
 
-def write_page(run: Any, description: dict[str, Any], path: Path) -> Predict | None:
+def check_page(run: Any, settings: PageSettings) -> None:
+    """Raise SettingError if the page of a `TrainedRun` cannot be written: for a layer, or the texts."""
+    read_layers(run.model, run.channels, run.settings.model.image_size)
+    read_texts(settings.texts)
+
+
+def write_page(run: Any, description: dict[str, Any], path: Path, settings: PageSettings) -> Predict | None:
     """Write the page of a `TrainedRun`.
 
     Args:
         run: The trained network.
         description: The metadata of `export.describe`.
         path: The path of the file.
+        settings: The settings of the page.
 
     Returns:
         A function that computes logits with the script of the file; None without Node.js.
@@ -76,7 +84,7 @@ def write_page(run: Any, description: dict[str, Any], path: Path) -> Predict | N
     inputs = {key: description[key] for key in ("side", "mean", "std", "background")}
     size, fit = description["model"]["image_size"], description["resize_mode"]
     matrix = ExportablePreprocess(image_size=size, fit=fit, **inputs).matrix
-    write_text(path, page_text(run, description, matrix, read_texts()))
+    write_text(path, page_text(run, description, matrix, read_texts(settings.texts)))
     node = find_node()
     return read_page(path, node) if node else None
 
@@ -168,9 +176,3 @@ def content_policy(script: str, style: str) -> str:
 def embed(values: Any) -> str:
     """Encode values as JSON that ends no script element, whatever the names in it are."""
     return json.dumps(values, separators=(",", ":")).replace("<", "\\u003c").replace(">", "\\u003e")
-
-
-def read_texts(path: Path = FOLDER / "texts.json") -> dict[str, str]:
-    """Read the texts of the page."""
-    texts: dict[str, str] = json.loads(path.read_text("utf-8"))
-    return texts

@@ -19,13 +19,14 @@ from lenet_pl.errors import DataError, SettingError
 from lenet_pl.export import build_classifier, export, page_file
 from lenet_pl.export.page_file import write_page
 from lenet_pl.export.page_layers import read_layers
+from lenet_pl.export.page_texts import TEXTS, read_texts
 from lenet_pl.export.run_page import find_node, read_page, run_script
 from lenet_pl.inference.trained_run import load_run
 from lenet_pl.models import get_model
 from lenet_pl.photo.handwriting import HANDWRITING
 from lenet_pl.photo.prepare import prepare
 from lenet_pl.settings import compose as composition
-from lenet_pl.settings.export import ExportSettings
+from lenet_pl.settings.export import ExportSettings, PageSettings
 from lenet_pl.settings.predict import PhotoSettings
 
 NODE = find_node() or ""
@@ -62,6 +63,7 @@ def write(model: nn.Module, folder: Path, side: int = 8, size: int = 32, fit: st
         SimpleNamespace(model=model, channels=channels, side=side, settings=settings, **{**defaults, **run}),
         description,
         path,
+        PageSettings(texts=None),
     )
     return path, build_classifier(model, description)
 
@@ -71,19 +73,16 @@ NETWORKS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "lenet5_1998": ({}, {"side": 28, "fit": "pad"}),
     "lenet_bn": ({"channels": [[4], [6]], "hidden_sizes": [9, 8]}, {"side": 45}),
     "lenet_sigmoid_avg": ({}, {"side": 29, "fit": "pad"}),
-    "cnn5_bn": ({"channels": [[3], [4, 4], [5, 5]], "image_size": 27}, {"channels": 3, "side": 40, "size": 27, "fit": "pad"}),
-}  # fmt: skip
+    "cnn5_bn": (
+        {"channels": [[3], [4, 4], [5, 5]], "image_size": 27},
+        {"channels": 3, "side": 40, "size": 27, "fit": "pad"},
+    ),
+}
 SMALL = {"channels": [[4], [6]], "hidden_sizes": [9], "kernel_size": 3, "image_size": 23, "pool_size": [3, 2]}
 ACTIVATIONS = ("tanh", "leaky_relu", "elu", "gelu", "silu")
 NORMS = ("layer_norm", "group_norm", "instance_norm", "batch_norm", "none")
 for activation, norm in zip(ACTIVATIONS, NORMS, strict=True):
-    parts = {
-        "activation": activation,
-        "norm": norm,
-        "pooling": "strided_conv",
-        "hidden_norm": "layer_norm",
-        "pool_size": [3, 2],
-    }
+    parts = {"activation": activation, "norm": norm, "pooling": "strided_conv", "hidden_norm": "layer_norm"}
     NETWORKS[f"lenet5 {activation} {norm}"] = ({**SMALL, **parts}, {"size": 23})
 
 
@@ -94,9 +93,7 @@ def test_the_script_of_the_page_gives_the_logits_of_torch(name: str, tmp_path: P
     channels, side = place.get("channels", 1), place.get("side", 8)
     model = trained(get_model(name.split()[0], in_channels=channels, **changes))
     path, expected = write(model, tmp_path, **place)
-    images = torch.randint(
-        0, 256, (3, channels, side, side), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
-    )
+    images = torch.randint(0, 256, (3, channels, side, side), dtype=torch.uint8)
     with torch.inference_mode():
         logits = expected(images)
     assert logits.std() > 1e-3
@@ -113,7 +110,8 @@ network.layers.forEach((layer, number) => {
     const total = {
       patches: () => e.parts.reduce((all, part) => all + part.products.reduce((a, b) => a + b, 0), e.bias ?? 0),
       terms: () => e.terms.reduce((all, term) => all + term.product, e.bias ?? 0),
-      window: () => (e.chosen >= 0 ? e.values[e.chosen] : e.trained ? e.mean * e.trained.weight + e.trained.bias : e.mean),
+      window: () => (e.chosen >= 0 ? e.values[e.chosen]
+        : e.trained ? e.mean * e.trained.weight + e.trained.bias : e.mean),
       affine: () => e.before * e.weight + e.bias,
       norm: () => ((e.before - e.mean) / e.deviation) * e.weight + e.bias,
       activation: () => ACTIVATIONS[layer.kind](e.before, layer),
@@ -217,10 +215,41 @@ def test_names_are_never_code_and_nothing_is_requested(tmp_path: Path) -> None:
 
 def test_every_text_is_used_and_every_script_is_in_the_page() -> None:
     files = [path.read_text("utf-8") for path in page_file.FOLDER.iterdir() if path.suffix in (".js", ".html")]
-    texts, words = set(page_file.read_texts()), set(re.findall(r"\w+", "".join(files)))
+    texts, words = set(read_texts()), set(re.findall(r"\w+", "".join(files)))
     assert texts - words == {"draw_ink", "draw_garment", "draw_whole"}  # joined from the kind of the drawing
     assert set(re.findall(r"\bsay\(\"(\w+)\"", "".join(files))) <= texts
     assert {path.name for path in page_file.FOLDER.glob("*.js")} == set(page_file.SCRIPTS)
+
+
+def test_a_translation_is_used(tmp_path: Path) -> None:
+    words = {**json.loads(TEXTS.read_text("utf-8")), "lang": "ar", "dir": "rtl", "heading": "شبكة </title>"}
+    (tmp_path / "texts.json").write_text(json.dumps(words), "utf-8")
+    assert read_texts(str(tmp_path / "texts.json")) == words
+    assert read_texts() == {**words, "lang": "en", "dir": "ltr", "heading": read_texts()["heading"]}
+
+
+@pytest.mark.parametrize(
+    ("changes", "answer"),
+    [
+        (None, r"No such file or directory; must be a JSON file"),
+        ("{", r"not JSON \("),
+        ("[]", r"must be one object of keys and texts"),
+        ({"clear": None}, r"clear is missing; must have the keys of "),
+        ({"clean": "Leeren"}, r"clean is unknown; must have the keys of "),
+        ({"dir": "up"}, r"dir: got 'up'; must be ltr or rtl"),
+        ({"verdict": "{klasse}"}, r"verdict: got \{klasse\}; must be \{name\}, \{percent\}$"),
+        ({"clear": "{x}"}, r"clear: got \{x\}; must be nothing in braces$"),
+    ],
+)
+def test_a_wrong_translation_is_answered_in_one_line(changes: Any, answer: str, tmp_path: Path) -> None:
+    path = tmp_path / "texts.json"
+    if isinstance(changes, dict):
+        words = {**json.loads(TEXTS.read_text("utf-8")), **changes}
+        changes = json.dumps({key: text for key, text in words.items() if text is not None})
+    if changes is not None:
+        path.write_text(changes, "utf-8")
+    with pytest.raises(SettingError, match=rf"^page\.texts: \S+texts\.json: {answer}"):
+        read_texts(str(path))
 
 
 class Branches(nn.Module):

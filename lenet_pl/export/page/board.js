@@ -96,6 +96,7 @@ async function openPicture(file) {
   picture.src = address;
   try {
     await picture.decode();
+    if (!picture.naturalWidth) throw new Error("a drawing without a size");
   } finally {
     URL.revokeObjectURL(address);
   }

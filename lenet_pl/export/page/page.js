@@ -13,7 +13,10 @@ function startPage() {
   find("how").textContent = say(`draw_${network.drawing.kind}`);
 
   const board = createBoard(find("canvas"), find("pen"), {
-    changed: () => { timer ??= setTimeout(classify, needed); },
+    changed: () => {
+      setBusy(true);
+      timer ??= setTimeout(classify, needed);
+    },
     cleared: () => { find("error").textContent = ""; showNothing("nothing_yet"); },
     announce: (text) => { find("announcement").textContent = text; },
   });
@@ -30,11 +33,16 @@ function startPage() {
     }
   });
 
+  function setBusy(busy) {
+    document.querySelector("main").setAttribute("aria-busy", busy);
+  }
+
   function classify() {
     timer = null;
     const start = performance.now(), picture = board.picture(), image = picture && prepare(network, picture);
     if (!image) return showNothing(picture ? "blank" : "nothing_yet");
     showImage(image);
+    setBusy(false);
     needed = Math.min(performance.now() - start, 500);   // leaves as much time to the pointer as it takes from it
   }
 
@@ -48,6 +56,7 @@ function startPage() {
     for (const id of ["more", "announcement"]) find(id).textContent = "";
     find("seen").hidden = find("network-layers").hidden = true;
     delete document.body.dataset.predicted;
+    setBusy(false);
   }
 
   // Show what the network makes of an image of the form of the training images.

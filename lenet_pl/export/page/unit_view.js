@@ -27,7 +27,7 @@ function createUnitView({ network, result, colors, explanation, move, close }) {
   panel.addEventListener("keydown", (event) => {
     const [rows, columns] = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] }[event.key] ?? [0, 0];
     if (event.key === "Escape") close();
-    else if (rows || columns) move(rows, columns);
+    else if ((rows || columns) && !event.target.closest(".part")) move(rows, columns);   // those of a table scroll it
     else return;
     event.preventDefault();
   });

@@ -1,6 +1,7 @@
 // The maps of a layer as pictures: blue is negative, orange is positive. A vector is one picture with a row of cells.
 
 const COLUMNS = 32;   // cells of a vector next to each other
+const LEVELS = 255;   // colors on either side of zero
 
 function readColors() {
   const style = getComputedStyle(document.documentElement);
@@ -9,7 +10,9 @@ function readColors() {
     const pairs = letters.length === 3 ? [...letters].map((letter) => letter + letter) : letters.match(/../g);
     return pairs.map((pair) => parseInt(pair, 16));
   };
-  return { negative: color("--negative"), zero: color("--zero"), positive: color("--positive") };
+  const colors = { negative: color("--negative"), zero: color("--zero"), positive: color("--positive") };
+  const bytes = Array.from({ length: 2 * LEVELS + 1 }, (_, k) => [...colorOf(colors, k - LEVELS, LEVELS), 255]);
+  return { ...colors, palette: new Uint32Array(Uint8Array.from(bytes.flat()).buffer) };   // of pixels, from negative to positive
 }
 
 // The color of a value, with `largest` as the end of the scale.
@@ -40,8 +43,8 @@ function paintMap(canvas, { shape, values }, map, colors, largest) {
   const { wide, high } = pictureSize(shape), start = isVector(shape) ? 0 : map * wide * high;
   [canvas.width, canvas.height] = [wide, high];
   const context = canvas.getContext("2d"), image = context.createImageData(wide, high);
-  for (let k = 0; k < wide * high && start + k < values.length; k++)
-    image.data.set([...colorOf(colors, values[start + k], largest), 255], 4 * k);
+  const pixels = new Uint32Array(image.data.buffer), count = Math.min(wide * high, values.length - start);
+  for (let k = 0; k < count; k++) pixels[k] = colors.palette[LEVELS + Math.round((LEVELS * values[start + k]) / largest)];
   context.putImageData(image, 0, 0);
 }
 

@@ -3,7 +3,6 @@
 import base64
 import hashlib
 import html
-import json
 import re
 from collections import Counter
 from pathlib import Path
@@ -13,6 +12,7 @@ import torch
 from torch import Tensor
 
 import lenet_pl
+from lenet_pl.display.text import as_json
 from lenet_pl.errors import printable
 from lenet_pl.export.formats import ExportablePreprocess, Predict
 from lenet_pl.export.page_layers import PageLayer, read_layers
@@ -175,4 +175,4 @@ def content_policy(script: str, style: str) -> str:
 
 def embed(values: Any) -> str:
     """Encode values as JSON that ends no script element, whatever the names in it are."""
-    return json.dumps(values, separators=(",", ":")).replace("<", "\\u003c").replace(">", "\\u003e")
+    return as_json(values, indent=None).rstrip().replace("<", "\\u003c").replace(">", "\\u003e")

@@ -2,7 +2,6 @@
 
 import base64
 import hashlib
-import html
 import re
 from collections import Counter
 from pathlib import Path
@@ -12,7 +11,7 @@ import torch
 from torch import Tensor
 
 import lenet_pl
-from lenet_pl.display.text import as_json
+from lenet_pl.display.text import as_html, as_json
 from lenet_pl.errors import printable
 from lenet_pl.export.formats import ExportablePreprocess, Predict
 from lenet_pl.export.page_layers import PageLayer, read_layers
@@ -106,9 +105,9 @@ def page_text(run: Any, description: dict[str, Any], matrix: Tensor | None, text
     script = "\n".join(['"use strict";', *((FOLDER / name).read_text("utf-8") for name in SCRIPTS)])
     style = (FOLDER / "page.css").read_text("utf-8")
     parts = {
-        **{key: html.escape(text) for key, text in texts.items()},
-        "name": html.escape(printable(run.name)),
-        "version": html.escape(lenet_pl.__version__),
+        **{key: as_html(text) for key, text in texts.items()},
+        "name": as_html(printable(run.name)),
+        "version": as_html(lenet_pl.__version__),
         "policy": content_policy(script, style),
         "style": style,
         "script": script,

@@ -219,6 +219,7 @@ def test_every_text_is_used_and_every_script_is_in_the_page() -> None:
     assert texts - words == {"draw_ink", "draw_garment", "draw_whole"}  # joined from the kind of the drawing
     assert set(re.findall(r"\bsay\(\"(\w+)\"", "".join(files))) <= texts
     assert {path.name for path in page_file.FOLDER.glob("*.js")} == set(page_file.SCRIPTS)
+    assert not words & {"innerHTML", "outerHTML", "insertAdjacentHTML"}  # names are put in as text
 
 
 def test_a_translation_is_used(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 """Layers of a network as plain values and weights, in the order in which they run: what the page computes with."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,7 +25,7 @@ class PageLayer:
 
     kind: str
     numbers: dict[str, Any] = field(default_factory=dict)
-    tensors: dict[str, Tensor | None] = field(default_factory=dict)
+    tensors: Mapping[str, Tensor | None] = field(default_factory=dict)
 
 
 def read_layers(model: nn.Module, channels: int, image_size: int) -> dict[str, PageLayer]:
@@ -142,7 +142,7 @@ def _batch_norm(name: str, layer: nn.BatchNorm1d | nn.BatchNorm2d, shape: Shape)
     return PageLayer("affine", {}, {"weight": scale, "bias": shift})
 
 
-def _group_norm(name: str, layer: nn.Module, shape: Shape) -> PageLayer:
+def _group_norm(name: str, layer: Any, shape: Shape) -> PageLayer:
     """Read layer, group or instance normalization, each over groups of channels of one image."""
     if getattr(layer, "track_running_stats", False):
         raise refuse(name, layer, "must have no running statistics")

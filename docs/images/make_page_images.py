@@ -1,8 +1,9 @@
 """Take the pictures of docs/howto/export.md: `python docs/images/make_page_images.py <model.html>`.
 
 The page is opened in Debian's chromium as a file, without a network. A digit is drawn with the mouse, and one value is
-opened. The page in the pictures is that of `python -m lenet_pl.train experiment=mnist_99_fast run=runs/page` and
-`python -m lenet_pl.export run=runs/page formats=[page]`.
+opened. The network in the pictures is that of
+`python -m lenet_pl.train model=lenet5 data=mnist trainer.max_epochs=5 run=runs/measured/lenet5`, the page that of
+`python -m lenet_pl.export run=runs/measured/lenet5 formats=[page]`.
 """
 
 import io

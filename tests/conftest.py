@@ -3,12 +3,14 @@
 import contextlib
 import io
 import os
+import shutil
 import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -150,6 +152,19 @@ def odd_run(tmp_path_factory: pytest.TempPathFactory) -> OddRun:
         timeout=300,
     )
     return OddRun(place / "run", place / "data", ended)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """Start Debian's chromium; the tests of a module share it, and are skipped without it."""
+    path = shutil.which("chromium")
+    if path is None:
+        pytest.skip("needs the browser chromium, of Debian's package")
+    playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright")
+    with playwright.sync_playwright() as start:
+        opened = start.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield opened
+        opened.close()
 
 
 @pytest.fixture

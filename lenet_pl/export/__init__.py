@@ -15,7 +15,7 @@ from lenet_pl.settings.export import ExportSettings
 from lenet_pl.settings.renamed import upgraded_metadata
 
 ONNX = ("onnx", "onnxscript", "onnxruntime")
-PACKAGES = {"torch_export": (), "onnx": ONNX, "safetensors": ("safetensors",), "int8": ONNX, "c": ONNX}
+PACKAGES = {"torch_export": (), "onnx": ONNX, "safetensors": ("safetensors",), "int8": ONNX, "c": ONNX, "page": ()}
 
 
 def export(settings: ExportSettings) -> dict[str, Any]:
@@ -34,7 +34,8 @@ def export(settings: ExportSettings) -> dict[str, Any]:
           (`images`, `same_class` and `largest_difference`, see `verify_logits`), `images_per_second` (by batch size).
           The C file is compared with the 8-bit ONNX network; both values are null without a C compiler.
           int8: also `calibration_images`, `validation_images`, `validation_accuracy` and
-          `checkpoint_validation_accuracy`. c: `name`, `ram_bytes`, `constant_bytes`, `object_file` (sizes, or null)
+          `checkpoint_validation_accuracy`. c: `name`, `ram_bytes`, `constant_bytes`, `object_file` (sizes, or null).
+          The page is not timed; its `check` has at most 100 images, and is null without Node.js
         - `device`, `threads`, `cores`, `versions`, `git_commit`, `command`
 
     Raises:
@@ -51,7 +52,7 @@ def export(settings: ExportSettings) -> dict[str, Any]:
 
     from lenet_pl.display.text import as_json
     from lenet_pl.export.formats import FILES, Predict
-    from lenet_pl.export.verify import find_fault, measure_throughput, predict_blocks, print_export, verify_logits
+    from lenet_pl.export.verify import find_fault, measure_throughput, predict_blocks, print_export, verify_files
     from lenet_pl.inference.output_folder import output_folder
     from lenet_pl.inference.trained_run import open_run
     from lenet_pl.runtime.environment import describe_environment
@@ -64,6 +65,10 @@ def export(settings: ExportSettings) -> dict[str, Any]:
         from lenet_pl.export import quantized
 
         quantized.refuse_layers(run.model, settings.formats)
+    if "page" in settings.formats:
+        from lenet_pl.export import page_file
+
+        page_file.check_page(run, settings.page)
     data = run.load_data(accept_changes=settings.data.accept_changes)
     images = data.test_set[slice(0, settings.num_images)].images
     expected = run.predict_logits(images)
@@ -73,9 +78,9 @@ def export(settings: ExportSettings) -> dict[str, Any]:
 
     description = describe(run)
     predicts: dict[str, Predict] = {
-        name: write(name, run, description, folder, settings.opset)
+        name: predict
         for name in settings.formats
-        if name not in quantizes
+        if name not in quantizes and (predict := write(name, run, description, folder, settings))
     }
     facts: dict[str, dict[str, Any]] = {}
     reference = dict.fromkeys(predicts, expected)
@@ -84,7 +89,7 @@ def export(settings: ExportSettings) -> dict[str, Any]:
         small = quantized.write_quantized(run, classifier, description, folder, settings, data)
         predicts, facts = predicts | small.predicts, small.facts
         reference |= {"int8": expected, "c": predict_blocks(small.int8, images)}
-    checks = {name: verify_logits(predict, images, reference[name]) for name, predict in predicts.items()}
+    checks = verify_files(predicts, images, reference)
     speeds = measure_throughput(
         {"checkpoint": run.predict_logits, **predicts},
         images,
@@ -147,7 +152,7 @@ def describe(run: Any) -> dict[str, Any]:
     }
 
 
-def write(name: str, run: Any, description: dict[str, Any], folder: Path, opset: int) -> Any:
+def write(name: str, run: Any, description: dict[str, Any], folder: Path, settings: ExportSettings) -> Any:
     """Write a `TrainedRun` in one format, and load the file.
 
     Args:
@@ -155,16 +160,20 @@ def write(name: str, run: Any, description: dict[str, Any], folder: Path, opset:
         run: A `TrainedRun`.
         description: The metadata of `describe`.
         folder: The output folder.
-        opset: The version of the ONNX operator set.
+        settings: The settings of the command.
 
     Returns:
-        A `formats.Predict` that uses nothing but the file.
+        A `formats.Predict` that uses nothing but the file; None for a page without Node.js.
     """
     import torch
 
     from lenet_pl.export import formats
 
     path = folder / formats.FILES[name]
+    if name == "page":
+        from lenet_pl.export import page_file
+
+        return page_file.write_page(run, description, path, settings.page)
     if name == "safetensors":
         formats.write_safetensors(run.model, path, description)
         return torch.inference_mode()(load_safetensors(path))
@@ -172,7 +181,7 @@ def write(name: str, run: Any, description: dict[str, Any], folder: Path, opset:
     classifier = build_classifier(model, description)
     example = torch.zeros(2, run.channels, run.side, run.side, dtype=torch.uint8)
     if name == "onnx":
-        formats.write_onnx(classifier, example, path, opset, description)
+        formats.write_onnx(classifier, example, path, settings.opset, description)
         return formats.read_onnx(path)
     formats.write_torch_export(classifier, example, path)
     return formats.read_torch_export(path)

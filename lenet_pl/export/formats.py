@@ -24,6 +24,7 @@ FILES = {
     "safetensors": "model.safetensors",
     "int8": "model_int8.onnx",
     "c": "model.c",
+    "page": "model.html",
 }
 
 

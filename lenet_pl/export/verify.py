@@ -16,6 +16,7 @@ from lenet_pl.export.formats import Predict
 
 BLOCK = 1000  # images per forward pass
 WARM_UP = 3  # calls
+MAX_CHECKED = {"page": 100}  # images with which a format is compared; JavaScript is slow, so it is not timed either
 
 
 def predict_blocks(predict: Predict, images: Tensor) -> Tensor:
@@ -44,6 +45,17 @@ def verify_logits(predict: Predict, images: Tensor, expected: Tensor) -> dict[st
     }
 
 
+def verify_files(
+    predicts: Mapping[str, Predict], images: Tensor, expected: Mapping[str, Tensor]
+) -> dict[str, dict[str, Any]]:
+    """Compare each file with the logits that it should have, by format; see `verify_logits`."""
+    counts = {name: MAX_CHECKED.get(name) for name in predicts}
+    return {
+        name: verify_logits(predict, images[: counts[name]], expected[name][: counts[name]])
+        for name, predict in predicts.items()
+    }
+
+
 def measure_throughput(
     predicts: Mapping[str, Predict], images: Tensor, batch_sizes: Sequence[int], rounds: int, seconds: float
 ) -> dict[str, dict[str, float]]:
@@ -57,8 +69,9 @@ def measure_throughput(
         seconds: The duration of a turn, s.
 
     Returns:
-        The median over the rounds in images/s, by name and batch size (as a string).
+        The median over the rounds in images/s, by name and batch size (as a string). The page is left out.
     """
+    predicts = {name: predict for name, predict in predicts.items() if name not in MAX_CHECKED}
     found: dict[str, dict[str, float]] = {name: {} for name in predicts}
     for size in batch_sizes:
         batch = images[torch.arange(size) % len(images)]
@@ -115,11 +128,14 @@ def find_fault(row: dict[str, Any], atol: float, max_accuracy_drop: float) -> st
 
 
 def describe_facts(row: dict[str, Any]) -> str | None:
-    """Describe accuracy, or RAM and flash, in one line; None for other formats."""
+    """Describe accuracy, RAM and flash, or size in one line; None for other formats."""
     if row["format"] == "int8":
         before, after = row["checkpoint_validation_accuracy"], row["validation_accuracy"]
         judged = f"accuracy {after:.4f} on {row['validation_images']:,} validation images, {before:.4f} before"
         return f"{row['file']}: {judged if after is not None else 'accuracy unknown without validation images'}"
+    if row["format"] == "page":
+        judged = "its script was checked in Node.js" if row["check"] else "not checked, for want of Node.js"
+        return f"{row['file']}: {row['bytes']:,} bytes, opens in a browser without a network; {judged}"
     if row["format"] == "c":
         size = f"RAM {row['ram_bytes']:,} bytes, constants in flash {row['constant_bytes']:,} bytes"
         compiled = f"; {row['object_file']}" if row["object_file"] else ""
@@ -145,7 +161,7 @@ def print_export(results: dict[str, Any], folder: Path) -> None:
         if check:
             same, images = check["same_class"], check["images"]
             cells = [f"{'all' if same == images else f'{same:,} of'} {images:,}", f"{check['largest_difference']:.1e}"]
-            cells += speed(row["images_per_second"])
+            cells += speed(row["images_per_second"]) if row["images_per_second"] else ["" for _ in sizes]
         table.add_row(row["file"], f"{row['bytes'] / 1e6:.2f}", *cells)
     console = Console()
     console.print(table)

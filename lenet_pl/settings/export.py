@@ -6,9 +6,9 @@ from pydantic import Field, PositiveFloat, field_validator
 
 from lenet_pl.settings.data import RunDataSettings
 from lenet_pl.settings.trained import TrainedSettings
-from lenet_pl.settings.types import PositiveInt, Settings, Threads
+from lenet_pl.settings.types import LocalPath, PositiveInt, Settings, Threads
 
-Format = Literal["torch_export", "onnx", "safetensors", "int8", "c"]
+Format = Literal["torch_export", "onnx", "safetensors", "int8", "c", "page"]
 
 
 class Int8Settings(Settings):
@@ -31,6 +31,13 @@ class CSettings(Settings):
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$", max_length=31)] | None
     """Prefix of the names in the C file; null: model and dataset."""
+
+
+class PageSettings(Settings):
+    """The HTML page."""
+
+    texts: LocalPath | None
+    """JSON file with the texts in another language; null: English."""
 
 
 class ExportSettings(TrainedSettings):
@@ -56,6 +63,8 @@ class ExportSettings(TrainedSettings):
     """Quantization to 8 bits."""
     c: CSettings
     """C file."""
+    page: PageSettings
+    """HTML page."""
     num_threads: Threads
     """Intra-op threads; null: as many as torch finds."""
 

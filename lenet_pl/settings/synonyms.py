@@ -82,11 +82,12 @@ OF_COMMAND = {
     | ANY_NETWORK,
     "export": {
         "data dataset": "the test images of the run are used; only evaluate takes data=<choice>",
-        "format to type": "formats=[<torch_export, onnx, safetensors, int8 or c>]",
+        "format to type": "formats=[<torch_export, onnx, safetensors, int8, c or page>]",
         "opset_version": "opset=<number>",
         "tolerance rtol tol": "atol=<number>",
         "batch_size": "batch_sizes=[<number>]",
         "tta": "files contain the network alone; only evaluate and predict take tta",
+        "html language translation": "formats=[page] page.texts=<JSON file>",
         "quantize quantization calibration": "formats=[int8] int8.calibration=<minmax or percentile>",
     }
     | ANY_NETWORK,

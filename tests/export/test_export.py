@@ -245,7 +245,10 @@ def test_a_file_that_says_something_else_is_an_error_with_the_table(
 @pytest.mark.parametrize(
     ("override", "answer"),
     [
-        ("formats=[tflite]", r"formats\.0: got 'tflite'; must be 'torch_export', 'onnx', 'safetensors', 'int8' or 'c'"),
+        (
+            "formats=[tflite]",
+            r"formats\.0: got 'tflite'; must be 'torch_export', 'onnx', 'safetensors', 'int8', 'c' or 'page'",
+        ),
         ("formats=[onnx,onnx]", "formats: .*each format once"),
         ("formats=[]", "formats: .*at least 1"),
         ("formats=onnx", "formats: got 'onnx'; must be a list"),

@@ -28,9 +28,8 @@ DIGITS: dict[str, list[Stroke]] = {
 }
 
 
-def draw(page: Any, strokes: list[Stroke]) -> str:
-    """Draw with the mouse, stroke by stroke; returns the predicted class of the first network."""
-    page.get_by_role("button", name="Clear").click()
+def trace(page: Any, strokes: list[Stroke]) -> None:
+    """Follow strokes with the mouse on the board of a page."""
     board = page.locator("#canvas").bounding_box()
     scale = board["width"] / 280
     for stroke in strokes:
@@ -40,5 +39,11 @@ def draw(page: Any, strokes: list[Stroke]) -> str:
         for point in points[1:]:
             page.mouse.move(*point)
         page.mouse.up()
+
+
+def draw(page: Any, strokes: list[Stroke]) -> str:
+    """Draw on the page of the demo; returns the predicted class of the first network."""
+    page.get_by_role("button", name="Clear").click()
+    trace(page, strokes)
     page.wait_for_selector("#answers[aria-busy=false] article[data-predicted]")
     return str(page.locator("article").first.get_attribute("data-predicted"))

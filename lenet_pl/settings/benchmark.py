@@ -15,6 +15,7 @@ Part = Literal[
     "batch_sizes",
     "augmentations",
     "steps_per_hook",
+    "step",
     "start",
     "data_sizes",
     "memory_mapped",

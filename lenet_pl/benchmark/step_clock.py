@@ -2,7 +2,7 @@
 
 import contextlib
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from typing import Any
 
@@ -22,7 +22,7 @@ class StepClock:
         self._open = [outermost]
         self._mark = time.perf_counter()
         self._stopped = False
-        self.seconds: Counter[str] = Counter()
+        self.seconds: dict[str, float] = defaultdict(float)
         self.operations: Counter[str] = Counter()
 
     def reset(self) -> None:

@@ -16,6 +16,7 @@ Part = Literal[
     "augmentations",
     "steps_per_hook",
     "step",
+    "trials",
     "start",
     "data_sizes",
     "memory_mapped",

@@ -84,9 +84,8 @@ def save_figures(folder: Path, figures: Mapping[str, matplotlib.figure.Figure]) 
         _lay_out(figure)
         figure.set_dpi(DPI)
         with atomic_file(folder / f"{name}.png") as stream:
-            FigureCanvasAgg(figure).print_png(
-                stream
-            )  # `savefig` would draw everything twice, the first time for the layout
+            # `savefig` would draw everything twice, the first time for the layout
+            FigureCanvasAgg(figure).print_png(stream)  # type: ignore[no-untyped-call]
     tell_lacking(figures.values())
 
 

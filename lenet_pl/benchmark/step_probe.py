@@ -84,7 +84,7 @@ class StepProbe(Callback):
         def after(_: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
             self.clock.leave()
             if output.requires_grad:
-                output.register_hook(lambda _: self.clock.switch(piece + BACKWARD))
+                output.register_hook(lambda _: self.clock.switch(piece + BACKWARD))  # type: ignore[no-untyped-call]
             if layer.training and isinstance(layer, nn.Conv2d | nn.Linear):
                 operations = 2 * output.numel() * layer.weight[0].numel()
                 self.clock.operations[piece + FORWARD] += operations

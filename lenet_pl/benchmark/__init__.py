@@ -39,8 +39,10 @@ def _measure(settings: BenchmarkSettings, folder: Path) -> None:
     from lenet_pl.benchmark.shared_images import measure_shared_images
     from lenet_pl.benchmark.side_by_side import measure_side_by_side
     from lenet_pl.benchmark.start import measure_start
+    from lenet_pl.benchmark.step import measure_step
     from lenet_pl.benchmark.steps_per_hook import measure_steps_per_hook
     from lenet_pl.benchmark.time_to_accuracy import time_to_accuracy
+    from lenet_pl.benchmark.trials import measure_trials
     from lenet_pl.benchmark.tutorials.measure import measure_tutorials
     from lenet_pl.engine.trainer import silence_lightning_logs
     from lenet_pl.errors import DataError
@@ -67,6 +69,8 @@ def _measure(settings: BenchmarkSettings, folder: Path) -> None:
             "batch_sizes": lambda: compare_loops.compare_batch_sizes(settings, data, limit),
             "augmentations": lambda: measure_augmentations(settings, data),
             "steps_per_hook": lambda: measure_steps_per_hook(settings, data),
+            "step": lambda: measure_step(settings, data, machine),
+            "trials": lambda: measure_trials(settings),
             "start": lambda: measure_start(settings, scratch),
             "data_sizes": lambda: commands.measure_data_sizes(settings, scratch, data),
             "memory_mapped": lambda: commands.measure_memory_mapped(settings, scratch, data),

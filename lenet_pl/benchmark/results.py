@@ -11,6 +11,8 @@ from lenet_pl.benchmark.gpu.tables import gpu_tables, measured_rates
 from lenet_pl.benchmark.plot import draw_rates
 from lenet_pl.benchmark.repeat_row import row_table
 from lenet_pl.benchmark.shared_images import shared_images_table
+from lenet_pl.benchmark.step import step_table
+from lenet_pl.benchmark.trials import trials_table
 from lenet_pl.benchmark.tutorials.tables import comparison_table
 from lenet_pl.display.console import Console
 from lenet_pl.display.figure import save_figures
@@ -194,6 +196,8 @@ TABLES: dict[str, Callable[[Any], str]] = {
     "batch_sizes": _loops,
     "augmentations": lambda rows: _table(table_rows(rows)),
     "steps_per_hook": _steps_per_hook,
+    "step": lambda rows: _table(step_table(rows)),
+    "trials": lambda rows: _table(trials_table(rows)),
     "start": _start,
     "data_sizes": _data_sizes,
     "memory_mapped": _memory_mapped,

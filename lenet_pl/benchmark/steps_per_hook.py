@@ -31,8 +31,8 @@ def measure_steps_per_hook(settings: BenchmarkSettings, data: str) -> list[dict[
             for size in settings.batch_sizes:
                 log_progress(f"steps per hook: {model}, batch {size}")
                 given = {way: _with_steps(train_settings(settings, data, model, "none", size), way) for way in WAYS}
-                first = _limited(given[WAYS[0]], settings.seconds, workers)
-                given = {way: _with_batches(some, first) for way, some in given.items()}
+                first = limited_batches(given[WAYS[0]], settings.seconds, workers)
+                given = {way: limit_batches(some, first) for way, some in given.items()}
                 rates: dict[int, list[float]] = {way: [] for way in WAYS}
                 for _ in range(settings.rounds):
                     for way in WAYS:
@@ -50,15 +50,16 @@ def measure_steps_per_hook(settings: BenchmarkSettings, data: str) -> list[dict[
     return rows
 
 
-def _limited(given: TrainSettings, seconds: float, workers: Workers) -> int:
+def limited_batches(given: TrainSettings, seconds: float, workers: Workers) -> int:
     """Return about how many batches take the wanted time, after a short training that warms up the worker."""
     start = time.perf_counter()
-    rate: float = workers.do(LENET_PL, own_rate, _with_batches(given, 50))
+    rate: float = workers.do(LENET_PL, own_rate, limit_batches(given, 50))
     log_progress(f"{rate:,.0f} images/s, warmed up in {time.perf_counter() - start:.0f} s")
     return max(1, round(rate * seconds / given.loader.batch_size))
 
 
-def _with_batches(given: TrainSettings, batches: int) -> TrainSettings:
+def limit_batches(given: TrainSettings, batches: int) -> TrainSettings:
+    """Return the settings of a training with at most so many batches per epoch."""
     return given.model_copy(update={"trainer": given.trainer.model_copy(update={"limit_train_batches": batches})})
 
 

@@ -18,6 +18,7 @@ from lenet_pl.runtime.seeding import keyed_generator
 
 PREFETCH_BATCHES = 4  # batches to read ahead from a dataset on disk
 STEPS_AT_ONCE, IMAGES_AT_ONCE = 20, 8192  # largest numbers of batches, and of images, that a GPU makes at once
+NUMBERS_AT_ONCE = 1 << 19  # pixels times channels that a CPU makes at once; more would not fit into its caches
 ALIGNMENT = 16  # bytes; kernels for vectors of numbers need it, which a batch on its own always has
 CPU = torch.device("cpu")
 
@@ -112,14 +113,18 @@ class BatchLoader:
     def steps_at_once(self) -> int:
         """The number of batches that are made together.
 
-        More than 1 on a GPU, where an operation on a small batch takes as long as on a large one. The batches that are
-        made together depend on the step alone, so that a run is resumed exactly.
+        More than 1 on a GPU, where an operation on a small batch takes as long as on a large one, and for small batches
+        without augmentation on a CPU, where the calls take longer than the work. The batches that are made together
+        depend on the step alone, so that a run is resumed exactly.
         """
-        one = self.device.type != "cuda" or self.images.prefetcher or self.world_size > 1
-        if one or not isinstance(self.augment, Augment | None):
+        if self.images.prefetcher or self.world_size > 1 or not isinstance(self.augment, Augment | None):
             return 1
-        values = self.batch_size * self.images.array.shape[1] * self.preprocess.image_size**2
-        return max(1, min(STEPS_AT_ONCE, IMAGES_AT_ONCE // self.batch_size)) if 4 * values % ALIGNMENT == 0 else 1
+        numbers = self.batch_size * self.images.array.shape[1] * self.preprocess.image_size**2
+        if 4 * numbers % ALIGNMENT:
+            return 1
+        if self.device.type == "cuda":
+            return max(1, min(STEPS_AT_ONCE, IMAGES_AT_ONCE // self.batch_size))
+        return 1 if self.augment or self.device != CPU else max(1, min(STEPS_AT_ONCE, NUMBERS_AT_ONCE // numbers))
 
     def batches(self, first: int = 0) -> Iterator[Batch]:
         """Make the batches of the current epoch from step `first` on, without making those before it."""

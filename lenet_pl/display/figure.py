@@ -10,6 +10,7 @@ from typing import Any, ParamSpec, TypeVar
 import matplotlib as mpl
 import matplotlib.figure
 from matplotlib.artist import Artist
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
 from matplotlib.ticker import LogFormatter
 
@@ -81,14 +82,16 @@ def save_figures(folder: Path, figures: Mapping[str, matplotlib.figure.Figure]) 
     """
     for name, figure in figures.items():
         _lay_out(figure)
+        figure.set_dpi(DPI)
         with atomic_file(folder / f"{name}.png") as stream:
-            figure.savefig(stream, format="png", dpi=DPI)
+            # `savefig` would draw everything twice, the first time for the layout
+            FigureCanvasAgg(figure).print_png(stream)  # type: ignore[no-untyped-call]
     tell_lacking(figures.values())
 
 
 @styled
 def _lay_out(figure: matplotlib.figure.Figure) -> None:
-    """Place the axes for good. With a layout engine, savefig would draw everything twice, the first time for this."""
+    """Place the axes for good."""
     if engine := figure.get_layout_engine():
         prepare(figure)
         figure.set_dpi(DPI)

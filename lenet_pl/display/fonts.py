@@ -30,7 +30,10 @@ class SystemFonts:
 
     def families(self, text: str, font: FontProperties) -> list[str]:
         """Return the font families that are needed in addition to a font to draw a text."""
-        missing = [c for c in _drawn(text) if not _has(font_manager.findfont(font), c)]
+        if not (drawn := _drawn(text)):
+            return []
+        file = font_manager.findfont(font)
+        missing = [c for c in drawn if not _has(file, c)]
         if unknown := {c for c in missing if c not in self.family}:
             self._search(unknown)
         return list(dict.fromkeys(name for c in missing if (name := self.family[c])))

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from lenet_pl.batch import Batch
 from lenet_pl.engine.cuda_graph import GraphedStep
@@ -20,6 +20,7 @@ from lenet_pl.engine.loop_state import LoopState, count_steps
 from lenet_pl.engine.task import ImageClassifier
 from lenet_pl.errors import SettingError
 from lenet_pl.optim.clipping import ClipAlgorithm
+from lenet_pl.optim.fused_adam import FusedAdam
 from lenet_pl.runtime.seeding import keep_global
 from lenet_pl.runtime.signals import SignalHandler
 
@@ -67,6 +68,8 @@ class ChunkedClassifier(ImageClassifier):
         self.signals = signals or SignalHandler()
         self.cuda_graph = cuda_graph
         self._device_step: DeviceStep | None = None
+        self._fused: FusedAdam  # these three for the training
+        self._checked: list[nn.Parameter]
         self._take: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]  # `_device_step`, or its graph
 
     def configure_optimizers(self) -> Any:
@@ -77,6 +80,7 @@ class ChunkedClassifier(ImageClassifier):
     def on_train_start(self) -> None:
         super().on_train_start()
         optimizer = self.trainer.optimizers[0]
+        self._fused, self._checked = FusedAdam(optimizer), list(self.parameters())
         if needs_no_wait(self.device, optimizer):
             step = self._device_step = DeviceStep(self, optimizer, self.gradient_clip_val, self.gradient_clip_algorithm)
             required = self.cuda_graph is True
@@ -88,7 +92,7 @@ class ChunkedClassifier(ImageClassifier):
             )
 
     def on_train_end(self) -> None:
-        self._device_step = self._take = None  # type: ignore[assignment]  # with the memory of the graph
+        self._fused = self._device_step = self._take = None  # type: ignore[assignment]  # with the memory of the graph
 
     def training_step(self, dataloader_iter: Iterator[tuple[Batch, int, int]]) -> None:  # type: ignore[override]
         by_step = self._schedule["scheduler"] if self._schedule.get("interval") == "step" else None
@@ -121,11 +125,10 @@ class ChunkedClassifier(ImageClassifier):
             return
         with self.trainer.precision_plugin.forward_context():
             loss = self.training_loss(batch)
-        optimizer = self.trainer.optimizers[0]
-        optimizer.zero_grad()
+        self._fused.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
-        check_divergence(self, self.gradient_clip_val, self.gradient_clip_algorithm)
-        optimizer.step()
+        check_divergence(self, self.gradient_clip_val, self.gradient_clip_algorithm, self._checked)
+        self._fused.step()
 
     def _check_chunk(self, first: int) -> None:
         """Raise DivergenceError if a step from `first` on was not finite, with the counters of that step."""

@@ -1,10 +1,12 @@
 """The check that a training has not diverged, before each optimizer step."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import lightning
 import torch
 from lightning.pytorch.callbacks import Callback
+from torch import nn
 
 from lenet_pl.data.trainer_state import finished_batches
 from lenet_pl.errors import DIVERGED, DivergenceError
@@ -28,13 +30,25 @@ class DivergenceCheck(Callback):
 
 
 def check_divergence(
-    module: lightning.LightningModule, limit: float | None = None, algorithm: ClipAlgorithm = "norm"
+    module: lightning.LightningModule,
+    limit: float | None = None,
+    algorithm: ClipAlgorithm = "norm",
+    parameters: Sequence[nn.Parameter] | None = None,
 ) -> None:
-    """Clip the gradient of a module if there is a limit, and raise DivergenceError if it or the loss is not finite."""
+    """Clip the gradient of a module if there is a limit, and raise DivergenceError if it or the loss is not finite.
+
+    Args:
+        module: The module, with the loss as `last_loss` if that is checked.
+        limit: The largest norm or absolute value of the gradient; None for no gradient clipping.
+        algorithm: Whether the limit applies to the norm or to each value.
+        parameters: Those of the module, whose search takes as long as the check; None to search them.
+    """
     scaled = module.trainer.precision == "16-mixed"
     loss = getattr(module, "last_loss", None)
     loss = torch.zeros((), device=module.device) if loss is None else loss
-    if odd := clip_and_check_gradients(module.parameters(), loss, limit, algorithm, allow_overflow=scaled):
+    if odd := clip_and_check_gradients(
+        parameters or module.parameters(), loss, limit, algorithm, allow_overflow=scaled
+    ):
         raise diverged(module, odd)
 
 

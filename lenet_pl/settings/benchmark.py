@@ -15,6 +15,8 @@ Part = Literal[
     "batch_sizes",
     "augmentations",
     "steps_per_hook",
+    "step",
+    "trials",
     "start",
     "data_sizes",
     "memory_mapped",

@@ -36,6 +36,7 @@ def test_batches_made_together_are_those_made_one_by_one(
 ) -> None:
     mixing = Mixing(mixup=0.5, cutmix=1) if augment is EVERYTHING else None
     loader = loader_of(augment=augment, shuffle=shuffle, epoch=lambda: 3, mixing=mixing)
+    monkeypatch.setattr(BatchLoader, "steps_at_once", 1)
     alone = list(loader.batches(first))
     monkeypatch.setattr(BatchLoader, "steps_at_once", 5)
     together = list(loader.batches(first))
@@ -58,8 +59,14 @@ def test_a_short_last_group_ends_the_epoch(drop_last: bool, monkeypatch: pytest.
     assert len(list(loader)) == len(loader)
 
 
-def test_several_batches_are_made_together_on_a_gpu_alone() -> None:
-    assert loader_of().steps_at_once == 1
+def test_small_batches_without_augmentation_are_made_together_on_a_cpu() -> None:
+    for batch_size, count in ((4, 20), (64, 18), (256, 4), (1024, 1), (20_000, 1)):
+        assert loader_of(batch_size).steps_at_once == count  # of 3 × 12 × 12 numbers per image
+    assert loader_of(augment=MOVING).steps_at_once == 1
+    assert loader_of(world_size=2).steps_at_once == 1
+
+
+def test_batches_are_made_together_on_a_gpu() -> None:
     for batch_size, count in ((4, 20), (1024, 8), (8192, 1), (20_000, 1)):
         loader = loader_of(batch_size)
         loader.device = CUDA  # type: ignore[assignment]

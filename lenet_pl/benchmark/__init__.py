@@ -33,6 +33,7 @@ def _measure(settings: BenchmarkSettings, folder: Path) -> None:
 
     from lenet_pl.benchmark import commands, compare_loops, results
     from lenet_pl.benchmark.augmentations import measure_augmentations
+    from lenet_pl.benchmark.diagnoses import measure_diagnoses
     from lenet_pl.benchmark.gpu import measure_gpu
     from lenet_pl.benchmark.jobs import measure_jobs
     from lenet_pl.benchmark.shared_images import measure_shared_images
@@ -74,6 +75,7 @@ def _measure(settings: BenchmarkSettings, folder: Path) -> None:
             "shared_images": lambda: measure_shared_images(settings, scratch, data),
             "mnist_99": lambda: time_to_accuracy(settings),
             "tutorials": lambda: measure_tutorials(settings),
+            "diagnose": lambda: measure_diagnoses(settings, scratch),
             "gpu": lambda: measure_gpu(settings, scratch, data, save_gpu),
         }
         if "mnist_99" in settings.parts and compare_loops.first_available_dataset(settings, ["mnist"]) is None:

@@ -95,9 +95,9 @@ def _shared(settings: BenchmarkSettings) -> list[str]:
     return ["trainer.accelerator=cpu", f"data_root={settings.data_root}", *threads]
 
 
-def table_rows(found: dict[str, Any]) -> list[tuple[str, ...]]:
+def diagnosis_rows(found: dict[str, Any]) -> list[tuple[str, ...]]:
     """Write the rows of the table, and what they add up to."""
-    lines = [("training", "validation accuracy", "named, the most certain first", "right", "s")]
+    lines: list[tuple[str, ...]] = [("training", "validation accuracy", "named, the most certain first", "right", "s")]
     for group, rows in found.items():
         for row in rows:
             named = ", ".join(f"{n} {c:.0%}" for n, c in zip(row["named"], row["confidence"], strict=True))

@@ -21,7 +21,7 @@ class Case:
 
     Attributes:
         name: What is wrong, or the network and the data of a healthy one.
-        faults: The faults of which one must be named first, keys of `lenet_pl.diagnose.verdict.FAULTS`; none if healthy.
+        faults: The faults of which one must be named, keys of `lenet_pl.diagnose.verdict.FAULTS`; none if healthy.
         settings: The overrides of the training.
         plant: A function of the digits' images and labels that returns changed ones for `data=arrays`; None for none.
         bias: What is set as the biases of all layers but the last before the training; None for nothing.

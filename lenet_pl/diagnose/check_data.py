@@ -37,7 +37,7 @@ def check_input_statistics(found: Examination) -> Suspicion | None:
     change: dict[str, object] = {"input_range": None} if settings.input_range else {}
     advice = "input_range=null"
     if not change and settings.init_from:
-        change, advice = {"init_from": None, "init_from_sha256": None, "reset_head": None}, "init_from=null"
+        change, advice = {"init_from": None}, "init_from=null"
     return Suspicion(
         "input_statistics",
         f"the inputs of channel {number} have mean {worst.mean:.3g} and standard deviation {worst.std:.3g}, instead of "

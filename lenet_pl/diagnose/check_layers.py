@@ -2,9 +2,10 @@
 
 from torch import nn
 
+from lenet_pl.diagnose.changes import Change
 from lenet_pl.diagnose.examination import Examination
 from lenet_pl.diagnose.layers import LayerStatistics
-from lenet_pl.diagnose.verdict import Change, Suspicion
+from lenet_pl.diagnose.verdict import Suspicion
 from lenet_pl.settings import ConvNetSettings
 
 DEAD = 0.5  # of the units of a layer; half of its width is then lost
@@ -26,7 +27,7 @@ def check_dead_units(found: Examination) -> Suspicion | None:
     advice = "model.activation=leaky_relu, or a lower optimizer.lr" if change else "a lower optimizer.lr"
     when = "and was before the first step" if at_start >= DEAD else "and the training has made it so"
     if at_start >= DEAD and settings.init_from:
-        change = {"init_from": None, "init_from_sha256": None, "reset_head": None}
+        change = {"init_from": None}
         advice = "init_from=null, or another source of weights"
     return Suspicion(
         "dead_units",

@@ -7,19 +7,15 @@ from lenet_pl.diagnose.examination import Examination
 from lenet_pl.diagnose.verdict import Suspicion
 from lenet_pl.settings import LossSettings
 
-TOO_LOW = (
-    10.0  # how far below the range a learning rate must be; an optimizer with momentum is faster than the test shows
-)
+TOO_LOW = 10.0  # times below the rate of the fastest fall; less is within the range of what works
 FACTOR = 10.0  # between two learning rates that are worth a comparison
-CONFIDENT = (
-    1.0  # nats above log K; the probability of the true class is then a third of what guessing gives, on average
-)
+CONFIDENT = 1.0  # nats above log K; the true class has a third of the probability that guessing gives
 GROWTH = 100.0  # of the gradient norm; within a healthy training it varies by a factor of ten
 LAST = 10  # steps whose mean loss is the loss at the end
 
 
 def check_lr_too_high(found: Examination) -> Suspicion | None:
-    """Suspect a learning rate beyond the range, a training that diverged, or whose loss did not fall below its start."""
+    """Suspect a learning rate beyond the range, and a training that diverged or whose loss did not fall."""
     lr, lr_range, replay = _lr(found), found.lr_range, found.replay
     if lr is None or not replay.losses:
         return None
@@ -82,7 +78,7 @@ def check_initial_loss(found: Examination) -> Suspicion | None:
         f"{guessing:.3g}: the network is confidently wrong",
         {"loss at the start": first, "loss of guessing": guessing},
         "init_from=null" if from_run else "normalize the inputs, or start from smaller weights",
-        {"init_from": None, "init_from_sha256": None, "reset_head": None} if from_run else {},
+        {"init_from": None} if from_run else {},
         confidence=0.5,
         remains=0.3,
     )

@@ -1,5 +1,6 @@
 """Signs of too much or too little regularization, and of too few images or epochs."""
 
+from itertools import pairwise
 from statistics import mean
 
 from lenet_pl.diagnose.check_learning_rate import LAST
@@ -52,8 +53,8 @@ def check_weight_decay(found: Examination) -> Suspicion | None:
         return None
     return Suspicion(
         "weight_decay_too_high",
-        f"weight decay of {decay:g} pulls the weights to zero {pull:.2g} times as strongly as the loss moves them; their "
-        f"norm is {shrunk:.0%} of the initial one",
+        f"weight decay of {decay:g} pulls the weights to zero {pull:.2g} times as strongly as the loss moves them; "
+        f"their norm is {shrunk:.0%} of the initial one",
         {
             "weight decay": decay,
             "norm of the decay / norm of the gradient": pull,
@@ -127,7 +128,7 @@ def check_too_few_epochs(found: Examination) -> Suspicion | None:
     if not found.run.finished or len(rows) < 3 or len(found.run.rows) < epochs or found.train.accuracy >= FITTED:
         return None
     last = [row["val/loss"] for row in rows[-3:]]
-    if last[0] <= 0 or any(after > (1 - FALLING) * before for before, after in zip(last, last[1:], strict=False)):
+    if last[0] <= 0 or any(after > (1 - FALLING) * before for before, after in pairwise(last)):
         return None
     return Suspicion(
         "too_few_epochs",

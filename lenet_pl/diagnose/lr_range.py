@@ -1,24 +1,26 @@
 """The learning-rate range test: from which learning rate the loss falls, and up to which."""
 
-import contextlib
-import io
 import math
-import tempfile
 from dataclasses import dataclass
-from pathlib import Path
+from statistics import mean
 from typing import Any
 
 import lightning
-from lightning.pytorch.callbacks import LearningRateFinder
+from lightning.pytorch.callbacks import Callback
+from scipy.ndimage import gaussian_filter1d
 
+from lenet_pl.diagnose.changes import Change
 from lenet_pl.diagnose.recorded_run import RecordedRun
-from lenet_pl.diagnose.trial import EnoughError
-from lenet_pl.engine.trainer import build_trainer, ranked
-from lenet_pl.errors import DivergenceError
+from lenet_pl.diagnose.trial import EnoughError, train_briefly
+from lenet_pl.optim.parameter_groups import scale_learning_rates
 from lenet_pl.runtime.signals import SignalHandler
 
 LOWEST, HIGHEST, STEPS = 1e-7, 10.0, 100  # twelve learning rates for each factor of ten
+SMOOTHING = 2.0  # steps, the standard deviation of a Gaussian; unlike a running mean, it does not lag behind
+FIRST = 10  # steps with learning rates too small to change anything, whose mean loss is that of the start
+STOP = 4.0  # times the loss of the start, at which the test ends, as Lightning's does
 FALLEN = 0.1  # part of its whole decrease that the loss must have fallen by for a learning rate to have an effect
+LEAST = 0.05  # part of the loss that it must fall by for a range to exist; the noise of batches is a third of that
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,7 @@ class LearningRateRange:
     Attributes:
         lowest: The learning rate from which the loss falls.
         suggestion: The learning rate at which it falls fastest.
-        highest: The learning rate at which it is smallest, and rises beyond.
+        highest: The learning rate at which it is smallest, and beyond which it rises.
         lrs: The learning rates that were tried.
         losses: The smoothed training loss at each.
     """
@@ -40,12 +42,39 @@ class LearningRateRange:
     losses: list[float]
 
 
-class Stop(LearningRateFinder):
-    """Lightning's LearningRateFinder, after which the training ends."""
+class Ramp(Callback):
+    """Callback that raises the learning rate in each step by the same factor, and ends a training that gets worse.
 
-    def on_fit_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        super().on_fit_start(trainer, pl_module)
-        raise EnoughError
+    Lightning's LearningRateFinder replaces all callbacks, those that clip, freeze or estimate curvature too, and
+    divides its first losses by twice their weight.
+
+    Raises:
+        EnoughError: The loss is four times that of the first step, or not finite.
+    """
+
+    def __init__(self) -> None:
+        self.first = 0.0
+
+    def on_train_batch_start(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        for optimizer in trainer.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rates()[min(trainer.global_step, STEPS - 1)]
+            scale_learning_rates(optimizer)
+
+    def on_train_batch_end(
+        self, trainer: lightning.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        loss = float(pl_module.last_loss)
+        self.first = self.first or loss
+        if not loss < STOP * max(1.0, self.first):
+            raise EnoughError
+
+
+def learning_rates() -> list[float]:
+    """Return the learning rates of a test, evenly spaced in their logarithm."""
+    return [LOWEST * (HIGHEST / LOWEST) ** (k / (STEPS - 1)) for k in range(STEPS)]
 
 
 def find_lr_range(run: RecordedRun, signals: SignalHandler | None = None) -> LearningRateRange | None:
@@ -55,36 +84,25 @@ def find_lr_range(run: RecordedRun, signals: SignalHandler | None = None) -> Lea
         run: The run.
         signals: The signal handler of the process.
     """
-    if not isinstance(getattr(run.settings.optimizer, "lr", None), float) or run.settings.optimizer.name == "sdlm":
-        return None  # SDLM's steps also depend on a curvature that Lightning's finder does not estimate
-    finder = Stop(LOWEST, HIGHEST, STEPS)
-    silent: Any = io.StringIO()
-    with tempfile.TemporaryDirectory() as place, ranked(0):
-        settings, initial = run.changed({"extra_callbacks": {}})
-        data, task = run.build(settings, initial, signals=signals)
-        with contextlib.redirect_stdout(silent), contextlib.redirect_stderr(silent):
-            trainer = build_trainer(settings, Path(place), [finder], signals)
-            try:
-                trainer.fit(task, data)
-            except (EnoughError, DivergenceError):
-                pass
-    if finder.optimal_lr is None:
+    if not isinstance(getattr(run.settings.optimizer, "lr", None), float):
         return None
-    return read_range(finder.optimal_lr.results["lr"], finder.optimal_lr.results["loss"])
+    change: Change = {"scheduler": "none", "extra_callbacks": {}, "callbacks.early_stopping": None}
+    # A short epoch repeated as often as the test needs
+    change |= {"trainer.max_epochs": max(STEPS, run.settings.trainer.max_epochs), "trainer.max_steps": -1}
+    trial = train_briefly(run, STEPS, change, callbacks=[Ramp()], signals=signals)
+    return read_range(learning_rates()[: len(trial.losses)], trial.losses)
 
 
 def read_range(lrs: list[float], losses: list[float]) -> LearningRateRange | None:
-    """Read the range from learning rates in increasing order and the smoothed loss at each; None if it never falls."""
-    pairs = [(lr, loss) for lr, loss in zip(lrs, losses, strict=False) if math.isfinite(loss)]
-    if len(pairs) < STEPS // 10:
+    """Read the range from learning rates in increasing order and the loss at each; None if it never falls."""
+    last = next((k for k, loss in enumerate(losses) if not math.isfinite(loss)), len(losses))
+    if last <= FIRST:
         return None
-    rates, smooth = [lr for lr, _ in pairs], [loss for _, loss in pairs]
-    low = min(range(len(smooth)), key=smooth.__getitem__)
-    start = max(smooth[: low + 1])
-    if not low or start - smooth[low] < 0.02 * start:
+    smooth: list[float] = gaussian_filter1d(losses[:last], SMOOTHING, mode="nearest").tolist()
+    start, low = mean(losses[:FIRST]), min(range(last), key=smooth.__getitem__)
+    if low <= FIRST or start - smooth[low] < LEAST * start:
         return None
     wanted = start - FALLEN * (start - smooth[low])
-    first = next(k for k in range(low + 1) if smooth[k] <= wanted and k >= smooth.index(start))
-    # In the logarithm of the learning rate, in which they are evenly spaced
-    steepest = min(range(first, low + 1), key=lambda k: smooth[k] - smooth[k - 1] if k else 0.0)
-    return LearningRateRange(rates[first], rates[steepest], rates[low], rates, smooth)
+    first = next(k for k in range(low, 0, -1) if smooth[k - 1] > wanted)
+    steepest = min(range(first, low + 1), key=lambda k: smooth[k] - smooth[k - 1])
+    return LearningRateRange(lrs[first], lrs[steepest], lrs[low], lrs[:last], smooth)

@@ -5,9 +5,10 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from lenet_pl.diagnose.changes import as_typed
 from lenet_pl.diagnose.examination import Examination
 from lenet_pl.diagnose.trial import train_briefly
-from lenet_pl.diagnose.verdict import Proof, Suspicion, Verdict, as_typed
+from lenet_pl.diagnose.verdict import Proof, Suspicion, Verdict
 from lenet_pl.errors import SettingError
 from lenet_pl.settings.diagnose import DiagnoseSettings
 

@@ -1,19 +1,19 @@
 """The run to be examined: settings, data, initial weights, metrics and the network of its last epoch."""
 
 import csv
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import lightning
+import torch
 from torch import nn
 
 from lenet_pl.data.data_record import read_data_record
 from lenet_pl.data.datamodule import ImageDataModule
 from lenet_pl.data.image_dataset import ImageDataset
 from lenet_pl.data.run_images import RunImages, record_in_checkpoint
-from lenet_pl.diagnose.verdict import Change
+from lenet_pl.diagnose.changes import HERE, Change, with_change
 from lenet_pl.engine.build import build_datamodule, build_task
 from lenet_pl.engine.initial_weights import InitialWeights
 from lenet_pl.engine.task import ImageClassifier
@@ -25,36 +25,9 @@ from lenet_pl.runtime.checkpoint_file import load_checkpoint
 from lenet_pl.runtime.seeding import keyed_generator
 from lenet_pl.runtime.signals import SignalHandler
 from lenet_pl.settings import TrainSettings, validate
-from lenet_pl.settings.choices import read_choice
 from lenet_pl.settings.config_file import completed, read_settings
 from lenet_pl.settings.diagnose import DiagnoseSettings
 from lenet_pl.train.fine_tune import initial_weights
-
-# A repeated training runs on one CPU, and leaves no files
-HERE: Change = {
-    "run": "unused",
-    "resume": False,
-    "n_jobs": 1,
-    "traceback": False,
-    "plugins": [],
-    "teacher": None,
-    "teacher_sha256": None,
-    "report": "none",
-    "metrics": {},
-    "extra_loggers": {},
-    "trainer.accelerator": "cpu",
-    "trainer.devices": 1,
-    "trainer.strategy": "auto",
-    "trainer.precision": "32-true",
-    "trainer.compile": False,
-    "trainer.profiler": None,
-    "trainer.detect_anomaly": False,
-    "trainer.fast_dev_run": False,
-    "trainer.steps_per_hook": 1,
-    "trainer.cuda_graph": False,
-    "callbacks.progress_bar": False,
-    "callbacks.model_summary": False,
-}
 
 
 @dataclass(frozen=True)
@@ -118,8 +91,6 @@ class RecordedRun:
             train_set: Other training images than those of the run.
             signals: The signal handler of the process.
         """
-        from dataclasses import replace
-
         loaded = replace(self.data.loaded, train_set=train_set) if train_set else self.data.loaded
         data = build_datamodule(settings, None, initial, loaded)
         if train_set:  # normalized as all images of the run are
@@ -128,29 +99,11 @@ class RecordedRun:
         return data, build_task(settings, data, signals, (), initial)
 
 
-def with_change(settings: TrainSettings, change: Mapping[str, Any]) -> TrainSettings:
-    """Return training settings with other values for dotted keys. `augment` is a choice of its group.
-
-    Raises:
-        SettingError: The changed settings are invalid.
-    """
-    values = settings.model_dump()
-    for key, value in change.items():
-        here = values
-        *groups, last = key.split(".")
-        for group in groups:
-            here = here[group]
-        here[last] = read_choice("augment", value) if key == "augment" else value
-    return validate(TrainSettings, values)
-
-
 def sample(images: ImageDataset, count: int, purpose: str) -> ImageDataset:
     """Draw images without replacement, the same ones each time; all of them if there are no more."""
     if len(images) <= count:
         return images
-    order = keyed_generator(purpose, 0)
-    import torch
-
+    order = keyed_generator(purpose)
     return images.subset(torch.randperm(len(images), generator=order)[:count].sort().values)
 
 

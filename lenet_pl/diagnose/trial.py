@@ -5,7 +5,9 @@ import io
 import math
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import lightning
@@ -15,8 +17,8 @@ from torch import Tensor, nn
 
 from lenet_pl.data.image_dataset import ImageDataset
 from lenet_pl.data.transform import Preprocess
+from lenet_pl.diagnose.changes import Change
 from lenet_pl.diagnose.recorded_run import RecordedRun, sample
-from lenet_pl.diagnose.verdict import Change
 from lenet_pl.engine.metrics_history import MetricsHistory
 from lenet_pl.engine.trainer import build_trainer, ranked
 from lenet_pl.errors import DivergenceError
@@ -111,6 +113,7 @@ def train_briefly(
     seconds: float = math.inf,
     seed: int | None = None,
     train_set: ImageDataset | None = None,
+    callbacks: Sequence[Callback] = (),
     signals: SignalHandler | None = None,
 ) -> Trial:
     """Repeat the training of a run for some steps: with the weights, batches and schedule of its seed.
@@ -122,6 +125,7 @@ def train_briefly(
         seconds: The largest wall time; at least `FIRST_STEPS` steps are taken.
         seed: Another seed of weights and batches.
         train_set: Other training images.
+        callbacks: Further callbacks, which may end it with EnoughError.
         signals: The signal handler of the process.
 
     Raises:
@@ -134,10 +138,11 @@ def train_briefly(
     watch = Watch(steps, seconds)
     diverged = ""
     with tempfile.TemporaryDirectory() as place, ranked(0), contextlib.redirect_stdout(io.StringIO()):
-        from pathlib import Path
-
-        trainer = build_trainer(settings, Path(place), [watch], signals)
-        trainer.callbacks = [one for one in trainer.callbacks if not isinstance(one, Checkpoint | MetricsHistory)]
+        trainer = build_trainer(settings, Path(place), [watch, *callbacks], signals)
+        callbacks_of: Any = trainer  # an attribute that Lightning does not declare
+        callbacks_of.callbacks = [
+            one for one in callbacks_of.callbacks if not isinstance(one, Checkpoint | MetricsHistory)
+        ]
         try:
             trainer.fit(task, data)
         except EnoughError:

@@ -3,7 +3,7 @@
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from lenet_pl.settings.validation import as_written
+from lenet_pl.diagnose.changes import Change
 
 # Each fault that is looked for, and what it means in a table
 FAULTS = {
@@ -28,7 +28,6 @@ FAULTS = {
     "overfitting": "overfitting",
     "too_few_epochs": "stopped while it was still learning",
 }
-Change = dict[str, Any]  # dotted keys of settings, and their new values
 
 
 @dataclass(frozen=True)
@@ -109,11 +108,3 @@ class Verdict:
             "proof": asdict(self.proof) if self.proof else None,
             "untested": self.untested,
         }
-
-
-def as_typed(change: Change) -> str:
-    """Write changed settings as on the command line."""
-    return " ".join(
-        f"{key}={value:g}" if isinstance(value, float) else f"{key}={as_written(value).strip(chr(39))}"
-        for key, value in change.items()
-    )

@@ -23,6 +23,7 @@ Part = Literal[
     "shared_images",
     "mnist_99",
     "tutorials",
+    "diagnose",
     "gpu",
 ]
 TutorialRecipe = Literal[

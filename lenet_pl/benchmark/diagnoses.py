@@ -60,13 +60,12 @@ def diagnose_case(case: Case, place: Path, shared: Sequence[str] = ()) -> dict[s
         place.mkdir(parents=True, exist_ok=True)
         overrides = [*prepare(case, place), *shared]
         if case.bias is not None:
-            _train(place / "before", ["trainer.max_epochs=1", *case.settings, *shared])
+            _train(place / "before", [*case.settings, *shared, "trainer.max_epochs=1"])
             set_biases(place / "before" / "checkpoints" / "best.ckpt", place / "biased.ckpt", case.bias)
         _train(place / "run", overrides)
-        command = [sys.executable, "-m", "lenet_pl.diagnose", f"run={place / 'run'}", f"output_dir={answer.parent}"]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise DataError(f"{case.name}: the diagnosis exited with code {done.returncode}: {done.stderr.strip()}")
+        # Enough time for all counter-runs, however busy the machine is
+        words = [f"run={place / 'run'}", f"output_dir={answer.parent}", "time_budget=600"]
+        _diagnose(words)
     results = json.loads(answer.read_text(encoding="utf-8"))
     history = place / "run" / "results.json"
     reached = json.loads(history.read_text(encoding="utf-8"))["metrics"] if history.exists() else {}
@@ -78,6 +77,18 @@ def diagnose_case(case: Case, place: Path, shared: Sequence[str] = ()) -> dict[s
         "accuracy": reached.get("best/val/accuracy"),
         "seconds": results["total_seconds"],
     }
+
+
+def _diagnose(words: Sequence[str]) -> None:
+    """Run the command in a subprocess.
+
+    Raises:
+        DataError: If it fails.
+    """
+    command = [sys.executable, "-m", "lenet_pl.diagnose", *words]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise DataError(f"diagnose {' '.join(words)}: exit code {done.returncode}: {done.stderr.strip()}")
 
 
 def _train(folder: Path, overrides: Sequence[str]) -> None:

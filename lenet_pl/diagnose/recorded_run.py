@@ -1,7 +1,7 @@
 """The run to be examined: settings, data, initial weights, metrics and the network of its last epoch."""
 
 import csv
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +80,6 @@ class RecordedRun:
         self,
         settings: TrainSettings,
         initial: InitialWeights | None,
-        train_set: ImageDataset | None = None,
         signals: SignalHandler | None = None,
     ) -> tuple[ImageDataModule, ImageClassifier]:
         """Build data and task of a training as `train` does, with the weights of its seed.
@@ -88,13 +87,9 @@ class RecordedRun:
         Args:
             settings: The settings, those of the run or changed ones.
             initial: The initial weights; None for random ones.
-            train_set: Other training images than those of the run.
             signals: The signal handler of the process.
         """
-        loaded = replace(self.data.loaded, train_set=train_set) if train_set else self.data.loaded
-        data = build_datamodule(settings, None, initial, loaded)
-        if train_set:  # normalized as all images of the run are
-            data.preprocess = self.data.preprocess
+        data = build_datamodule(settings, None, initial, self.data.loaded)
         lightning.seed_everything(settings.seed, verbose=False)
         return data, build_task(settings, data, signals, (), initial)
 

@@ -112,7 +112,6 @@ def train_briefly(
     *,
     seconds: float = math.inf,
     seed: int | None = None,
-    train_set: ImageDataset | None = None,
     callbacks: Sequence[Callback] = (),
     signals: SignalHandler | None = None,
 ) -> Trial:
@@ -124,7 +123,6 @@ def train_briefly(
         change: Settings that are changed.
         seconds: The largest wall time; at least `FIRST_STEPS` steps are taken.
         seed: Another seed of weights and batches.
-        train_set: Other training images.
         callbacks: Further callbacks, which may end it with EnoughError.
         signals: The signal handler of the process.
 
@@ -134,7 +132,7 @@ def train_briefly(
     start = time.perf_counter()
     seeded = {} if seed is None else {"seed": seed}
     settings, initial = run.changed((change or {}) | seeded)
-    data, task = run.build(settings, initial, train_set, signals)
+    data, task = run.build(settings, initial, signals)
     watch = Watch(steps, seconds)
     diverged = ""
     with tempfile.TemporaryDirectory() as place, ranked(0), contextlib.redirect_stdout(io.StringIO()):

@@ -12,7 +12,7 @@ from sklearn.datasets import load_digits
 from lenet_pl.runtime.checkpoint_file import load_checkpoint
 
 Arrays = Callable[[Any, Any], tuple[Any, Any]]
-EPOCHS = 15  # of a training without a number of its own; 135 steps of digits
+EPOCHS = 8  # of a training without a number of its own; 72 steps of digits
 
 
 @dataclass(frozen=True)
@@ -93,12 +93,12 @@ PLANTED = (
     ),
     Case("dead ReLUs", ("dead_units",), bias=-30.0),
 )
-SUBSET = ("trainer.max_epochs=5", "trainer.limit_train_batches=50")
+SUBSET = ("trainer.max_epochs=4", "trainer.limit_train_batches=50", "trainer.limit_val_batches=2")
 HEALTHY = (
     Case("lenet5 on digits", ()),
     Case("lenet_bn on digits", (), ("model=lenet_bn",)),
-    Case("cnn5_bn on digits", (), ("model=cnn5_bn", "trainer.max_epochs=8")),
-    Case("lenet_sigmoid_avg on digits", (), ("model=lenet_sigmoid_avg", "optimizer.lr=0.01", "trainer.max_epochs=30")),
+    Case("cnn5_bn on digits", (), ("model=cnn5_bn", "trainer.max_epochs=5")),
+    Case("lenet_sigmoid_avg on digits", (), ("model=lenet_sigmoid_avg", "optimizer.lr=0.01", "trainer.max_epochs=20")),
     Case("lenet5_bn on 6,400 clothes", (), ("model=lenet5_bn", "data=fashion", *SUBSET), needs="fashion"),
 )
 # Other strengths, seeds and networks than those with which the thresholds were checked first
@@ -125,7 +125,7 @@ FURTHER = (
     Case("lenet1 on digits", (), ("model=lenet1", "seed=2")),
     Case("lenet_avg_dropout on digits", (), ("model=lenet_avg_dropout", "seed=1")),
     Case("lenet5 on digits, affine, weight decay", (), ("augment=affine", "optimizer=adamw", "seed=3")),
-    Case("cnn3_bn on digits", (), ("model=cnn3_bn", "trainer.max_epochs=8", "seed=1")),
+    Case("cnn3_bn on digits", (), ("model=cnn3_bn", "trainer.max_epochs=5", "seed=1")),
     Case("lenet5 on 6,400 digits of MNIST", (), ("data=mnist", *SUBSET, "seed=1"), needs="mnist"),
 )
 

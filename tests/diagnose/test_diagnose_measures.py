@@ -35,13 +35,13 @@ def with_noise(labels: torch.Tensor, fraction: float) -> torch.Tensor:
 def test_similar_images_are_those_of_scikit_learn(digits: tuple[torch.Tensor, torch.Tensor]) -> None:
     pixels, labels = digits
     assert min(pixels.shape[2:]) < THUMBNAIL  # nothing is shrunk
-    _, near = NearestNeighbors(n_neighbors=2, metric="correlation").fit(pixels.flatten(1)).kneighbors()
+    _, near = NearestNeighbors(n_neighbors=2, metric="correlation").fit(pixels.flatten(1).numpy()).kneighbors()
     found = measure_labels(pixels, labels, 10)
     assert found.agreement == pytest.approx((labels[near[:, 0]] == labels).double().mean(), abs=2e-3)  # ties
     assert found.chance == pytest.approx(((np.bincount(labels) / len(labels)) ** 2).sum())
 
 
-@pytest.mark.parametrize("noise", [0.0, 0.3, 0.6])
+@pytest.mark.parametrize("noise", [0.0, 0.3, 0.5])
 def test_noise_of_labels_is_estimated(digits: tuple[torch.Tensor, torch.Tensor], noise: float) -> None:
     found = measure_labels(digits[0], with_noise(digits[1], noise), 10)
     assert found.noise == pytest.approx(noise, abs=0.05)

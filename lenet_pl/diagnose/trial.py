@@ -81,12 +81,17 @@ class Watch(Callback):
         EnoughError: The steps are taken.
     """
 
-    def __init__(self, steps: int, seconds: float) -> None:
+    def __init__(self, steps: int, seconds: float, signals: SignalHandler | None = None) -> None:
+        self.signals = signals
         self.limit, self.until = steps, time.perf_counter() + seconds
         self.losses: list[Tensor] = []
         self.gradients: list[Tensor] = []  # norm for each weight
         self.weights: list[Tensor] = []
         self.names: list[str] = []
+
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        if self.signals:  # Lightning has just installed its handlers
+            self.signals.install()
 
     def on_before_optimizer_step(self, trainer: Any, pl_module: Any, optimizer: Any) -> None:
         named = [(name, p) for name, p in pl_module.model.named_parameters() if p.ndim > 1]
@@ -133,7 +138,7 @@ def train_briefly(
     seeded = {} if seed is None else {"seed": seed}
     settings, initial = run.changed((change or {}) | seeded)
     data, task = run.build(settings, initial, signals)
-    watch = Watch(steps, seconds)
+    watch = Watch(steps, seconds, signals)
     diverged = ""
     with tempfile.TemporaryDirectory() as place, ranked(0), contextlib.redirect_stdout(io.StringIO()):
         trainer = build_trainer(settings, Path(place), [watch, *callbacks], signals)

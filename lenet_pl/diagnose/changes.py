@@ -8,6 +8,7 @@ from lenet_pl.settings.validation import as_written
 
 Change = dict[str, Any]  # dotted keys of settings, and their new values; of a group in GROUPS, the name of a choice
 GROUPS = ("augment", "scheduler")
+ON_CPU = ("auto", "32-true", "64-true", "bf16-mixed")  # precisions
 # A repeated training runs on one CPU, and leaves no files
 HERE: Change = {
     "run": "unused",
@@ -20,10 +21,10 @@ HERE: Change = {
     "report": "none",
     "metrics": {},
     "extra_loggers": {},
+    "extra_callbacks": {},  # many of them need a logger
     "trainer.accelerator": "cpu",
     "trainer.devices": 1,
     "trainer.strategy": "auto",
-    "trainer.precision": "32-true",
     "trainer.compile": False,
     "trainer.profiler": None,
     "trainer.detect_anomaly": False,

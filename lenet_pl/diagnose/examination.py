@@ -108,7 +108,7 @@ def examine(
         run,
         replay,
         lr_range,
-        measure_layers(start.model.eval(), data.preprocess(few)),
+        measure_layers(start.model.eval(), data.preprocess(few).to(next(start.model.parameters()).dtype)),
         measure_layers(network, data.preprocess(few).to(dtype)),
         score(network, data.preprocess, seen),
         score(network, data.preprocess, held_out),

@@ -86,7 +86,7 @@ def find_lr_range(run: RecordedRun, signals: SignalHandler | None = None) -> Lea
     """
     if not isinstance(getattr(run.settings.optimizer, "lr", None), float):
         return None
-    change: Change = {"scheduler": "none", "extra_callbacks": {}, "callbacks.early_stopping": None}
+    change: Change = {"scheduler": "none", "callbacks.early_stopping": None}
     # A short epoch repeated as often as the test needs
     change |= {"trainer.max_epochs": max(STEPS, run.settings.trainer.max_epochs), "trainer.max_steps": -1}
     trial = train_briefly(run, STEPS, change, callbacks=[Ramp()], signals=signals)

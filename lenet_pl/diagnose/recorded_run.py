@@ -13,7 +13,7 @@ from lenet_pl.data.data_record import read_data_record
 from lenet_pl.data.datamodule import ImageDataModule
 from lenet_pl.data.image_dataset import ImageDataset
 from lenet_pl.data.run_images import RunImages, record_in_checkpoint
-from lenet_pl.diagnose.changes import HERE, Change, with_change
+from lenet_pl.diagnose.changes import HERE, ON_CPU, Change, with_change
 from lenet_pl.engine.build import build_datamodule, build_task
 from lenet_pl.engine.initial_weights import InitialWeights
 from lenet_pl.engine.task import ImageClassifier
@@ -117,9 +117,12 @@ def open_recorded_run(settings: DiagnoseSettings) -> RecordedRun:
     if not given.train:
         raise DataError(f"run: {folder} was not trained; must be a run with training")
     notes = ["the teacher is left out of the repeated trainings"] if given.teacher else []
+    if given.extra_callbacks:
+        notes.append(f"extra_callbacks are left out of the repeated trainings: {', '.join(given.extra_callbacks)}")
     threads = {"trainer.num_threads": settings.num_threads} if settings.num_threads else {}
     quiet = {f"logger.{name}": False for name in ("tensorboard", "csv")} | {"logger.mlflow": None, "logger.wandb": None}
-    here = with_change(given, HERE | quiet | threads)
+    precision = given.trainer.precision if given.trainer.precision in ON_CPU else "32-true"
+    here = with_change(given, HERE | quiet | threads | {"trainer.precision": precision})
     here = here.model_copy(update={"data": find_data(here.data, folder)})
     content = _checkpoint(folder, settings.ckpt_path, notes)
     record = record_in_checkpoint(content) if content else read_data_record(folder)

@@ -185,13 +185,13 @@ def score(network: nn.Module, preprocess: Preprocess, images: ImageDataset) -> S
 
 def _predict(network: nn.Module, preprocess: Preprocess, images: ImageDataset, batch_size: int) -> Tensor:
     """Compute logits, float (N, K); in training mode without a last batch that is smaller than the others."""
-    training = network.training
+    training, dtype = network.training, next(network.parameters()).dtype
     size = min(batch_size, len(images))
     whole = len(images) // size * size if training else len(images)
     state = {name: value.clone() for name, value in network.state_dict().items()} if training else {}
     with torch.no_grad():
         blocks = (images[slice(k, min(k + size, whole))].images for k in range(0, whole, size))
-        logits = torch.cat([network(preprocess(block)).float() for block in blocks])
+        logits = torch.cat([network(preprocess(block).to(dtype)).float() for block in blocks])
     if training:  # batch normalization has counted these images
         network.load_state_dict(state)
     return logits

@@ -37,7 +37,7 @@ def test_similar_images_are_those_of_scikit_learn(digits: tuple[torch.Tensor, to
     assert min(pixels.shape[2:]) < THUMBNAIL  # nothing is shrunk
     _, near = NearestNeighbors(n_neighbors=2, metric="correlation").fit(pixels.flatten(1).numpy()).kneighbors()
     found = measure_labels(pixels, labels, 10)
-    assert found.agreement == pytest.approx((labels[near[:, 0]] == labels).double().mean(), abs=2e-3)  # ties
+    assert found.agreement == pytest.approx(float((labels[near[:, 0]] == labels).double().mean()), abs=2e-3)  # ties
     assert found.chance == pytest.approx(((np.bincount(labels) / len(labels)) ** 2).sum())
 
 

@@ -71,6 +71,7 @@ def by_class(images: Any, labels: Any) -> tuple[Any, Any]:
 
 
 DEEP = ("model.activation=sigmoid", "model.padding=same", "model.kernel_size=3")
+FEW = ("data.split.val_size=200", "loader.batch_size=10", "trainer.max_epochs=60")
 PLANTED = (
     Case("learning rate × 100", ("lr_too_high",), ("optimizer.lr=0.1",)),
     Case("learning rate / 1000", ("lr_too_low",), ("optimizer.lr=0.000001",)),
@@ -82,7 +83,7 @@ PLANTED = (
         (*DEEP, "model.channels=[[8,8],[16,16],[16]]", "model.hidden_sizes=[64,64,64]"),
     ),
     Case("wrong mean", ("input_statistics",), ("input_range=[10,11]",)),
-    Case("10 training images", ("too_few_images",), ("data.split.val_size=200", "loader.batch_size=10"), few(1)),
+    Case("10 training images", ("too_few_images",), FEW, few(1)),
     Case("sorted, not shuffled", ("not_shuffled",), ("loader.shuffle=false",), by_class),
     Case("dropout 0.95", ("dropout_too_high",), ("model.dropout=0.95",)),
     Case("weight decay 1", ("weight_decay_too_high",), ("optimizer.weight_decay=1",)),
@@ -107,7 +108,7 @@ FURTHER = (
     Case("learning rate × 30", ("lr_too_high",), ("optimizer.lr=0.03", "seed=1")),
     Case("learning rate / 100, SGD", ("lr_too_low",), ("optimizer=sgd", "optimizer.lr=0.0005", "seed=1")),
     Case("half of the labels shuffled", ("label_noise",), ("seed=1", "model=lenet_bn"), shuffled_labels(0.5)),
-    Case("30 training images", ("too_few_images",), ("data.split.val_size=200", "loader.batch_size=10"), few(3)),
+    Case("30 training images", ("too_few_images",), FEW, few(3)),
     Case("dropout 0.8", ("dropout_too_high",), ("model.dropout=0.8", "seed=1")),
     Case("weight decay 0.1", ("weight_decay_too_high",), ("optimizer.weight_decay=0.1", "seed=1")),
     Case("inputs of 0 to 255", ("input_statistics",), ("input_range=[0,255]", "seed=1")),

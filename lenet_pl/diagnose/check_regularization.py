@@ -14,6 +14,7 @@ PULL = 1.0  # norm of the weight decay / norm of the gradient, beyond which weig
 GAP = 0.1  # accuracy on training minus validation images; ten in a hundred were learned by heart
 SURE = 3.0  # standard errors of that difference
 FEW = 50  # images of a class; measured on digits and Fashion-MNIST, fewer are what limits the accuracy
+HOPELESS = 10  # images of a class, from which no network learns it without earlier training
 FALLING = 0.03  # of the validation loss in each of the last epochs
 FITTED = 0.95  # accuracy on training images, from which more epochs cannot add much
 
@@ -87,10 +88,11 @@ def check_overfitting(found: Examination) -> Suspicion | None:
     gap = found.train.accuracy - found.validation.accuracy
     p, n = found.validation.accuracy, found.replay.images
     error = (p * (1 - p) / n + found.train.accuracy * (1 - found.train.accuracy) / found.train_images) ** 0.5
-    if gap < GAP or gap < SURE * error:
-        return None
     fewest = min(found.class_counts)
     per_class = sum(found.class_counts) / len(found.class_counts)
+    hopeless = per_class < HOPELESS and found.run.settings.init_from is None and p < FITTED
+    if not hopeless and (gap < GAP or gap < SURE * error):
+        return None
     evidence = {
         "accuracy on training images": found.train.accuracy,
         "accuracy on validation images": found.validation.accuracy,
@@ -101,7 +103,7 @@ def check_overfitting(found: Examination) -> Suspicion | None:
     if per_class < FEW:
         return Suspicion(
             "too_few_images",
-            f"{per_class:.3g} training images per class are learned by heart: {told} are right",
+            f"there are {per_class:.3g} training images per class: {told} are right",
             evidence,
             "more images; until then augment=affine, or init_from=<a network trained on similar images>",
             {"augment": "affine"} if _no_augmentation(found) else {},

@@ -38,7 +38,7 @@ class Examination:
         replay: The first steps of the training again.
         lr_range: The learning-rate range test; None if the loss never fell in it, or no test was possible.
         layers_at_start: The activations of validation images with the initial weights.
-        layers: The same with those of the last epoch, or after the replay if there is no checkpoint.
+        layers: The same with those of the last epoch, or after the replay without a checkpoint.
         train: The score of the network of the last epoch, or after the replay, on training images.
         validation: The same on validation images.
         train_images: How many training images `train` is about.

@@ -9,6 +9,7 @@ from lenet_pl.settings import LossSettings
 
 TOO_LOW = 10.0  # times below the rate of the fastest fall; less is within the range of what works
 FACTOR = 10.0  # between two learning rates that are worth a comparison
+FLAT = 0.95  # of the first loss; the noise of batches is a third of the difference
 CONFIDENT = 1.0  # nats above log K; the true class has a third of the probability that guessing gives
 GROWTH = 100.0  # of the gradient norm; within a healthy training it varies by a factor of ten
 LAST = 10  # steps whose mean loss is the loss at the end
@@ -44,7 +45,19 @@ def check_lr_too_high(found: Examination) -> Suspicion | None:
 def check_lr_too_low(found: Examination) -> Suspicion | None:
     """Suspect a learning rate far below the one at which the loss falls fastest."""
     lr, lr_range, replay = _lr(found), found.lr_range, found.replay
-    if lr is None or lr_range is None or lr * TOO_LOW > lr_range.suggestion or replay.diverged:
+    if lr is None or replay.diverged or not replay.losses:
+        return None
+    if lr_range is None and mean(replay.losses[-LAST:]) > FLAT * replay.losses[0]:  # SGD may need longer than the test
+        higher = float(f"{lr * FACTOR**2:.1g}")
+        return Suspicion(
+            "lr_too_low",
+            f"the loss hardly moves with the learning rate {lr:g}, and the range test found none with which it does",
+            _evidence(found) | {"loss at the start": replay.losses[0], "loss at the end": mean(replay.losses[-LAST:])},
+            f"optimizer.lr={higher:g}",
+            {"optimizer.lr": higher},
+            confidence=0.2,
+        )
+    if lr_range is None or lr * TOO_LOW > lr_range.suggestion:
         return None
     higher = float(f"{lr_range.suggestion:.1g}")
     return Suspicion(

@@ -17,6 +17,7 @@ GAIN = 0.02
 SURE = 2.0  # standard errors of the difference of two accuracies
 CLEAR = 0.1  # accuracy; a smaller gain is confirmed with further seeds
 SEEDS = 2  # further seeds
+GUESS = 0.2  # confidence up to which a suspicion is no verdict without a short training
 PROVED = 0.8  # confidence of a suspicion that a short training supports, whatever the gain
 
 
@@ -49,7 +50,7 @@ def judge(
         if not untested and left < found.replay.seconds:
             untested = f"time_budget={settings.time_budget:g} is used up"
         if untested:
-            verdicts.append(Verdict(one, None, untested, one.confidence))
+            verdicts.append(Verdict(one, None, untested, one.confidence if one.confidence > GUESS else 0.0))
             continue
         tell(f"{one.fault}: {found.replay.steps:,} steps with {as_typed(one.change)}")
         start = time.perf_counter()

@@ -6,6 +6,7 @@ from lenet_pl.settings.benchmark import BenchmarkSettings
 from lenet_pl.settings.compare import CompareSettings
 from lenet_pl.settings.datasets import DatasetsSettings
 from lenet_pl.settings.demo import DemoSettings
+from lenet_pl.settings.diagnose import DiagnoseSettings
 from lenet_pl.settings.evaluate import EvaluateSettings
 from lenet_pl.settings.explain import ExplainSettings
 from lenet_pl.settings.export import ExportSettings
@@ -19,6 +20,7 @@ KINDS: dict[str, type[Settings]] = {
     "compare": CompareSettings,
     "datasets": DatasetsSettings,
     "demo": DemoSettings,
+    "diagnose": DiagnoseSettings,
     "evaluate": EvaluateSettings,
     "explain": ExplainSettings,
     "export": ExportSettings,

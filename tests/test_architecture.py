@@ -32,6 +32,7 @@ FLOORS = (
     "artifacts",  # output of a run: results, metrics, plots, report
     "train",  # from here on: one command each
     "inspect",
+    "diagnose",
     "datasets",
     "evaluate",
     "predict",
@@ -44,7 +45,7 @@ FLOORS = (
     "__main__",  # dispatches to all commands
 )
 COMMANDS = FLOORS[FLOORS.index("train") : -1]
-TRAIN_ON_THE_SPOT = {"search", "demo", "benchmark"}
+TRAIN_ON_THE_SPOT = {"search", "demo", "benchmark", "diagnose"}
 
 
 def floor(module: str) -> str:

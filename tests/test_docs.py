@@ -43,6 +43,7 @@ PAGES = [
 ]
 LONG = (
     "cross_validate.md",
+    "diagnose.md",
     "distillation.md",
     "fine_tune.md",
     "inspect.md",

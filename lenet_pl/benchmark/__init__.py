@@ -33,6 +33,7 @@ def _measure(settings: BenchmarkSettings, folder: Path) -> None:
 
     from lenet_pl.benchmark import commands, compare_loops, results
     from lenet_pl.benchmark.augmentations import measure_augmentations
+    from lenet_pl.benchmark.diagnoses import measure_diagnoses
     from lenet_pl.benchmark.gpu import measure_gpu
     from lenet_pl.benchmark.jobs import measure_jobs
     from lenet_pl.benchmark.repeat_row import check_inside, repeat_row
@@ -80,6 +81,7 @@ def _measure(settings: BenchmarkSettings, folder: Path) -> None:
             "mnist_99": lambda: time_to_accuracy(settings),
             "tutorials": lambda: measure_tutorials(settings),
             "leaderboard": lambda: repeat_row(settings, scratch),
+            "diagnose": lambda: measure_diagnoses(settings, scratch),
             "gpu": lambda: measure_gpu(settings, scratch, data, save_gpu),
         }
         if "mnist_99" in settings.parts and compare_loops.first_available_dataset(settings, ["mnist"]) is None:

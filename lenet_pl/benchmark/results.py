@@ -7,6 +7,7 @@ from typing import Any
 from rich.markdown import Markdown
 
 from lenet_pl.benchmark.augmentations import table_rows
+from lenet_pl.benchmark.diagnoses import diagnosis_rows
 from lenet_pl.benchmark.gpu.tables import gpu_tables, measured_rates
 from lenet_pl.benchmark.plot import draw_rates
 from lenet_pl.benchmark.repeat_row import row_table
@@ -207,6 +208,7 @@ TABLES: dict[str, Callable[[Any], str]] = {
     "mnist_99": _mnist_99,
     "tutorials": comparison_table,
     "leaderboard": lambda found: _table(row_table(found)),
+    "diagnose": lambda found: _table(diagnosis_rows(found)),
     "gpu": gpu_tables,
 }
 

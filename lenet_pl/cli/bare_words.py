@@ -12,7 +12,15 @@ from lenet_pl.settings.synonyms import known_elsewhere
 from lenet_pl.settings.validation import nearest_key
 
 SEE_HELP = "settings are written key=value, see --help"
-ONE_FOLDER = ("predict", "explain", "export", "train", "search", "benchmark")  # other commands accept several
+ONE_FOLDER = (
+    "predict",
+    "explain",
+    "export",
+    "diagnose",
+    "train",
+    "search",
+    "benchmark",
+)  # others take several
 
 
 def check_spaces(overrides: Sequence[str]) -> None:

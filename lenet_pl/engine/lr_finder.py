@@ -37,18 +37,22 @@ class LearningRateFigure(LearningRateFinder):
 
 
 @styled
-def draw_search(results: dict[str, list[float]], found: float | None) -> Figure:
+def draw_search(results: dict[str, list[float]], found: float | None, used: float | None = None) -> Figure:
     """Draw the loss against the learning rate, and mark the learning rate that was found.
 
     Args:
         results: `lr`, and the smoothed `loss` of the step with it.
         found: The learning rate that was found; None if none was.
+        used: The learning rate of an earlier training, which is marked too; None for none.
     """
     figure = Figure(figsize=(6, 4), layout="constrained")
     axis = figure.subplots()
     axis.plot(results["lr"], results["loss"])
     if found is not None:
         axis.axvline(found, color="C1", linestyle="--", label=f"suggested: {found:.3g}")
+    if used is not None:
+        axis.axvline(used, color="C3", label=f"used: {used:.3g}")
+    if found is not None or used is not None:
         axis.legend()
     axis.set(xscale="log", xlabel="learning rate", ylabel="smoothed training loss", title="learning-rate range test")
     return figure

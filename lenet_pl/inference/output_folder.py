@@ -2,13 +2,20 @@
 
 from datetime import datetime
 from pathlib import Path
+from typing import Protocol
 
 from lenet_pl.errors import SettingError
-from lenet_pl.inference.trained_run import TrainedRun
 from lenet_pl.settings.trained import TrainedSettings
 
 
-def output_folder(settings: TrainedSettings, run: TrainedRun, command: str) -> Path:
+class InFolder(Protocol):
+    """A run, whether a network is left of it or not."""
+
+    @property
+    def folder(self) -> Path: ...
+
+
+def output_folder(settings: TrainedSettings, run: InFolder, command: str) -> Path:
     """Create the output folder of a command: `output_dir`, or a new one `<run>/<command>/<time>`.
 
     Raises:

@@ -26,6 +26,7 @@ Part = Literal[
     "mnist_99",
     "tutorials",
     "leaderboard",
+    "diagnose",
     "gpu",
 ]
 TutorialRecipe = Literal[

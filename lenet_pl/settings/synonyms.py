@@ -91,6 +91,12 @@ OF_COMMAND = {
         "quantize quantization calibration": "formats=[int8] int8.calibration=<minmax or percentile>",
     }
     | ANY_NETWORK,
+    "diagnose": {
+        "steps num_steps": "max_steps=<number>",
+        "budget seconds time max_time timeout": "time_budget=<seconds>",
+        "proof prove counter_run counterruns": "counter_runs=<true or false>",
+    }
+    | ANY_NETWORK,
     "demo": {"address ip server_name bind": "host=<address>", "server_port": "port=<number>"} | ANY_NETWORK,
     "compare": {
         "run folder dir path runs_dir root input": "runs=<folder, or a list of them>",

@@ -104,7 +104,7 @@ PATHS = [
     ("explain", "images", []),
     *(
         (name, key, [])
-        for name in ("evaluate", "predict", "explain", "export", "demo")
+        for name in ("evaluate", "predict", "explain", "export", "demo", "diagnose")
         for key in ("run", "ckpt_path", "output_dir")
     ),
 ]

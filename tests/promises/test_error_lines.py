@@ -40,6 +40,7 @@ COMMAND_LINES = {  # errors that the settings classes cannot detect
     "evaluate": ("runs/a", "data=nonsense", "data.path=x", "batch_size=3", "run=[]", "checkpoint=x", "ckpt_path="),
     "compare": ("runs/a runs/b", "output_dir=null", "filter={", "by=x", "max_rows=0", "max_curves=x"),
     "search": ("search=nonsense", "n_trials=1", "search.space=null", "search.metric=test/accuracy", "run=null"),
+    "diagnose": ("max_steps=0", "time_budget=0", "budget=3", "run=[a,b]", "num_threads=0", "seed=1"),
     "demo": ("port=-1", "host=", "run=[a,3]", "share=true"),
     "benchmark": ("parts=[nonsense]", "datasets=[folder]", "num_threads=0", "output_dir=null", "model=x"),
     "datasets": ("action=x", "names=[x]", "mirror=x", "data=mnist"),

@@ -30,6 +30,7 @@ FLOORS = (
     "inference",  # trained networks loaded from run folders; ensembles, test-time augmentation
     "attribution",  # feature maps and attributions
     "artifacts",  # output of a run: results, metrics, plots, report
+    "web",  # a page on this machine, and the pictures on it
     "train",  # from here on: one command each
     "inspect",
     "datasets",
@@ -40,11 +41,12 @@ FLOORS = (
     "compare",
     "search",
     "demo",
+    "lab",
     "benchmark",
     "__main__",  # dispatches to all commands
 )
 COMMANDS = FLOORS[FLOORS.index("train") : -1]
-TRAIN_ON_THE_SPOT = {"search", "demo", "benchmark"}
+TRAIN_ON_THE_SPOT = {"search", "demo", "lab", "benchmark"}
 
 
 def floor(module: str) -> str:

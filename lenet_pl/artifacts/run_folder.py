@@ -27,6 +27,7 @@ from lenet_pl.engine.build import without_resume
 from lenet_pl.engine.loggers.build import tensorboard_loggers
 from lenet_pl.engine.loggers.interface import Params, flatten, run_loggers
 from lenet_pl.engine.loggers.tracker import RECORDS
+from lenet_pl.engine.lr_changes import LrChanges
 from lenet_pl.engine.task import ImageClassifier
 from lenet_pl.errors import display_path
 from lenet_pl.runtime.atomic_files import remove_partial_files, write_text
@@ -144,6 +145,7 @@ class RunFolder:
             notes.append(f"{guess.describe(self.data.classes)}; {tips}")
         notes += self.data.loaded.doubts() if self.settings.train else ["the network was not trained (train=false)"]
         notes += self.task.distillation.notes if self.task.distillation else []
+        notes += [note for one in self.trainer.callbacks if isinstance(one, LrChanges) for note in one.notes()]
         notes += ineffective(self.settings.augment, self.data.channels)
         if not self._judged:
             notes.append("no validation took place; the results are those of the last weights")

@@ -5,6 +5,7 @@ module, so that a page cannot read or write elsewhere, or make a training run co
 """
 
 import math
+import os
 import re
 import shlex
 import threading
@@ -76,7 +77,7 @@ def overrides_of(settings: LabSettings, chosen: Chosen) -> list[str]:
     """
     groups = [f"{group}={_choice(settings, group, chosen[group])}" for group in GROUPS if group in chosen]
     keys = [f"{key}={_written(key, value)}" for key, value in chosen.items() if _check_key(key) not in GROUPS]
-    return [*groups, *keys, f"data_root={quoted(settings.data_root)}"]
+    return [*groups, *keys, *_data_root(settings)]
 
 
 def compose_settings(settings: LabSettings, chosen: Chosen, run: str = "unused") -> TrainSettings:
@@ -111,6 +112,12 @@ def key_of(error: Exception) -> str:
     """Return the dotted key at the start of an error line; empty if it names none."""
     found = re.match(r"([a-z_]+(?:\.[a-z_0-9]+)*): ", str(error))
     return found[1] if found else ""
+
+
+def _data_root(settings: LabSettings) -> list[str]:
+    """Return the override of `data_root`, unless it is the default."""
+    default = os.environ.get("LENET_PL_DATA", "data")
+    return [] if settings.data_root == default else [f"data_root={quoted(settings.data_root)}"]
 
 
 def _choice(settings: LabSettings, group: str, name: Any) -> str:

@@ -29,6 +29,7 @@ class View:
     def __init__(self, data: ImageDataModule, task: ImageClassifier) -> None:
         self.task, self.classes = task, data.classes
         self.preprocess = copy.deepcopy(data.preprocess).cpu()  # it may be on another device than the network
+        self._last_gradients: list[dict[str, Any]] = []
         count = min(OFFERED, len(data.validation_set))
         self.images = data.validation_set[torch.arange(count)]
         self.choose(range(min(CHOSEN, count)))
@@ -85,12 +86,13 @@ class View:
         }
 
     def _gradients(self) -> list[dict[str, Any]]:
-        found = []
+        found = []  # after the last step Lightning frees the gradients
         for name, module in self.task.model.named_modules():
             norms = [p.grad.norm() for p in module.parameters(recurse=False) if p.grad is not None]
             if norms:
                 found.append({"name": name, "norm": float(torch.stack(norms).norm())})
-        return found
+        self._last_gradients = found or self._last_gradients
+        return self._last_gradients
 
 
 def _layer(name: str, maps: torch.Tensor) -> dict[str, Any]:

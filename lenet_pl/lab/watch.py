@@ -66,17 +66,18 @@ class Watch(Callback):
         self.view = View(trainer.datamodule, pl_module)  # type: ignore[attr-defined]
         self.signals = self._find(LastCheckpoint).signals
         self.history, self.lr_changes = self._find(MetricsHistory), self._find(LrChanges)
-        self._seen = trainer.global_step
+        self._seen, self._began = trainer.global_step, time.perf_counter()
         self._send("data", **self.view.describe_data())
         for row in self.history.epochs:
             self._send("epoch", row=row)
         self._send("losses", first=0, values=self.history.step_losses, lr=self._lr)
         self._show()
-        self._send("state", state="paused" if self.paused else "training")
-        if self.paused:
-            self._wait()
-        self._began = time.perf_counter()
+        self._send("state", state="training")
         self.signals.after_step.append(self._after_step)
+
+    def on_train_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        if self.paused:  # before the first step
+            self._wait()
 
     def on_validation_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         assert isinstance(pl_module, ImageClassifier)

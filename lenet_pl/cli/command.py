@@ -37,7 +37,11 @@ from lenet_pl.settings.datasets import DatasetsSettings
 from lenet_pl.settings.lab import LabSettings
 from lenet_pl.settings.trained import TrainedSettings
 
-WITHOUT_FOLDER = (TrainedSettings, DatasetsSettings, LabSettings)  # of commands that create their folder themselves, or have none
+WITHOUT_FOLDER = (
+    TrainedSettings,
+    DatasetsSettings,
+    LabSettings,
+)  # of commands that create their folder themselves, or have none
 AnySettings = TypeVar("AnySettings", bound=Settings)
 AnySettings_contra = TypeVar("AnySettings_contra", bound=Settings, contravariant=True)
 

@@ -41,7 +41,7 @@ class LabJob:
 def train_in_lab(job: LabJob, connection: Connection) -> None:
     """Train in this new process. Its last message has the kind `end`, a `status` and an `error` line or None."""
     status, error = "finished", None
-    with SignalHandler():
+    with SignalHandler():  # of the time before and after `train`, which has one of its own
         enter_subprocess(job.folder / LOG)
         os.environ[COMMAND_ENV] = job.command
         try:

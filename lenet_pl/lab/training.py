@@ -10,7 +10,7 @@ from lenet_pl.lab.history import History
 from lenet_pl.lab.process import LOG, LabJob, train_in_lab
 
 ENDED = ("finished", "stopped", "failed", "killed")
-ENDS_WITHIN = 30.0  # s in which a process that is asked to end writes its checkpoint
+ENDS_WITHIN = 30.0  # s in which a process writes its checkpoint after SIGTERM
 
 
 class Training:

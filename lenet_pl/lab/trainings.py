@@ -112,7 +112,7 @@ class Trainings:
             raise SettingError(f"order: got {order!r}; must be resume, stop, kill, rewind or {', '.join(ORDERS)}")
 
     def rewind(self, name: str, epoch: Any) -> str:
-        """Start a run that goes on from an earlier epoch of another one, and waits before its first step.
+        """Start a run that continues from an earlier epoch of another one, and waits before its first step.
 
         Returns:
             The name of the new run.

@@ -120,7 +120,7 @@ class Watch(Callback):
             self._show()
 
     def _wait(self) -> None:
-        """Wait for the order to go on, or for a signal."""
+        """Wait for the order to continue, or for a signal."""
         start = time.perf_counter()
         self._left = None
         self._flush()

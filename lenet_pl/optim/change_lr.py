@@ -11,8 +11,8 @@ OF_SCHEDULER = ("base_lrs", "targets", "_last_lr")  # and in themselves; `target
 def change_lr(optimizer: Optimizer, scheduler: Any, lr: float) -> None:
     """Set the learning rate of the first group, and scale those of the other groups and of the schedule with it.
 
-    A schedule thus goes on in its shape: half a cosine that is at 0.01 when the learning rate is set to 0.02 goes on
-    at twice its height. After a learning rate of 0 nothing is scaled.
+    A schedule thus keeps its shape: half a cosine that is at 0.01 when the learning rate is set to 0.02 continues at
+    twice its height. After a learning rate of 0 nothing is scaled.
 
     Args:
         optimizer: The optimizer.

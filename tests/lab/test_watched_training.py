@@ -100,7 +100,10 @@ def table(folder: Path) -> list[list[str]]:
     return [[row[k] for k in kept] for row in rows]
 
 
-@case("reproducibility", "a training of the lab, paused, stepped, slowed down and watched: bit for bit that of the command")
+@case(
+    "reproducibility",
+    "a training of the lab, paused, stepped, slowed down and watched: bit for bit that of the command",
+)
 def test_watching_pausing_and_stepping_change_no_bit(settings: TrainSettings, plain: Path, tmp_path: Path) -> None:
     orders = (("step", 3), ("images", [1, 4]), ("speed", 500), ("step", STEPS), ("speed", None), ("go", None))
     messages = watched(settings, tmp_path / "run", *orders)

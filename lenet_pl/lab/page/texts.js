@@ -98,7 +98,7 @@ const TEXTS = {
   progress: "step {step}, epoch {epoch} of {epochs}",
   scores: "validation: accuracy {accuracy}, loss {loss}",
   pause: "Pause",
-  go: "Go on",
+  go: "Continue",
   step: "Step",
   steps: "Steps at once",
   stop: "Stop",

@@ -1,11 +1,11 @@
 """Make the images of README and documentation: `python docs/images/make_images.py [image ...]`.
 
 curves, confusion_matrix, misclassified, attributions and predictions are files of the commands in `clothes`; demo is
-the page of a network of MNIST in Debian's chromium, lab and lab_phone are the lab. Together they take a quarter of an hour. Runs are kept in
-runs/images, and an interrupted one is resumed. leaderboard and accuracy_parameters are drawn as `compare` draws them,
-from the scores in leaderboard.csv and models.csv. The score of each seed in leaderboard.csv was read off an earlier
-figure; means and standard deviations are those of docs/leaderboard.md. The runs behind them take a night, see
-docs/howto/reproduce_leaderboard.md. tutorials is drawn from tutorials.json, which takes hours; see
+the page of a network of MNIST in Debian's chromium, lab and lab_phone are the lab. Together they take a quarter of an
+hour. Runs are kept in runs/images, and an interrupted one is resumed. leaderboard and accuracy_parameters are drawn as
+`compare` draws them, from the scores in leaderboard.csv and models.csv. The score of each seed in leaderboard.csv was
+read off an earlier figure; means and standard deviations are those of docs/leaderboard.md. The runs behind them take a
+night, see docs/howto/reproduce_leaderboard.md. tutorials is drawn from tutorials.json, which takes hours; see
 docs/tutorial_recipes.md.
 """
 

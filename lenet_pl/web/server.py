@@ -66,7 +66,7 @@ def serve(app: FastAPI, socket: sockets.socket, stop: Callable[[], None] = lambd
     Args:
         app: The application.
         socket: The listening socket.
-        stop: A function that is called when a signal has arrived; it has to end responses that have no end of their own.
+        stop: A function that is called when a signal has arrived, to end responses that have no end of their own.
     """
     _Server(uvicorn.Config(app, log_level="warning", server_header=False), stop).run(sockets=[socket])
 

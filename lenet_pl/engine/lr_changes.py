@@ -53,7 +53,7 @@ def write_lr_changes(folder: Path, changes: list[LrChange]) -> None:
 
 
 class LrChanges(Callback):
-    """Callback that changes the learning rate at recorded steps, or when it is asked to.
+    """Callback that changes the learning rate at recorded steps, or when `change` is called.
 
     A change takes effect before the first step of an epoch, or between two steps of it. Checkpoints contain how many
     took effect, so that a resumed run makes the others again.

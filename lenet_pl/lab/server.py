@@ -24,7 +24,7 @@ KIND = "application/json"  # not allowed in a cross-origin request without a pre
 MAX_BODY = 65_536  # bytes
 MAX_STREAMS = 64  # pages that are open at once
 LOOKS_EVERY = 0.1  # s between two looks for news
-BEATS_EVERY = 15.0  # s between two signs of life, without which a proxy or a browser might hang up
+BEATS_EVERY = 15.0  # s between two comments that keep a quiet stream open
 
 Body = dict[str, Any]
 

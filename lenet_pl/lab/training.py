@@ -2,7 +2,6 @@
 
 import contextlib
 import threading
-from pathlib import Path
 from typing import Any
 
 from lenet_pl.cli.subprocess_job import describe_exit, start_context
@@ -86,8 +85,3 @@ class Training:
             error = f"the process was {describe_exit(self._process.exitcode)}; see {LOG}"
             end = {"status": "killed", "error": error}
         self.history.update(status=end["status"], error=end["error"], pid=None)
-
-
-def resumable(folder: Path) -> bool:
-    """Whether a run is unfinished and has a checkpoint."""
-    return not (folder / "results.json").exists() and (folder / "checkpoints" / "last.ckpt").exists()

@@ -1,6 +1,5 @@
 """All trainings of the lab, those that run and those in its folder."""
 
-import csv
 import shutil
 import threading
 from collections.abc import Mapping, Sequence
@@ -9,20 +8,19 @@ from types import TracebackType
 from typing import Any
 
 from lenet_pl.engine.lr_changes import read_lr_changes, write_lr_changes
-from lenet_pl.errors import SettingError, UserError
+from lenet_pl.errors import SettingError
 from lenet_pl.lab.choices import Chosen, command_line, compose_settings
+from lenet_pl.lab.found_run import SNAPSHOTS, find_run, resumable
+from lenet_pl.lab.orders import ORDERS, check_order
 from lenet_pl.lab.preview import describe_network
 from lenet_pl.lab.process import LabJob
-from lenet_pl.lab.training import Training, resumable
+from lenet_pl.lab.training import Training
 from lenet_pl.runtime.checkpoint_file import load_checkpoint
 from lenet_pl.settings import TrainSettings
-from lenet_pl.settings.config_file import read_settings
 from lenet_pl.settings.lab import LabSettings
 from lenet_pl.train.recorded_settings import recorded_settings
 
-SNAPSHOTS = ".snapshots"  # in the folder of the lab
 LISTED = 40  # earlier runs
-ORDERS = ("pause", "go", "step", "speed", "lr", "images")
 
 
 class Trainings:
@@ -47,7 +45,7 @@ class Trainings:
         except OSError as error:
             raise SettingError(f"output_dir: got {self.folder} ({error.strerror}); must be a folder") from None
         for path in sorted(path.parent for path in self.folder.glob("*/config.yaml"))[-LISTED:]:
-            self._all[path.name] = _found(path)
+            self._all[path.name] = find_run(path)
         return self
 
     def __exit__(
@@ -107,7 +105,7 @@ class Trainings:
             with self._lock:
                 self._resume(training)
         elif order in ORDERS:
-            training.order(order, _checked(order, value))
+            training.order(order, check_order(order, value))
         else:
             raise SettingError(f"order: got {order!r}; must be resume, stop, kill, rewind or {', '.join(ORDERS)}")
 
@@ -196,28 +194,6 @@ class Trainings:
         return self._all[name]
 
 
-def _found(folder: Path) -> Training:
-    """Describe a run that an earlier lab, or a command, has left in the folder."""
-    status = "finished" if (folder / "results.json").exists() else "stopped"
-    state: dict[str, Any] = {"label": folder.name, "command": "", "status": status}
-    rows: list[dict[str, Any]] = []
-    try:
-        values = read_settings(folder)
-        state["label"] = f"{values['model']['name']} on {values['data']['name']}"
-        state["lr_changes"] = [{"lr": change.lr, "step": change.step} for change in read_lr_changes(folder)]
-        kept = folder.parent / SNAPSHOTS / folder.name
-        state["snapshots"] = sorted(int(path.name) for path in kept.glob("[0-9]*")) if kept.is_dir() else []
-        with (folder / "metrics.csv").open(newline="", encoding="utf-8") as stream:
-            rows = [{key: float(value) for key, value in row.items() if value} for row in csv.DictReader(stream)]
-    except (UserError, KeyError, TypeError, ValueError) as error:
-        state |= {"error": str(error), "status": "failed"}
-    except OSError:  # no epoch has ended
-        rows = []
-    training = Training(folder.name, **state)
-    training.history.rows = rows
-    return training
-
-
 def _shown(settings: TrainSettings, key: str) -> str:
     """Write a setting for a label; a group by its name."""
     value: Any = settings.model_dump()
@@ -228,29 +204,3 @@ def _shown(settings: TrainSettings, key: str) -> str:
 
 def _epochs(settings: TrainSettings) -> int:
     return settings.trainer.max_epochs
-
-
-def _checked(order: str, value: Any) -> Any:
-    """Check the value of an order.
-
-    Raises:
-        SettingError: It is of another type or out of range.
-    """
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    good = {
-        "pause": value is None,
-        "go": value is None,
-        "step": isinstance(value, int) and number and 1 <= value <= 1_000_000,
-        "speed": value is None or (number and 0.1 <= value <= 10_000),
-        "lr": number and 0 < value <= 1000,
-        "images": isinstance(value, list) and len(value) <= 24 and all(type(entry) is int for entry in value),
-    }[order]
-    if not good:
-        must = {
-            "step": "a number of steps from 1",
-            "speed": "null, or 0.1 to 10,000 steps per second",
-            "lr": "a number greater than 0, up to 1000",
-            "images": "a list of indices",
-        }.get(order, "null")
-        raise SettingError(f"{order}: got {value!r}; must be {must}")
-    return value

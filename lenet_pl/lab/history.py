@@ -21,9 +21,13 @@ class LossCurve:
         self.stride, self.version = 1, 0
         self._rest: list[float] = []
 
-    def add(self, losses: list[float]) -> None:
-        """Append the losses of further steps."""
-        self._rest += losses
+    def add(self, first: int, losses: list[float]) -> None:
+        """Append the losses of the steps from `first` on.
+
+        Those of an unfinished epoch before a resume are not known; they get the loss of the next step.
+        """
+        missing = first - len(self.values) * self.stride - len(self._rest)
+        self._rest += losses[:1] * missing + losses
         while len(self._rest) >= self.stride:
             self.values.append(sum(self._rest[: self.stride]) / self.stride)
             del self._rest[: self.stride]
@@ -70,9 +74,11 @@ class History:
         kind = message.pop("kind")
         if kind == "data":
             self.rows, self.losses = [], LossCurve()  # all are sent again by a resumed training
-            self.update(**message)
+            self.update(**message, speed=None)
+        elif kind == "speed":
+            self.update(speed=message["speed"])
         elif kind == "losses":
-            self.losses.add(message["values"])
+            self.losses.add(message["first"], message["values"])
             self.update(lr=message["lr"], step=message["first"] + len(message["values"]))
         elif kind == "epoch":
             self.rows.append(message["row"])

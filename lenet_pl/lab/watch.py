@@ -39,7 +39,8 @@ class Watch(Callback):
     - `view`: what `View.draw` returns, with `step`
     - `confusion`: counts of the last validation
     - `state`: training, paused or testing
-    - `snapshot`: the epoch of checkpoints that are kept, from which another run can start
+    - `snapshots`: the epochs whose checkpoints are kept, from which another run can start
+    - `speed` and `lr`: what was changed by an order
 
     Orders are pairs of a name and a value: `pause`, `go`, `step` (a number of steps, then pause), `speed` (steps per
     second, or None), `lr` and `images` (indices of validation images).
@@ -162,6 +163,7 @@ class Watch(Callback):
             self.paused, self._left = False, int(value)
         elif order == "speed":
             self._speed, self._began = value, time.perf_counter()
+            self._send("speed", speed=value)
         elif order == "lr":
             self.lr_changes.change(value)
             self._send("lr", lr=value, step=self.trainer.global_step)

@@ -194,6 +194,8 @@ def test_a_page_gets_what_it_does_not_have(monkeypatch: pytest.MonkeyPatch) -> N
     assert means["values"] == pytest.approx([sum(block) / size for block in blocks])
     assert history.news(known) == {}
     assert history.news({})["losses"] == means
+    history.take({"kind": "losses", "first": 30, "values": [5.0, 6.0], "lr": 0.1})  # resumed within an epoch
+    assert history.news({})["losses"]["stride"] * len(history.news({})["losses"]["values"]) == pytest.approx(32, abs=4)
 
 
 Schedule = Callable[[torch.optim.Optimizer], Any]

@@ -75,6 +75,7 @@ export class Card {
     if (news.state && "error" in news.state) put(this.error, state.error ?? "");
     this.showControls(state, running);
     if (news.state?.lr !== undefined && document.activeElement !== this.lr) put(this.lr, String(state.lr), "value");
+    if (news.state && "speed" in news.state) put(this.speed, JSON.stringify(state.speed), "value");
     const changes = (state.lr_changes ?? []).map(({ lr, step }) => text("lr_change", { lr, step })).join(", ");
     put(this.changes, changes ? text("lr_changed", { changes }) : "");
     if (news.state?.snapshots) this.showEpochs(state.snapshots);

@@ -20,10 +20,10 @@ export function makeViews(order) {
       make("div", { class: "scroll", tabIndex: 0, role: "region", "aria-label": text("confusion") }, confusion)));
 
   function update({ state, view }, news) {
-    const seen = Boolean(view);
-    put(element, !seen, "hidden");
-    if (!seen) return;
     if (news.state?.thumbnails) showChooser(chooser, state, order);
+    if (news.state?.confusion) showConfusion(confusion, state);
+    put(element, !view, "hidden");
+    if (!view) return;
     if (news.view) {
       put(filters.first, state.first_filters ?? view.filters, "src");
       put(filters.first, text("filters_start"), "alt");
@@ -33,7 +33,6 @@ export function makeViews(order) {
       showMaps(maps, view, state);
       showGradients(gradients, view.gradients);
     }
-    if (news.state?.confusion) showConfusion(confusion, state);
     for (const box of chooser.querySelectorAll("input")) put(box, view.images.some(({ index }) => index === Number(box.value)), "checked");
   }
   return { element, update };

@@ -93,8 +93,8 @@ def demo() -> Path:
     return file
 
 
-def lab(name: str, **look: Any) -> Path:
-    """Train on the page of the lab, two learning rates side by side, and pause."""
+def lab(name: str, top: str, **look: Any) -> Path:
+    """Train on the page of the lab, two learning rates side by side, and pause; `top` is the first element to show."""
     folder, file = RUNS / name, RUNS / f"{name}.png"
     shutil.rmtree(folder, ignore_errors=True)
     with opened("lab", f"output_dir={folder}", **look) as page:
@@ -105,13 +105,14 @@ def lab(name: str, **look: Any) -> Path:
         page.get_by_role("button", name="Train step by step").click()
         for number in ("002", "001"):
             card = page.locator(f"#run-{number}[data-status=paused]")
-            card.get_by_label("Steps at once").fill("150")
+            card.get_by_label("Steps at once").fill("100")
             card.get_by_role("button", name="Step", exact=True).click()
-            card.get_by_text("step 150,").wait_for()
+            card.get_by_text("step 100,").wait_for()
         page.locator("#run-001[data-status=paused]").wait_for()
         page.locator("#sections details").last.evaluate("element => element.open = false")
-        page.evaluate("document.activeElement.blur(); scrollTo(0, 0)")
+        page.evaluate("document.activeElement.blur()")
         page.locator("#form").evaluate("element => element.scrollTo(0, 0)")
+        page.locator(top).first.evaluate("element => element.scrollIntoView({behavior: 'instant'})")
         page.screenshot(path=file)
     return file
 
@@ -129,6 +130,7 @@ def opened(command: str, *words: str, **look: Any) -> Iterator[Any]:
         with sync_playwright() as start:
             browser = start.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
             page = browser.new_page(**look)
+            page.set_default_timeout(300_000)  # ms, on a busy machine
             page.goto(address)
             yield page
             browser.close()
@@ -195,8 +197,8 @@ FILES = {
     "predictions": lambda: clothes().parent / "predicted" / "predictions.png",
     "label_error": lambda: inspected() / "label_error.png",
     "demo": demo,
-    "lab": lambda: lab("lab", viewport={"width": 1400, "height": 1500}),
-    "lab_phone": lambda: lab("lab_phone", viewport={"width": 390, "height": 844}, color_scheme="dark"),
+    "lab": lambda: lab("lab", "header", viewport={"width": 1400, "height": 1500}),
+    "lab_phone": lambda: lab("lab_phone", "#run-002", viewport={"width": 390, "height": 844}, color_scheme="dark"),
     "leaderboard": lambda: compared("seeds"),
     "accuracy_parameters": lambda: compared("accuracy_parameters"),
     "tutorials": tutorials,

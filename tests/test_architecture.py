@@ -197,6 +197,8 @@ def test_text_of_the_user_has_one_way_out(forbidden: tuple[str, ...], allowed: s
     assert found <= allowed
 
 
-def test_the_page_makes_no_html_of_text() -> None:
-    script = (ROOT / "demo" / "page" / "page.js").read_text()
+@pytest.mark.parametrize("command", ["demo", "lab"])
+def test_the_page_makes_no_html_of_text(command: str) -> None:
+    script = "".join(path.read_text() for path in (ROOT / command / "page").glob("*.js"))
+    assert script
     assert not [name for name in ("innerHTML", "outerHTML", "insertAdjacentHTML", "document.write") if name in script]

@@ -184,7 +184,7 @@ def exists(pid: int) -> bool:
     return True
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @case("crash", "trainings of the lab paused, killed, resumed and rewound: the bits of one that nobody touched")
 def test_processes_of_the_lab(settings: LabSettings, tmp_path: Path) -> None:
     settings = settings.model_copy(update={"output_dir": str(tmp_path)})

@@ -125,6 +125,8 @@ def test_watching_pausing_and_stepping_change_no_bit(settings: TrainSettings, pl
 
 
 def test_a_step_is_followed_by_a_pause_with_a_view_of_it(settings: TrainSettings, tmp_path: Path) -> None:
+    trainer = settings.trainer.model_copy(update={"max_epochs": 1})
+    settings = settings.model_copy(update={"trainer": trainer})
     messages = watched(settings, tmp_path / "run", ("step", 1), ("step", 4), ("go", None))
     paused = [k for k, m in enumerate(messages) if m == PAUSED]
     views = [next(m for m in reversed(messages[:k]) if m["kind"] == "view") for k in paused]

@@ -83,7 +83,7 @@ class Trainings:
         """
         variants = [dict(chosen)]
         if vary:
-            variants += [chosen | {vary[0]: value} for value in vary[1]]
+            variants += [dict(chosen) | {vary[0]: value} for value in vary[1]]
         for variant in variants:
             describe_network(compose_settings(self.settings, variant))
         with self._lock:

@@ -84,7 +84,7 @@ class Watch(Callback):
         assert isinstance(pl_module, ImageClassifier)
         if trainer.state.fn == "fit":
             predictions, labels = pl_module.outcomes()
-            size = pl_module.accuracy.num_classes
+            size = len(self.view.classes)
             counts = torch.bincount(size * labels + predictions, minlength=size**2).view(size, size)
             self._send("confusion", counts=counts.tolist(), step=trainer.global_step)
 

@@ -98,8 +98,9 @@ export class Card {
   }
 
   showEpochs(epochs) {
-    const before = this.epoch.value;
+    const before = this.epoch.value, last = this.epoch.options[this.epoch.options.length - 1]?.value;
     this.epoch.replaceChildren(...epochs.map((epoch) => make("option", { value: epoch }, String(epoch))));
-    if (epochs.map(String).includes(before)) this.epoch.value = before;
+    const kept = before !== last && epochs.map(String).includes(before); // an epoch that was chosen
+    this.epoch.value = kept ? before : String(epochs.at(-1));
   }
 }

@@ -11,6 +11,7 @@ from lenet_pl.settings.evaluate import EvaluateSettings
 from lenet_pl.settings.explain import ExplainSettings
 from lenet_pl.settings.export import ExportSettings
 from lenet_pl.settings.inspect import InspectSettings
+from lenet_pl.settings.lab import LabSettings
 from lenet_pl.settings.predict import PredictSettings
 from lenet_pl.settings.search import SearchSettings
 
@@ -25,6 +26,7 @@ KINDS: dict[str, type[Settings]] = {
     "explain": ExplainSettings,
     "export": ExportSettings,
     "inspect": InspectSettings,
+    "lab": LabSettings,
     "predict": PredictSettings,
     "search": SearchSettings,
 }

@@ -30,6 +30,7 @@ FLOORS = (
     "inference",  # trained networks loaded from run folders; ensembles, test-time augmentation
     "attribution",  # feature maps and attributions
     "artifacts",  # output of a run: results, metrics, plots, report
+    "web",  # a page on this machine, and the pictures on it
     "train",  # from here on: one command each
     "inspect",
     "diagnose",
@@ -41,11 +42,12 @@ FLOORS = (
     "compare",
     "search",
     "demo",
+    "lab",
     "benchmark",
     "__main__",  # dispatches to all commands
 )
 COMMANDS = FLOORS[FLOORS.index("train") : -1]
-TRAIN_ON_THE_SPOT = {"search", "demo", "benchmark", "diagnose"}
+TRAIN_ON_THE_SPOT = {"search", "demo", "lab", "benchmark", "diagnose"}
 
 
 def floor(module: str) -> str:
@@ -196,6 +198,8 @@ def test_text_of_the_user_has_one_way_out(forbidden: tuple[str, ...], allowed: s
     assert found <= allowed
 
 
-def test_the_page_makes_no_html_of_text() -> None:
-    script = (ROOT / "demo" / "page" / "page.js").read_text()
+@pytest.mark.parametrize("command", ["demo", "lab"])
+def test_the_page_makes_no_html_of_text(command: str) -> None:
+    script = "".join(path.read_text() for path in (ROOT / command / "page").glob("*.js"))
+    assert script
     assert not [name for name in ("innerHTML", "outerHTML", "insertAdjacentHTML", "document.write") if name in script]

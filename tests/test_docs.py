@@ -63,6 +63,7 @@ NOT_CHECKED = {
 # `lenet_pl` commands that are composed only: words of the command, and why.
 COMPOSED_ONLY = {
     r"lenet_pl\.demo": "serves until it is stopped; tests/demo",
+    r"lenet_pl\.lab": "serves until it is stopped; tests/lab",
     r"lenet_pl\.datasets (fetch|(un)?pack)": "needs a download; tests/datasets",
     r"lenet_pl\.inspect data=(fashion|mnist)": "takes minutes; the figures of the page",
     r"lenet_pl\.benchmark": "takes minutes; tests/benchmark",

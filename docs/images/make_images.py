@@ -1,8 +1,8 @@
 """Make the images of README and documentation: `python docs/images/make_images.py [image ...]`.
 
 curves, confusion_matrix, misclassified, attributions and predictions are files of the commands in `clothes`; demo is
-the page of a network of MNIST in Debian's chromium. Together they take a quarter of an hour. Runs are kept in
-runs/images, and an interrupted one is resumed. leaderboard is drawn as `compare` draws it, from the scores in
+the page of a network of MNIST in Debian's chromium, lab and lab_phone are the lab. Together they take a quarter of an
+hour. Runs are kept in runs/images, and an interrupted one is resumed. leaderboard is drawn as `compare` draws it, from the scores in
 leaderboard_seeds.csv. They were read off an earlier figure; means and standard deviations are those of
 docs/leaderboard.csv. The runs behind them take a night, see docs/howto/reproduce_leaderboard.md. accuracy_parameters is
 made by leaderboard.py. tutorials is drawn from tutorials.json, which takes hours; see
@@ -15,6 +15,8 @@ import shutil
 import subprocess
 import sys
 from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -77,32 +79,64 @@ def take_photos(run: Path, folder: Path) -> None:
 
 def demo() -> Path:
     """Draw a five on the page of the demo."""
-    from playwright.sync_api import sync_playwright
-
     sys.path.append(str(IMAGES.parents[1] / "tests" / "demo"))
     from strokes import DIGITS, draw
 
     run, file = RUNS / "mnist", RUNS / "demo.png"
     if not (run / "results.json").exists():
         lenet("train", "experiment=mnist_99_fast", f"run={run}", "resume=auto")
-    command = [sys.executable, "-m", "lenet_pl.demo", f"run={run}", "port=0"]
-    server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    with opened("demo", f"run={run}", viewport={"width": 900, "height": 668}) as page:
+        page.wait_for_selector("body[data-ready]")
+        draw(page, DIGITS["5"])
+        page.mouse.move(5, 5)
+        page.screenshot(path=file)
+    return file
+
+
+def lab(name: str, top: str, **look: Any) -> Path:
+    """Train on the page of the lab, two learning rates side by side, and pause; `top` is the first element to show."""
+    folder, file = RUNS / name, RUNS / f"{name}.png"
+    shutil.rmtree(folder, ignore_errors=True)
+    with opened("lab", f"output_dir={folder}", **look) as page:
+        page.wait_for_selector("body[data-previewed]")
+        page.get_by_text("Compare", exact=True).click()
+        page.get_by_label("Setting to change").select_option("optimizer.lr")
+        page.get_by_label("Further values").fill("0.005")
+        page.get_by_role("button", name="Train step by step").click()
+        for number in ("002", "001"):
+            card = page.locator(f"#run-{number}[data-status=paused]")
+            card.get_by_label("Steps at once").fill("100")
+            card.get_by_role("button", name="Step", exact=True).click()
+            card.get_by_text("step 100,").wait_for()
+        page.locator("#run-001[data-status=paused]").wait_for()
+        page.locator("#sections details").last.evaluate("element => element.open = false")
+        page.evaluate("document.activeElement.blur()")
+        page.locator("#form").evaluate("element => element.scrollTo(0, 0)")
+        page.locator(top).first.evaluate("element => element.scrollIntoView({behavior: 'instant'})")
+        page.screenshot(path=file)
+    return file
+
+
+@contextmanager
+def opened(command: str, *words: str, **look: Any) -> Iterator[Any]:
+    """Serve the page of a command, and open it in a browser."""
+    from playwright.sync_api import sync_playwright
+
+    arguments = [sys.executable, "-m", f"lenet_pl.{command}", *words, "port=0"]
+    server = subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True)
     try:
         assert server.stdout is not None
         address = server.stdout.readline().split()[0]
         with sync_playwright() as start:
             browser = start.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
-            page = browser.new_page(viewport={"width": 900, "height": 668})
+            page = browser.new_page(**look)
+            page.set_default_timeout(300_000)  # ms, on a busy machine
             page.goto(address)
-            page.wait_for_selector("body[data-ready]")
-            draw(page, DIGITS["5"])
-            page.mouse.move(5, 5)
-            page.screenshot(path=file)
+            yield page
             browser.close()
     finally:
         server.terminate()
         server.wait()
-    return file
 
 
 def seeds() -> Path:
@@ -152,6 +186,8 @@ FILES = {
     "predictions": lambda: clothes().parent / "predicted" / "predictions.png",
     "label_error": lambda: inspected() / "label_error.png",
     "demo": demo,
+    "lab": lambda: lab("lab", "header", viewport={"width": 1400, "height": 1500}),
+    "lab_phone": lambda: lab("lab_phone", "#run-002", viewport={"width": 390, "height": 844}, color_scheme="dark"),
     "leaderboard": seeds,
     "tutorials": tutorials,
     "cnn_plain": cnn_plain,

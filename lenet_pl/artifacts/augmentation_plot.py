@@ -1,6 +1,9 @@
 """The figure of the augmentation: some training images, and several random transforms of each."""
 
+from collections.abc import Iterator, Sequence
+
 import torch
+from torch import Tensor
 
 from lenet_pl.artifacts.plots import draw_samples
 from lenet_pl.batch import Batch
@@ -28,20 +31,32 @@ def draw_augmentation(data: ImageDataModule, images: ImageDataset) -> Figure:
         data: The data module, with the augmentation of the training.
         images: The images, which are each other's partners in mixup and CutMix.
     """
-    pixels, names = data.preprocess.resize(images.images), [label(name, 16) for name in data.classes]
-    columns, titles = [pixels], [[names[k] for k in images.labels.tolist()]]
-    for draw in range(DRAWS):
+    names = [label(name, 16) for name in data.classes]
+    columns, titles = [data.preprocess.resize(images.images)], [[names[k] for k in images.labels.tolist()]]
+    for batch in random_batches(data, images, DRAWS):
+        columns.append(batch.images)
+        titles.append(_titles(batch, names))
+    row_by_row = [title for row in zip(*titles, strict=True) for title in row]
+    title = "training images, and random transforms of each"
+    return draw_samples(as_pixels(columns), row_by_row, title, columns=1 + DRAWS)
+
+
+def random_batches(data: ImageDataModule, images: ImageDataset, draws: int) -> Iterator[Batch]:
+    """Yield the images after random transforms, with pixels in [0, 1], as many times as `draws` says."""
+    pixels = data.preprocess.resize(images.images)
+    for draw in range(draws):
         changed = pixels
         if data.augment.active:
             changed = data.augment(pixels, keyed_generator("augmentation figure", data.seed, draw))
         batch = Batch(changed, images.labels)
         if data.mixing.active:  # it commutes with the normalization
             batch = data.mixing(batch, keyed_generator("mixing figure", data.seed, draw))
-        columns.append(batch.images)
-        titles.append(_titles(batch, names))
-    shown = torch.stack(columns, 1).flatten(0, 1).clamp(0, 1).mul(255).round().to(torch.uint8)
-    row_by_row = [title for row in zip(*titles, strict=True) for title in row]
-    return draw_samples(shown, row_by_row, "training images, and random transforms of each", columns=1 + DRAWS)
+        yield batch
+
+
+def as_pixels(columns: Sequence[Tensor]) -> Tensor:
+    """Arrange columns of images, each float (N, C, H, W) in [0, 1], row by row, as uint8 (N · columns, C, H, W)."""
+    return torch.stack(list(columns), 1).flatten(0, 1).clamp(0, 1).mul(255).round().to(torch.uint8)
 
 
 def _titles(batch: Batch, names: list[str]) -> list[str]:

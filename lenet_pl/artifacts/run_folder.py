@@ -18,7 +18,14 @@ from lenet_pl.artifacts.report import write_report
 from lenet_pl.artifacts.result_table import print_results
 from lenet_pl.artifacts.results_file import REPORT, RESULTS, earlier_test_uses, make_way
 from lenet_pl.artifacts.run_plots import pictures_of
-from lenet_pl.artifacts.run_results import best_row, collect_results, history_of, scores_of, stopping_of
+from lenet_pl.artifacts.run_results import (
+    best_row,
+    collect_results,
+    history_of,
+    lr_change_notes,
+    scores_of,
+    stopping_of,
+)
 from lenet_pl.data.data_record import FILE as DATA_RECORD
 from lenet_pl.data.data_record import write_data_record
 from lenet_pl.data.datamodule import ImageDataModule
@@ -145,6 +152,7 @@ class RunFolder:
             notes.append(f"{guess.describe(self.data.classes)}; {tips}")
         notes += self.data.loaded.doubts() if self.settings.train else ["the network was not trained (train=false)"]
         notes += self.task.distillation.notes if self.task.distillation else []
+        notes += lr_change_notes(self.trainer)
         notes += ineffective(self.settings.augment, self.data.channels)
         if not self._judged:
             notes.append("no validation took place; the results are those of the last weights")

@@ -10,6 +10,7 @@ from lenet_pl.artifacts.metrics import ClassificationMetrics
 from lenet_pl.data.datamodule import ImageDataModule
 from lenet_pl.engine.checkpoint_callbacks import BestCheckpoint
 from lenet_pl.engine.early_stopping import ResumableEarlyStopping
+from lenet_pl.engine.lr_changes import LrChanges
 from lenet_pl.engine.metrics_history import MetricsHistory
 from lenet_pl.engine.task import ImageClassifier
 from lenet_pl.runtime.environment import describe_environment
@@ -28,6 +29,12 @@ def stopping_of(trainer: lightning.Trainer) -> list[ResumableEarlyStopping]:
     """Return the early-stopping callbacks of a Trainer."""
     callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]
     return [c for c in callbacks if isinstance(c, ResumableEarlyStopping)]
+
+
+def lr_change_notes(trainer: lightning.Trainer) -> list[str]:
+    """Describe the changes of the learning rate that were made by hand."""
+    callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]
+    return [note for c in callbacks if isinstance(c, LrChanges) for note in c.notes()]
 
 
 def best_row(trainer: lightning.Trainer, best_epoch: int) -> dict[str, float]:

@@ -34,9 +34,14 @@ from lenet_pl.runtime.threads import prepare_openmp
 from lenet_pl.settings import Settings, TrainSettings
 from lenet_pl.settings.compose import to_settings
 from lenet_pl.settings.datasets import DatasetsSettings
+from lenet_pl.settings.lab import LabSettings
 from lenet_pl.settings.trained import TrainedSettings
 
-WITHOUT_FOLDER = (TrainedSettings, DatasetsSettings)  # of commands that create their folder themselves, or have none
+WITHOUT_FOLDER = (
+    TrainedSettings,
+    DatasetsSettings,
+    LabSettings,
+)  # of commands that create their folder themselves, or have none
 AnySettings = TypeVar("AnySettings", bound=Settings)
 AnySettings_contra = TypeVar("AnySettings_contra", bound=Settings, contravariant=True)
 

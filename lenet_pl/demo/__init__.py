@@ -22,7 +22,8 @@ def demo(settings: DemoSettings) -> None:
         UserError: A run cannot be used, the address is not available, or a package of the extra `demo` is missing.
     """
     try:
-        from lenet_pl.demo.server import bind_socket, create_app, serve
+        from lenet_pl.demo.server import create_app
+        from lenet_pl.web.server import bind_socket, serve
     except ModuleNotFoundError as error:
         raise SettingError(f"demo: needs the package {error.name}; pip install 'lenet_pl[demo]'") from None
 

@@ -1,13 +1,8 @@
 """The answer to one image as plain values: probabilities, preprocessed image, feature maps and Grad-CAM."""
 
-import base64
-import io
-import math
 from typing import Any
 
 import numpy as np
-import torch
-from PIL import Image
 from torch import Tensor
 
 from lenet_pl.attribution.methods import feature_maps, grad_cam
@@ -16,8 +11,7 @@ from lenet_pl.inference.trained_run import TrainedRun
 from lenet_pl.photo.prepare import see, unsure
 from lenet_pl.photo.read_photo import read_photo
 from lenet_pl.settings.predict import PhotoSettings
-
-GAP = 1  # px between two feature maps
+from lenet_pl.web.pictures import png_url, tiles
 
 
 def classify_image(run: TrainedRun, content: bytes, settings: PhotoSettings) -> dict[str, Any]:
@@ -54,11 +48,11 @@ def classify_image(run: TrainedRun, content: bytes, settings: PhotoSettings) -> 
             {"name": printable(run.classes[k]), "probability": float(probabilities[k])} for k in order.tolist()
         ],
         "notes": [note.partition(";")[0] for note in notes] + unsure(float(probabilities.max())),
-        "seen": _png(seen.permute(1, 2, 0).squeeze(-1).numpy()),
-        "input": _png(_input(run, images)),
+        "seen": png_url(seen.permute(1, 2, 0).squeeze(-1).numpy()),
+        "input": png_url(_input(run, images)),
         "grad_cam": heat,
         "layers": [
-            {"name": name, "maps": maps.shape[1], "side": maps.shape[2], "picture": _png(_tiles(maps[0]))}
+            {"name": name, "maps": maps.shape[1], "side": maps.shape[2], "picture": png_url(tiles(maps[0]))}
             for name, maps in feature_maps(run, images).items()
         ],
     }
@@ -69,29 +63,8 @@ def _input(run: TrainedRun, images: Tensor) -> Any:
     return (run.preprocess.resize(images)[0].permute(1, 2, 0).squeeze(-1).clamp(0, 1) * 255).round().byte().numpy()
 
 
-def _tiles(maps: Tensor) -> Any:
-    """Arrange feature maps (M, H, W) in a grid of uint8 pixels, with one scale for all maps."""
-    count, height, width = maps.shape
-    columns = math.ceil(math.sqrt(2 * count)) if count > 8 else count
-    rows = -(-count // columns)
-    low, high = float(maps.min()), float(maps.max())
-    levels = ((maps - low) / (high - low if high > low else 1) * 255).round().byte()
-    sheet = torch.zeros(rows * (height + GAP) - GAP, columns * (width + GAP) - GAP, dtype=torch.uint8)
-    for place, level in enumerate(levels):
-        row, column = divmod(place, columns)
-        top, left = row * (height + GAP), column * (width + GAP)
-        sheet[top : top + height, left : left + width] = level
-    return sheet.numpy()
-
-
 def _heat(heat: Tensor) -> str:
     """Render a heatmap (H, W) in [0, 1] as one color with an opacity proportional to the values."""
     alpha = (heat.detach().numpy() * 200).round().astype(np.uint8)
     color = np.broadcast_to(np.array([255, 96, 0], np.uint8), (*alpha.shape, 3))
-    return _png(np.concatenate([color, alpha[..., None]], 2))
-
-
-def _png(pixels: Any) -> str:
-    stream = io.BytesIO()
-    Image.fromarray(pixels).save(stream, "PNG")
-    return "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode()
+    return png_url(np.concatenate([color, alpha[..., None]], 2))

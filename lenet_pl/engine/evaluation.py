@@ -77,6 +77,14 @@ class ClassifierEvaluation(lightning.LightningModule):
         self._score("test", self._evaluated)
         self._log_metrics(self.test_metrics)
 
+    def outcomes(self) -> tuple[Tensor, Tensor]:
+        """Return predictions and labels of the images of the validation or test that is under way, int64 (N,) each.
+
+        Callbacks find them in their hook `on_validation_epoch_end`, which runs before that of this class.
+        """
+        _, predictions, labels = zip(*self._evaluated, strict=True)
+        return torch.cat(predictions), torch.cat(labels)
+
     def _evaluation_step(self, batch: Batch, metrics: MetricCollection) -> Tensor:
         images, labels = batch[0], batch[1]
         with torch.autocast(self.device.type, enabled=False):  # full precision, as in evaluate and predict

@@ -68,6 +68,10 @@ class MetricsHistory(Callback):
     ) -> None:
         self.first_step = self.first_step or time.time()
 
+    def leave_out(self, seconds: float) -> None:
+        """Leave a time in which the training waited, s, out of the time of the epoch."""
+        self._mark += seconds
+
     def on_validation_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         self._validation -= time.perf_counter()
 

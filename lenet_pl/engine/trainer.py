@@ -23,6 +23,7 @@ from lenet_pl.engine.early_stopping import ResumableEarlyStopping, StopAtMaxStep
 from lenet_pl.engine.estimate_curvature import EstimateCurvature
 from lenet_pl.engine.freeze import FreezeLayers
 from lenet_pl.engine.loggers.build import FlushLoggers, build_loggers
+from lenet_pl.engine.lr_changes import LrChanges
 from lenet_pl.engine.metrics_history import MetricsHistory
 from lenet_pl.engine.plugin_parts import build_extra_callbacks
 from lenet_pl.engine.progress_bar import ProgressBar
@@ -148,7 +149,7 @@ def build_callbacks(settings: TrainSettings, folder: Path, signals: SignalHandle
         ),
         LastCheckpoint(folder / "checkpoints" / "last.ckpt", signals),
     ]
-    callbacks += [] if settings.trainer.fast_dev_run else checkpoints
+    callbacks += [] if settings.trainer.fast_dev_run else [LrChanges(folder, signals), *checkpoints]
     if given.progress_bar:
         callbacks.append(ProgressBar())
     return callbacks

@@ -3,6 +3,7 @@
 import signal
 import sys
 import threading
+from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import Any
 
@@ -57,10 +58,12 @@ class SignalHandler:
 
     Attributes:
         defer_to_step_end: Whether the first signal waits for the next `check`.
+        after_step: Functions that `check` calls first, thus after each optimizer step.
     """
 
     def __init__(self) -> None:
         self.defer_to_step_end = False
+        self.after_step: list[Callable[[], None]] = []
         self._pending: int | None = None  # signal that waits for `check`
         self._raised: int | None = None  # kept, as a library that is being imported may swallow the exception
         self._before: dict[int, Any] = {}
@@ -92,10 +95,16 @@ class SignalHandler:
             signal.signal(number, self._on_signal)
 
     def check(self) -> None:
-        """Raise Interruption if a signal has arrived."""
-        number = self._pending if self._raised is None else self._raised
-        if number is not None:
+        """Call the functions of `after_step`, then raise Interruption if a signal has arrived."""
+        for function in self.after_step:
+            function()
+        if (number := self.arrived) is not None:
             raise Interruption(number, resumable=True)
+
+    @property
+    def arrived(self) -> int | None:
+        """The number of the signal for which `check` will raise Interruption; None if none has arrived."""
+        return self._pending if self._raised is None else self._raised
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         if not self.defer_to_step_end or self._pending is not None:

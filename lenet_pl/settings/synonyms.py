@@ -98,6 +98,15 @@ OF_COMMAND = {
     }
     | ANY_NETWORK,
     "demo": {"address ip server_name bind": "host=<address>", "server_port": "port=<number>"} | ANY_NETWORK,
+    "lab": {
+        "address ip server_name bind": "host=<address>",
+        "server_port": "port=<number>",
+        "run runs folder dir output out": "output_dir=<folder>",
+        "data dataset": "datasets=[<choice>,<choice>], of which the page offers those on this machine",
+        "n_jobs jobs max_trainings": "max_running=<number>",
+        "data_dir datadir root root_dir": "data_root=<folder>",
+        "model optimizer lr": "settings of a training are chosen on the page",
+    },
     "compare": {
         "run folder dir path runs_dir root input": "runs=<folder, or a list of them>",
         "by groupby group": "group_by=[<key>,<key>]",

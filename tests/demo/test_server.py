@@ -20,10 +20,11 @@ from PIL import Image
 from promise import case
 
 from lenet_pl.attribution.methods import feature_maps
-from lenet_pl.demo.server import KIND, MAX_UPLOAD, bind_socket, create_app
+from lenet_pl.demo.server import KIND, MAX_UPLOAD, create_app
 from lenet_pl.errors import SettingError
 from lenet_pl.inference.trained_run import TrainedRun, load_run
 from lenet_pl.settings.predict import PhotoSettings
+from lenet_pl.web.server import bind_socket
 
 AUTO = PhotoSettings(invert="auto", remove_background="auto", center="auto")
 IMAGE = {"content-type": KIND}

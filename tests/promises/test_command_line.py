@@ -99,6 +99,8 @@ PATHS = [
     ("compare", "output_dir", []),
     ("inspect", "output_dir", []),
     ("inspect", "data_root", []),
+    ("lab", "output_dir", []),
+    ("lab", "data_root", []),
     ("evaluate", "data_root", []),
     ("predict", "images", []),
     ("explain", "images", []),

@@ -45,6 +45,7 @@ COMMAND_LINES = {  # errors that the settings classes cannot detect
     "benchmark": ("parts=[nonsense]", "datasets=[folder]", "num_threads=0", "output_dir=null", "model=x"),
     "datasets": ("action=x", "names=[x]", "mirror=x", "data=mnist"),
     "inspect": ("data=nonsense", "folds=1", "network=lenet6", "near_duplicates=2", "output_dir=null", "model=x"),
+    "lab": ("port=-1", "host=", "max_running=0", "datasets=[folder]", "output_dir=null", "model=x"),
     "explain": ("methods=[nonsense]", "indices=[-1]", "images=a.png indices=[1]", "num_images=61"),
     "export": ("formats=[tflite]", "opset=17", "formats=[onnx,onnx]", "atol=0"),
 }
@@ -74,7 +75,7 @@ def composed(name: str) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield the settings of a command under each choice of the config groups whose choices differ in their keys."""
     needed = [
         *NEEDED.get(name, ()),
-        *{"compare": [], "benchmark": ["output_dir=x"], "inspect": ["output_dir=x"], "datasets": []}.get(
+        *{"compare": [], "benchmark": ["output_dir=x"], "inspect": ["output_dir=x"], "datasets": [], "lab": []}.get(
             name, ["run=x"]
         ),
     ]

@@ -17,7 +17,7 @@ from fastapi.testclient import TestClient
 from PIL import Image
 from promise import case
 
-from lenet_pl.demo.server import KIND, MAX_UPLOAD, bind_socket, create_app
+from lenet_pl.demo.server import KIND, MAX_UPLOAD, create_app
 from lenet_pl.errors import DataError, SettingError
 from lenet_pl.image_io.decode import MAX_SIDE, read_image
 from lenet_pl.inference.trained_run import TrainedRun, load_run
@@ -26,6 +26,7 @@ from lenet_pl.photo.read_photo import read_photo
 from lenet_pl.predict import predict
 from lenet_pl.settings import compose as composition
 from lenet_pl.settings.predict import PhotoSettings, PredictSettings
+from lenet_pl.web.server import bind_socket
 
 AUTO = PhotoSettings(invert="auto", remove_background="auto", center="auto")
 

@@ -25,7 +25,7 @@ import uvicorn
 from conftest import Compose
 from PIL import Image
 
-from lenet_pl.demo.server import KIND, MAX_UPLOAD, bind_socket, create_app
+from lenet_pl.demo.server import KIND, MAX_UPLOAD, create_app
 from lenet_pl.evaluate import evaluate
 from lenet_pl.inference.trained_run import load_run
 from lenet_pl.predict import predict
@@ -33,6 +33,7 @@ from lenet_pl.settings import compose as composition
 from lenet_pl.settings.evaluate import EvaluateSettings
 from lenet_pl.settings.predict import PhotoSettings, PredictSettings
 from lenet_pl.train import train
+from lenet_pl.web.server import bind_socket
 
 RUN = (
     "trainer.max_epochs=2",

@@ -7,7 +7,19 @@ import yaml
 
 from lenet_pl.settings.compose import conf_dir, known_keys
 
-VERBS = ("evaluate", "predict", "explain", "export", "compare", "demo", "benchmark", "inspect", "datasets", "diagnose")
+VERBS = (
+    "evaluate",
+    "predict",
+    "explain",
+    "export",
+    "compare",
+    "demo",
+    "benchmark",
+    "inspect",
+    "datasets",
+    "diagnose",
+    "lab",
+)
 GROUPS = [folder.name for folder in conf_dir().iterdir() if folder.is_dir()]
 
 

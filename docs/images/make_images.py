@@ -2,11 +2,10 @@
 
 curves, confusion_matrix, misclassified, attributions and predictions are files of the commands in `clothes`; demo is
 the page of a network of MNIST in Debian's chromium, lab and lab_phone are the lab. Together they take a quarter of an
-hour. Runs are kept in runs/images, and an interrupted one is resumed. leaderboard is drawn as `compare` draws it, from the scores in
-leaderboard_seeds.csv. They were read off an earlier figure; means and standard deviations are those of
+hour. Runs are kept in runs/images, and an interrupted one is resumed. leaderboard is drawn as `compare` draws it, from
+the scores in leaderboard_seeds.csv. They were read off an earlier figure; means and standard deviations are those of
 docs/leaderboard.csv. The runs behind them take a night, see docs/howto/reproduce_leaderboard.md. accuracy_parameters is
-made by leaderboard.py. tutorials is drawn from tutorials.json, which takes hours; see
-docs/tutorial_recipes.md.
+made by leaderboard.py. tutorials is drawn from tutorials.json, which takes hours; see docs/tutorial_recipes.md.
 """
 
 import csv

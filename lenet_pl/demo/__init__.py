@@ -16,7 +16,6 @@ def demo(settings: DemoSettings) -> None:
 
     Args:
         settings: The validated settings.
-        _: Unused; every command receives a folder.
 
     Raises:
         UserError: A run cannot be used, the address is not available, or a package of the extra `demo` is missing.

@@ -82,7 +82,7 @@ class BenchmarkSettings(Settings):
     leaderboard_file: LocalPath
     """File of rows such as docs/leaderboard.csv, for the part leaderboard."""
     leaderboard_row: str
-    """`id` of the row to repeat; without it in the 95% interval for that many seeds, the exit code is 1."""
+    """Row to repeat, by its `id`; without it in the 95% interval for that many seeds, the exit code is 1."""
     cifar10_folder: LocalPath | None
     """Folder with images of CIFAR-10 in train/<class> and test/<class>; null: the published files."""
     num_threads: Threads

@@ -48,9 +48,9 @@ def setting_keys(values: dict[str, Any], prefix: str = "") -> list[str]:
 
 
 def nearest_key(key: str, keys: list[str]) -> str:
-    """Suggest the setting that was probably meant: the same last part first, then a similar spelling."""
+    """Suggest the setting that was probably meant: the shortest path to the same last part, or a similar spelling."""
     same = [k for k in keys if k.rpartition(".")[2] == key.rpartition(".")[2]]
-    return f"did you mean {same[0]}?" if same else did_you_mean(key, keys)
+    return f"did you mean {min(same, key=lambda k: k.count('.'))}?" if same else did_you_mean(key, keys)
 
 
 def _takes_null(kind: type[Settings], values: dict[str, Any], key: str) -> bool:

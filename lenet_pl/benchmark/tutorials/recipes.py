@@ -154,6 +154,7 @@ _ALL = (
         validation=5000,
         which="random",
         plateau=True,
+        fixed="cnn3_bn_cifar10_fixed",
     ),
     Recipe(
         "cnn_plain_mnist",

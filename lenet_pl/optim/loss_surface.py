@@ -99,7 +99,7 @@ def gradient_noise(gradients: Iterable[Tensor], batch_size: int) -> tuple[float,
 
     Returns:
         The trace of the covariance matrix of the gradients of single images, tr(Σ), and the squared norm of the mean
-        gradient, |G|². Both are unbiased, so that the latter may be negative near a minimum.
+        gradient, ‖G‖². Both are unbiased, so that the latter may be negative near a minimum.
 
     Source: McCandlish et al. 2018, "An empirical model of large-batch training", appendix A.1.
     """

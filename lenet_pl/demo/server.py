@@ -14,15 +14,13 @@ from lenet_pl.errors import DataError, printable
 from lenet_pl.image_io.decode import ACCEPTED, MAX_BYTES
 from lenet_pl.inference.trained_run import TrainedRun
 from lenet_pl.settings.predict import PhotoSettings
-from lenet_pl.web.server import LOOPBACK, new_app, reject
+from lenet_pl.web.server import LOOPBACK, new_app, read_body, reject
 
 PAGE = Path(__file__).parent / "page"
 MAX_UPLOAD = 5_000_000  # bytes
 UPLOAD_LIMIT = f"{MAX_UPLOAD // 1_000_000} MB"
 FORMATS = ACCEPTED.replace(f"{MAX_BYTES // 1_000_000} MB", UPLOAD_LIMIT)  # the decoder's limit is that of files
-KIND = (
-    "application/octet-stream"  # not allowed in a cross-origin request without a preflight, which this server rejects
-)
+KIND = "application/octet-stream"
 
 
 def create_app(runs: list[TrainedRun], photo: PhotoSettings, host: str = LOOPBACK[0]) -> FastAPI:
@@ -49,15 +47,13 @@ def create_app(runs: list[TrainedRun], photo: PhotoSettings, host: str = LOOPBAC
     async def classify(number: int, request: Request) -> Response:
         if not 0 <= number < len(runs):
             return reject(404, f"run: got {number}; must be 0 to {len(runs) - 1}")
-        if request.headers.get("content-type") != KIND:
-            return reject(415, f"content-type: must be {KIND}")
-        content = bytearray()
-        async for chunk in request.stream():
-            content += chunk
-            if len(content) > MAX_UPLOAD:
-                return reject(413, f"image: got more than {UPLOAD_LIMIT}; must be at most {UPLOAD_LIMIT}")
+        content = await read_body(
+            request, KIND, MAX_UPLOAD, f"image: got more than {UPLOAD_LIMIT}; must be at most {UPLOAD_LIMIT}"
+        )
+        if isinstance(content, Response):
+            return content
         try:
-            return JSONResponse(await run_in_threadpool(answer, number, bytes(content)))
+            return JSONResponse(await run_in_threadpool(answer, number, content))
         except DataError as error:
             return reject(422, str(error).replace(ACCEPTED, FORMATS))
 

@@ -17,10 +17,9 @@ from lenet_pl.lab.choices import command_line, compose_settings, describe_choice
 from lenet_pl.lab.preview import describe_network, draw_augmentation
 from lenet_pl.lab.trainings import Trainings
 from lenet_pl.settings.lab import LabSettings
-from lenet_pl.web.server import new_app, reject
+from lenet_pl.web.server import new_app, read_body, reject
 
 PAGE = Path(__file__).parent / "page"
-KIND = "application/json"  # not allowed in a cross-origin request without a preflight, which this server rejects
 MAX_BODY = 65_536  # bytes
 MAX_STREAMS = 64  # pages that are open at once
 LOOKS_EVERY = 0.1  # s between two looks for news
@@ -35,7 +34,7 @@ def create_app(settings: LabSettings, trainings: Trainings) -> FastAPI:
     - `GET /choices`: what `describe_choices` returns, with the limits of the lab
     - `POST /preview` and `POST /augmentation` with `settings`: the network, and random transforms of some images
     - `POST /runs` with `settings`, and perhaps `vary` (`key` and `values`) and `paused`: start trainings
-    - `POST /runs/<name>` with `order` and `value`: pause, go, step, speed, lr, images, stop, kill, resume, rewind
+    - `POST /runs/<name>` with `action` and `value`: pause, go, step, speed, lr, images, stop, kill, resume, rewind
     - `GET /events`: server-sent events, each with what has changed since the one before
 
     Args:
@@ -46,13 +45,9 @@ def create_app(settings: LabSettings, trainings: Trainings) -> FastAPI:
     streams: set[object] = set()
 
     async def answer(request: Request, work: Callable[[Body], Any]) -> Response:
-        if request.headers.get("content-type") != KIND:
-            return reject(415, f"content-type: must be {KIND}")
-        content = bytearray()
-        async for chunk in request.stream():
-            content += chunk
-            if len(content) > MAX_BODY:
-                return reject(413, f"got more than {MAX_BODY} bytes")
+        content = await read_body(request, "application/json", MAX_BODY, f"got more than {MAX_BODY} bytes")
+        if isinstance(content, Response):
+            return content
         try:
             body = json.loads(content)
             if not isinstance(body, dict) or not isinstance(body.get("settings", {}), dict):
@@ -90,11 +85,11 @@ def create_app(settings: LabSettings, trainings: Trainings) -> FastAPI:
 
         return await answer(request, work)
 
-    async def order(name: str, request: Request) -> Response:
+    async def action(name: str, request: Request) -> Response:
         def work(body: Body) -> Body:
-            if body.get("order") == "rewind":
+            if body.get("action") == "rewind":
                 return {"name": trainings.rewind(name, body.get("value"))}
-            trainings.order(name, str(body.get("order")), body.get("value"))
+            trainings.action(name, str(body.get("action")), body.get("value"))
             return {"name": name}
 
         return await answer(request, work)
@@ -109,7 +104,7 @@ def create_app(settings: LabSettings, trainings: Trainings) -> FastAPI:
     app.post("/preview")(preview)
     app.post("/augmentation")(augmentation)
     app.post("/runs")(start)
-    app.post("/runs/{name}")(order)
+    app.post("/runs/{name}")(action)
     app.mount("/", StaticFiles(directory=PAGE, html=True))
     return app
 

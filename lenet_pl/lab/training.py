@@ -1,4 +1,4 @@
-"""A training of the lab: its process, the messages that come from it, and the orders that go to it."""
+"""A training of the lab: its process, the messages that come from it, and the actions that go to it."""
 
 import contextlib
 import threading
@@ -44,11 +44,11 @@ class Training:
         self._follower = threading.Thread(target=self._follow, daemon=True)
         self._follower.start()
 
-    def order(self, order: str, value: Any = None) -> None:
-        """Send an order, as `Watch` describes them; without a process nothing happens."""
+    def action(self, action: str, value: Any = None) -> None:
+        """Send an action, as `Watch` describes them; without a process nothing happens."""
         if self.running:
             with contextlib.suppress(OSError):  # it has just ended
-                self._connection.send((order, value))
+                self._connection.send((action, value))
 
     def stop(self) -> None:
         """Ask the process to end after the current step, with a checkpoint from which the run can be resumed."""

@@ -9,9 +9,9 @@ from typing import Any
 
 from lenet_pl.engine.lr_changes import read_lr_changes, write_lr_changes
 from lenet_pl.errors import SettingError
+from lenet_pl.lab.actions import ACTIONS, check_action
 from lenet_pl.lab.choices import Chosen, command_line, compose_settings
 from lenet_pl.lab.found_run import SNAPSHOTS, find_run, resumable
-from lenet_pl.lab.orders import ORDERS, check_order
 from lenet_pl.lab.preview import describe_network
 from lenet_pl.lab.process import LabJob
 from lenet_pl.lab.training import Training
@@ -90,24 +90,24 @@ class Trainings:
             self._check_room(len(variants))
             return [self._start(variant, vary[0] if vary else "", paused=paused) for variant in variants]
 
-    def order(self, name: str, order: str, value: Any) -> None:
-        """Pass an order to a training.
+    def action(self, name: str, action: str, value: Any) -> None:
+        """Pass an action to a training.
 
         Raises:
             SettingError: There is no such training, or it cannot do this now.
         """
         training = self._get(name)
-        if order == "stop":
+        if action == "stop":
             training.stop()
-        elif order == "kill":
+        elif action == "kill":
             training.kill()
-        elif order == "resume":
+        elif action == "resume":
             with self._lock:
                 self._resume(training)
-        elif order in ORDERS:
-            training.order(order, check_order(order, value))
+        elif action in ACTIONS:
+            training.action(action, check_action(action, value))
         else:
-            raise SettingError(f"order: got {order!r}; must be resume, stop, kill, rewind or {', '.join(ORDERS)}")
+            raise SettingError(f"action: got {action!r}; must be resume, stop, kill, rewind or {', '.join(ACTIONS)}")
 
     def rewind(self, name: str, epoch: Any) -> str:
         """Start a run that continues from an earlier epoch of another one, and waits before its first step.

@@ -40,9 +40,9 @@ class Watch(Callback):
     - `confusion`: counts of the last validation
     - `state`: training, paused or testing
     - `snapshots`: the epochs whose checkpoints are kept, from which another run can start
-    - `speed` and `lr`: what was changed by an order
+    - `speed` and `lr`: what an action has changed
 
-    Orders are pairs of a name and a value: `pause`, `go`, `step` (a number of steps, then pause), `speed` (steps per
+    Actions are pairs of a name and a value: `pause`, `go`, `step` (a number of steps, then pause), `speed` (steps per
     second, or None), `lr` and `images` (indices of validation images).
 
     Args:
@@ -98,7 +98,7 @@ class Watch(Callback):
         self.signals.after_step.clear()
 
     def _after_step(self) -> None:
-        """Keep the loss, and look after pauses, orders and views; called between two optimizer steps."""
+        """Keep the loss, and look after pauses, actions and views; called between two optimizer steps."""
         if self.trainer.global_step == self._seen:  # the end of the training
             return
         self._seen = self.trainer.global_step
@@ -113,7 +113,7 @@ class Watch(Callback):
             self._slow_down(now)
         elif now - self._polled > POLLS_EVERY:
             self._polled = now
-            self._obey_all()
+            self._act_all()
         if self.paused:
             self._wait()
         elif now >= self._due:
@@ -121,14 +121,14 @@ class Watch(Callback):
             self._show()
 
     def _wait(self) -> None:
-        """Wait for the order to continue, or for a signal."""
+        """Wait until an action continues the training, or for a signal."""
         start = time.perf_counter()
         self._left = None
         self._flush()
         self._show()
         self._send("state", state="paused")
         while self.paused and not self.signals.arrived:
-            self._obey_all(0.1)
+            self._act_all(0.1)
         self.history.leave_out(time.perf_counter() - start)
         self._began = time.perf_counter()
         self._send("state", state="training")
@@ -141,33 +141,33 @@ class Watch(Callback):
         while self._speed and not self.signals.arrived and not self.paused:
             if (left := self._began - time.perf_counter()) <= 0:
                 break
-            self._obey_all(min(left, 0.1))
-        self._obey_all()
+            self._act_all(min(left, 0.1))
+        self._act_all()
         self.history.leave_out(time.perf_counter() - start)
 
-    def _obey_all(self, seconds: float = 0) -> None:
-        """Carry out all orders that have come, or come within a time."""
+    def _act_all(self, seconds: float = 0) -> None:
+        """Carry out all actions that have come, or come within a time."""
         try:
             while self.connection.poll(seconds):
-                self._obey(*self.connection.recv())
+                self._act(*self.connection.recv())
                 seconds = 0
         except (EOFError, OSError):  # the server has ended; its end sends a signal
             self.paused = False
 
-    def _obey(self, order: str, value: Any) -> None:
-        if order == "pause":
+    def _act(self, action: str, value: Any) -> None:
+        if action == "pause":
             self.paused, self._left = True, None
-        elif order == "go":
+        elif action == "go":
             self.paused, self._left = False, None
-        elif order == "step":
+        elif action == "step":
             self.paused, self._left = False, int(value)
-        elif order == "speed":
+        elif action == "speed":
             self._speed, self._began = value, time.perf_counter()
             self._send("speed", speed=value)
-        elif order == "lr":
+        elif action == "lr":
             self.lr_changes.change(value)
             self._send("lr", lr=value, step=self.trainer.global_step)
-        elif order == "images":
+        elif action == "images":
             self.view.choose(value)
             self._show()
 

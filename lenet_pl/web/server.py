@@ -5,7 +5,7 @@ import socket as sockets
 from collections.abc import Callable
 
 import uvicorn
-from fastapi import FastAPI, Response
+from fastapi import FastAPI, Request, Response
 from fastapi.middleware.trustedhost import TrustedHostMiddleware
 from fastapi.responses import JSONResponse
 from starlette.datastructures import MutableHeaders
@@ -74,6 +74,26 @@ def serve(app: FastAPI, socket: sockets.socket, stop: Callable[[], None] = lambd
 def reject(status: int, why: str, **more: str) -> Response:
     """Build the response to a request that is not served, with its reason in one line."""
     return JSONResponse({"error": printable(why), **more}, status)
+
+
+async def read_body(request: Request, kind: str, limit: int, too_large: str) -> bytes | Response:
+    """Read the body of a request, or return the response that rejects it.
+
+    Args:
+        request: The request.
+        kind: The content type that it must have. One that no form can send is not allowed in a cross-origin request
+            without a preflight, which these servers reject.
+        limit: The largest size in bytes.
+        too_large: The reason to reject a larger one.
+    """
+    if request.headers.get("content-type") != kind:
+        return reject(415, f"content-type: must be {kind}")
+    content = bytearray()
+    async for chunk in request.stream():
+        content += chunk
+        if len(content) > limit:
+            return reject(413, too_large)
+    return bytes(content)
 
 
 class _Headers:

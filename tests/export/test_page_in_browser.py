@@ -148,7 +148,7 @@ def test_the_keyboard_does_everything(digits_page: Path, opened: Opened) -> None
         page.keyboard.press("ArrowUp")
     page.wait_for_selector("body[data-predicted]")
     page.locator("#announcement:not(:empty)").wait_for(state="attached")
-    page.wait_for_function("document.getElementById('announcement').textContent.startsWith('Prediction: ')")
+    page.locator("#announcement", has_text="Prediction: ").wait_for(state="attached")
     seen = []
     for _ in range(6):
         page.keyboard.press("Tab")

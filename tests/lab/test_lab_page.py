@@ -4,13 +4,13 @@ import csv
 import json
 import re
 import shlex
-import shutil
 import signal
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,18 +24,7 @@ from lenet_pl.settings.compose import compose
 from lenet_pl.settings.lab import LabSettings
 from lenet_pl.web.server import bind_socket
 
-BROWSER = shutil.which("chromium")
-pytestmark = pytest.mark.skipif(BROWSER is None, reason="needs the browser chromium, of Debian's package")
 WAIT = 300_000  # ms, on a busy machine
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright")
-    with playwright.sync_playwright() as start:
-        opened = start.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
-        yield opened
-        opened.close()
 
 
 def visit(browser: Any, address: str, **look: Any) -> tuple[Any, list[str]]:
@@ -54,14 +43,34 @@ def visit(browser: Any, address: str, **look: Any) -> tuple[Any, list[str]]:
     return page, wrong
 
 
-@pytest.mark.slow
-def test_the_form_answers_each_change(browser: Any, tmp_path: Path) -> None:
-    settings = compose("lab", LabSettings, [f"output_dir={tmp_path}", "datasets=[digits]"])
+def wait_until(page: Any, expression: str) -> None:
+    """Wait for an expression; `wait_for_function` evaluates it in the page, which the page's CSP does not allow."""
+    end = time.monotonic() + WAIT / 1000
+    while not page.evaluate(expression):
+        assert time.monotonic() < end, expression
+        page.wait_for_timeout(50)
+
+
+@contextmanager
+def served(settings: LabSettings) -> Iterator[str]:
+    """Serve the lab in a thread; gives its address."""
     with Trainings(settings) as trainings, bind_socket("127.0.0.1", 0) as socket:
         server = uvicorn.Server(uvicorn.Config(create_app(settings, trainings), log_level="warning"))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [socket]})
         thread.start()
-        page, wrong = visit(browser, f"http://127.0.0.1:{socket.getsockname()[1]}")
+        try:
+            yield f"http://127.0.0.1:{socket.getsockname()[1]}"
+        finally:
+            trainings.hang_up()
+            server.should_exit = True
+            thread.join()
+
+
+@pytest.mark.slow
+def test_the_form_answers_each_change(browser: Any, tmp_path: Path) -> None:
+    settings = compose("lab", LabSettings, [f"output_dir={tmp_path}", "datasets=[digits]"])
+    with served(settings) as address:
+        page, wrong = visit(browser, address)
         assert page.locator("#diagram li").first.locator("span").inner_text() == "1×32×32"
         kernel = page.get_by_label("Kernel size")
         kernel.focus()
@@ -78,7 +87,7 @@ def test_the_form_answers_each_change(browser: Any, tmp_path: Path) -> None:
         assert problem.inner_text() == ""
         assert "kernel" not in page.locator("#command").inner_text()
         page.locator("#augmentation summary").click()
-        page.wait_for_function("document.getElementById('augmentation-picture').naturalWidth > 200")
+        wait_until(page, "document.getElementById('augmentation-picture').naturalWidth > 200")
         unnamed = page.evaluate(
             "[...document.querySelectorAll('button, input, select, svg[role], img')].filter(e => !(e.labels?.length || "
             "e.textContent.trim() || e.ariaLabel || e.alt || e.closest('[hidden]'))).map(e => e.outerHTML)"
@@ -86,9 +95,6 @@ def test_the_form_answers_each_change(browser: Any, tmp_path: Path) -> None:
         assert [element for element in unnamed if "<img" not in element or "augmentation" in element] == []
         assert wrong == []
         page.close()
-        trainings.hang_up()
-        server.should_exit = True
-        thread.join()
 
 
 @pytest.fixture
@@ -137,7 +143,7 @@ def test_a_session_of_the_lab(
     now = first.locator(".filters img").nth(1)
     start = now.get_attribute("src")
     first.get_by_role("button", name="Step", exact=True).click()
-    page.wait_for_function("before => document.querySelectorAll('#run-001 .filters img')[1].src !== before", arg=start)
+    wait_until(page, f"document.querySelectorAll('#run-001 .filters img')[1].src !== {json.dumps(start)}")
     assert first.locator(".filters img").first.get_attribute("src") == start
     assert first.locator(".gradients li").count() == 5
     first.get_by_text("Choose images").click()
@@ -169,7 +175,7 @@ def test_a_session_of_the_lab(
     second.get_by_label("Speed").select_option("50")
     second.get_by_role("button", name="Continue").click()
     third.get_by_role("button", name="Continue").click()
-    page.wait_for_function("document.querySelectorAll('#loss polyline').length >= 6")
+    wait_until(page, "document.querySelectorAll('#loss polyline').length >= 6")
     page.reload()
     second.get_by_role("button", name="Pause").click()
     second.get_by_label("Learning rate").fill("0.004")

@@ -153,7 +153,7 @@ def test_strangers_are_refused(client: TestClient) -> None:
         assert reply.status_code == 200
         assert "https://" not in reply.text
         assert "default-src 'none'" in reply.headers["content-security-policy"]
-    reply = client.post("/runs/999", json={"order": "pause"})
+    reply = client.post("/runs/999", json={"action": "pause"})
     assert reply.json()["error"] == "run: got '999'; must be a run of this lab"
 
 
@@ -200,25 +200,25 @@ def test_processes_of_the_lab(settings: LabSettings, tmp_path: Path) -> None:
             assert reply.json()["error"].startswith("max_running: 2 trainings run, and 1 more would be started")
 
             pid = wait_for(trainings, "001", "paused")["pid"]
-            client.post("/runs/001", json={"order": "step", "value": 12})
+            client.post("/runs/001", json={"action": "step", "value": 12})
             while trainings._all["001"].history.state.get("step") != 12:
                 time.sleep(0.01)
             assert wait_for(trainings, "001", "paused")["snapshots"] == [1, 2]
-            wrong = client.post("/runs/001", json={"order": "lr", "value": -1}).json()
+            wrong = client.post("/runs/001", json={"action": "lr", "value": -1}).json()
             assert wrong["error"] == "lr: got -1; must be a number greater than 0, up to 1000"
-            client.post("/runs/001", json={"order": "kill"})
+            client.post("/runs/001", json={"action": "kill"})
             assert "SIGKILL" in wait_for(trainings, "001", "killed")["error"]
             assert not exists(pid)
-            client.post("/runs/001", json={"order": "resume"})
-            client.post("/runs/002", json={"order": "go"})
+            client.post("/runs/001", json={"action": "resume"})
+            client.post("/runs/002", json={"action": "go"})
             wait_for(trainings, "001", "finished")
             wait_for(trainings, "002", "finished")
 
-            assert client.post("/runs/001", json={"order": "rewind", "value": 9}).status_code == 422
-            assert client.post("/runs/001", json={"order": "rewind", "value": 2}).json() == {"name": "003"}
+            assert client.post("/runs/001", json={"action": "rewind", "value": 9}).status_code == 422
+            assert client.post("/runs/001", json={"action": "rewind", "value": 2}).json() == {"name": "003"}
             wait_for(trainings, "003", "paused")
             assert len(trainings._all["003"].history.rows) == 2
-            client.post("/runs/003", json={"order": "go"})
+            client.post("/runs/003", json={"action": "go"})
             wait_for(trainings, "003", "finished")
             first, third = tmp_path / "001", tmp_path / "003"
             assert difference(checkpoint(first), checkpoint(third)) == []
@@ -226,7 +226,7 @@ def test_processes_of_the_lab(settings: LabSettings, tmp_path: Path) -> None:
             assert results[0]["metrics"] == results[1]["metrics"]
 
             (name,) = client.post("/runs", json={"settings": QUICK, "paused": True}).json()["names"]
-            client.post(f"/runs/{name}", json={"order": "step", "value": 7})
+            client.post(f"/runs/{name}", json={"action": "step", "value": 7})
             while trainings._all[name].history.state.get("step") != 7:
                 time.sleep(0.01)
             pid = wait_for(trainings, name, "paused")["pid"]
@@ -245,8 +245,8 @@ def test_processes_of_the_lab(settings: LabSettings, tmp_path: Path) -> None:
         ]
         assert len(again._all["001"].history.rows) == 4
         with pytest.raises(SettingError, match=r"^run: 001 is finished, or has no checkpoint"):
-            again.order("001", "resume", None)
-        again.order(name, "resume", None)
+            again.action("001", "resume", None)
+        again.action(name, "resume", None)
         wait_for(again, name, "finished")
     assert difference(checkpoint(first), checkpoint(tmp_path / name)) == []
 

@@ -58,14 +58,14 @@ def plain(settings: TrainSettings, tmp_path_factory: pytest.TempPathFactory) -> 
     return folder
 
 
-def watched(settings: TrainSettings, folder: Path, *orders: tuple[str, Any], more: Any = ()) -> Messages:
-    """Train as the lab does, with orders up to the next step or go in each pause; returns the messages."""
+def watched(settings: TrainSettings, folder: Path, *actions: tuple[str, Any], more: Any = ()) -> Messages:
+    """Train as the lab does, with actions up to the next step or go in each pause; returns the messages."""
     folder.mkdir(exist_ok=True)
     here, there = Pipe()
     messages: Messages = []
-    reading = Reader(here, messages, list(orders))
+    reading = Reader(here, messages, list(actions))
     try:
-        watch = Watch(there, folder, folder.parent / f"kept_{folder.name}", paused=bool(orders))
+        watch = Watch(there, folder, folder.parent / f"kept_{folder.name}", paused=bool(actions))
         train(settings, folder, [watch, *more])
     finally:
         there.close()
@@ -74,16 +74,16 @@ def watched(settings: TrainSettings, folder: Path, *orders: tuple[str, Any], mor
 
 
 class Reader:
-    """A thread that receives messages, and gives orders in pauses."""
+    """A thread that receives messages, and sends actions in pauses."""
 
-    def __init__(self, connection: Any, messages: Messages, orders: list[tuple[str, Any]]) -> None:
+    def __init__(self, connection: Any, messages: Messages, actions: list[tuple[str, Any]]) -> None:
         def read() -> None:
             with contextlib.suppress(EOFError):
                 while True:
                     messages.append(message := connection.recv())
-                    while message == PAUSED and orders:
-                        connection.send(order := orders.pop(0))
-                        if order[0] in ("step", "go"):
+                    while message == PAUSED and actions:
+                        connection.send(action := actions.pop(0))
+                        if action[0] in ("step", "go"):
                             break
 
         self._thread = threading.Thread(target=read, daemon=True)
@@ -105,8 +105,8 @@ def table(folder: Path) -> list[list[str]]:
     "a training of the lab, paused, stepped, slowed down and watched: bit for bit that of the command",
 )
 def test_watching_pausing_and_stepping_change_no_bit(settings: TrainSettings, plain: Path, tmp_path: Path) -> None:
-    orders = (("step", 3), ("images", [1, 4]), ("speed", 500), ("step", STEPS), ("speed", None), ("go", None))
-    messages = watched(settings, tmp_path / "run", *orders)
+    actions = (("step", 3), ("images", [1, 4]), ("speed", 500), ("step", STEPS), ("speed", None), ("go", None))
+    messages = watched(settings, tmp_path / "run", *actions)
     assert difference(checkpoint(plain), checkpoint(tmp_path / "run")) == []
     assert difference(checkpoint(plain, "best"), checkpoint(tmp_path / "run", "best")) == []
     assert table(plain) == table(tmp_path / "run")
@@ -146,8 +146,8 @@ def test_a_changed_lr_is_recorded_and_repeated_by_a_resume(
 ) -> None:
     trainer = settings.trainer.model_copy(update={"steps_per_hook": steps_per_hook})
     settings = settings.model_copy(update={"trainer": trainer})
-    orders = (("step", STEPS + 3), ("lr", 0.05), ("step", STEPS - 3), ("lr", 0.01), ("go", None))
-    watched(settings, straight := tmp_path / "straight", *orders)
+    actions = (("step", STEPS + 3), ("lr", 0.05), ("step", STEPS - 3), ("lr", 0.01), ("go", None))
+    watched(settings, straight := tmp_path / "straight", *actions)
     changes = [LrChange(STEPS + 3, 0.05), LrChange(2 * STEPS, 0.01)]
     assert read_lr_changes(straight) == changes
     note = f"the learning rate was changed by hand: to 0.05 after step {STEPS + 3}, to 0.01 after step {2 * STEPS}"

@@ -15,7 +15,7 @@ export class Card {
   constructor(name, oncreated) {
     this.name = name;
     this.oncreated = oncreated;
-    this.views = makeViews((order, value) => this.order(order, value));
+    this.views = makeViews((action, value) => this.action(action, value));
     this.title = make("b", {});
     this.status = make("span", { class: "status" });
     this.progress = make("progress", { max: 1, "aria-hidden": "true" });
@@ -28,15 +28,15 @@ export class Card {
       this.views.element, this.command);
   }
 
-  button(key, order, value = () => null) {
-    const button = make("button", { type: "button", "data-order": order, onclick: () => this.order(order, value()) }, text(key));
+  button(key, action, value = () => null) {
+    const button = make("button", { type: "button", "data-action": action, onclick: () => this.action(action, value()) }, text(key));
     return (this[key] = button);
   }
 
   controls() {
     const id = (what) => `${what}-${this.name}`;
     this.count = make("input", { type: "number", min: 1, max: 100000, value: 1, id: id("steps") });
-    this.speed = make("select", { id: id("speed"), onchange: () => this.order("speed", JSON.parse(this.speed.value)) },
+    this.speed = make("select", { id: id("speed"), onchange: () => this.action("speed", JSON.parse(this.speed.value)) },
       ...SPEEDS.map((speed) => make("option", { value: JSON.stringify(speed) }, speed ? text("speed_value", { speed }) : text("speed_full"))));
     this.lr = make("input", { type: "number", min: 0, max: 1000, step: "any", id: id("lr") });
     this.epoch = make("select", { id: id("epoch") });
@@ -51,10 +51,10 @@ export class Card {
         this.button("rewind_button", "rewind", () => Number(this.epoch.value)))));
   }
 
-  async order(order, value) {
+  async action(action, value) {
     put(this.error, "");
     try {
-      const { name } = await post(`runs/${this.name}`, { order, value });
+      const { name } = await post(`runs/${this.name}`, { action, value });
       if (name !== this.name) this.oncreated(name);
     } catch (error) {
       put(this.error, error.message);

@@ -5,7 +5,7 @@ import { text } from "./texts.js";
 
 const SMALLEST = -6, LARGEST = 2; // decimal logarithms of the gradient norms that are shown
 
-export function makeViews(order) {
+export function makeViews(action) {
   const filters = { first: picture(), now: picture(), caption: make("figcaption") };
   const chooser = make("div", { class: "chooser" }), maps = make("div", { class: "maps" });
   const gradients = make("ul", { class: "gradients" }), confusion = make("table", { class: "confusion" });
@@ -20,7 +20,7 @@ export function makeViews(order) {
       make("div", { class: "scroll", tabIndex: 0, role: "region", "aria-label": text("confusion") }, confusion)));
 
   function update({ state, view }, news) {
-    if (news.state?.thumbnails) showChooser(chooser, state, order);
+    if (news.state?.thumbnails) showChooser(chooser, state, action);
     if (news.state?.confusion) showConfusion(confusion, state);
     put(element, !view, "hidden");
     if (!view) return;
@@ -40,12 +40,12 @@ export function makeViews(order) {
 
 const picture = () => make("img", { class: "pixels", alt: "" });
 
-function showChooser(place, { thumbnails, labels, classes }, order) {
+function showChooser(place, { thumbnails, labels, classes }, action) {
   place.replaceChildren(...thumbnails.map((src, index) => {
     const box = make("input", { type: "checkbox", value: index, "aria-label": text("image", { index, label: classes[labels[index]] }) });
     box.addEventListener("change", () => {
       const chosen = [...place.querySelectorAll("input:checked")].map((one) => Number(one.value));
-      order("images", box.checked ? [index, ...chosen.filter((one) => one !== index)].slice(0, 4) : chosen);
+      action("images", box.checked ? [index, ...chosen.filter((one) => one !== index)].slice(0, 4) : chosen);
     });
     return make("label", {}, box, make("img", { src, alt: "", class: "pixels" }));
   }));

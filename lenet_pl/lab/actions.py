@@ -1,15 +1,15 @@
-"""The orders that a page can give to a training that runs."""
+"""Actions of a page on a training that runs."""
 
 from typing import Any
 
 from lenet_pl.errors import SettingError
 from lenet_pl.lab.views import OFFERED
 
-ORDERS = ("pause", "go", "step", "speed", "lr", "images")
+ACTIONS = ("pause", "go", "step", "speed", "lr", "images")
 
 
-def check_order(order: str, value: Any) -> Any:
-    """Check the value of an order.
+def check_action(action: str, value: Any) -> Any:
+    """Check the value of an action.
 
     Raises:
         SettingError: It is of another type or out of range.
@@ -22,13 +22,13 @@ def check_order(order: str, value: Any) -> Any:
         "speed": value is None or (number and 0.1 <= value <= 10_000),
         "lr": number and 0 < value <= 1000,
         "images": isinstance(value, list) and len(value) <= OFFERED and all(type(entry) is int for entry in value),
-    }[order]
+    }[action]
     if not good:
         must = {
             "step": "a number of steps from 1",
             "speed": "null, or 0.1 to 10,000 steps per second",
             "lr": "a number greater than 0, up to 1000",
             "images": "a list of indices",
-        }.get(order, "null")
-        raise SettingError(f"{order}: got {value!r}; must be {must}")
+        }.get(action, "null")
+        raise SettingError(f"{action}: got {value!r}; must be {must}")
     return value

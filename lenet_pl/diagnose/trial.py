@@ -20,7 +20,7 @@ from lenet_pl.data.transform import Preprocess
 from lenet_pl.diagnose.changes import Change
 from lenet_pl.diagnose.recorded_run import RecordedRun, sample
 from lenet_pl.engine.metrics_history import MetricsHistory
-from lenet_pl.engine.trainer import build_trainer, ranked
+from lenet_pl.engine.trainer import build_trainer, ranked, silence_lightning_logs
 from lenet_pl.errors import DivergenceError
 from lenet_pl.runtime.signals import SignalHandler
 
@@ -140,6 +140,7 @@ def train_briefly(
     data, task = run.build(settings, initial, signals)
     watch = Watch(steps, seconds, signals)
     diverged = ""
+    silence_lightning_logs()
     with tempfile.TemporaryDirectory() as place, ranked(0), contextlib.redirect_stdout(io.StringIO()):
         trainer = build_trainer(settings, Path(place), [watch, *callbacks], signals)
         callbacks_of: Any = trainer  # an attribute that Lightning does not declare

@@ -162,7 +162,8 @@ def test_a_batch_is_made_when_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -
     made: list[int] = []
     resize = Preprocess.resize
     monkeypatch.setattr(Preprocess, "resize", lambda self, images: made.append(len(images)) or resize(self, images))
+    monkeypatch.setattr("lenet_pl.data.loader.NUMBERS_AT_ONCE", 2 * 8 * 6**2)
     batches = iter(loader())
     assert made == []
     next(batches)
-    assert made == [8]
+    assert made == [16]  # two batches at once

@@ -16,7 +16,7 @@ import yaml
 from checkpoint_diff import checkpoint, difference
 from conftest import Compose
 from lightning.pytorch.callbacks import ModelCheckpoint
-from matplotlib.figure import Figure
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from promise import case
 from quiet import QUIET
 from stopping import SignalAfter
@@ -756,8 +756,8 @@ LOST = "{} fails after training: complete results.json, one line, exit code 0"
         (run_plots, "draw_layers", broken, ["filters.png or feature_maps.png"]),
         (run_plots, "draw_samples", broken, ["samples.png", "misclassified.png"]),
         pytest.param(
-            Figure,
-            "savefig",
+            FigureCanvasAgg,
+            "print_png",
             full,
             [
                 "samples.png",

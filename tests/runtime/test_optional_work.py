@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import pytest
-from matplotlib.figure import Figure
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import Image
 
 from lenet_pl.errors import DataError
@@ -79,7 +79,7 @@ def test_a_picture_that_fails_loses_no_result_of_a_verb(
     def broken(*_: Any, **__: Any) -> None:
         raise RuntimeError("a font is broken")
 
-    monkeypatch.setattr(Figure, "savefig", broken)
+    monkeypatch.setattr(FigureCanvasAgg, "print_png", broken)
     assert work(verb, digits_run, tmp_path / "out")
     assert (tmp_path / "out" / WRITTEN[verb]).exists()
     lines = capsys.readouterr().err.splitlines()
@@ -90,14 +90,14 @@ def test_a_picture_that_fails_loses_no_result_of_a_verb(
 def test_explanations_are_pictures_and_their_lack_is_an_error(
     digits_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    save: Callable[..., None] = Figure.savefig
+    save: Callable[..., None] = FigureCanvasAgg.print_png
 
-    def broken(figure: Figure, stream: IO[bytes], **given: Any) -> None:
-        if Path(stream.name).name.startswith("network.png"):
+    def broken(canvas: FigureCanvasAgg, stream: IO[bytes], **given: Any) -> None:
+        if Path(getattr(stream, "name", "")).name.startswith("network.png"):
             raise RuntimeError("a font is broken")
-        save(figure, stream, **given)
+        save(canvas, stream, **given)
 
-    monkeypatch.setattr(Figure, "savefig", broken)
+    monkeypatch.setattr(FigureCanvasAgg, "print_png", broken)
     with pytest.raises(DataError, match=r"out: network\.png is missing: RuntimeError: a font is broken$"):
         work("explain", digits_run, tmp_path / "out")
     assert (tmp_path / "out" / "filters.png").exists()

@@ -442,7 +442,12 @@ def interrupt(
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux's /proc")
 @pytest.mark.parametrize("number", CODES, ids=lambda number: signal.Signals(number).name)
 @pytest.mark.parametrize(
-    "seconds", [0, 0.05, 0.1, 0.2, 0.4, *(pytest.param(x, marks=pytest.mark.slow) for x in (0.8, 1.5, 3, 5, 8))]
+    "seconds",
+    [
+        *(0, 0.05, 0.1, 0.2, 0.4),
+        *(pytest.param(x, marks=pytest.mark.slow) for x in (0.8, 3, 5)),
+        *(pytest.param(x, marks=[pytest.mark.slow, pytest.mark.long]) for x in (1.5, 8)),
+    ],
 )
 @case(
     "situations",

@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 from conftest import FASHION, Run, needs_fashion
 from promise import case
+from quiet import WITHOUT_FIGURES
 from quiet_server import QuietServer
 
 from lenet_pl.data.download import read_files
@@ -26,14 +27,7 @@ from lenet_pl.data.published import PUBLISHED, DataFile, PublishedDataset
 from lenet_pl.errors import DataError
 from lenet_pl.train import train
 
-QUIET = (
-    "callbacks.progress_bar=false",
-    "callbacks.model_summary=false",
-    "logger=none",
-    "report=none",
-    "trainer.accelerator=cpu",
-)
-TINY = (*QUIET, "trainer.num_threads=1", "trainer.max_epochs=1", "trainer.limit_train_batches=1", "run=here")
+TINY = (*WITHOUT_FIGURES, "trainer.max_epochs=1", "trainer.limit_train_batches=1", "run=here")
 IMAGES, LABELS = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"
 TEST_IMAGES, TEST_LABELS = "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"
 

@@ -13,6 +13,7 @@ from conftest import Compose, Run
 from omegaconf import OmegaConf
 from PIL import Image
 from promise import case
+from quiet import WITHOUT_FIGURES
 
 from lenet_pl.data.folder import FolderImages, read_folder
 from lenet_pl.data.image_dataset import ImageDataset
@@ -24,14 +25,7 @@ from lenet_pl.settings import FolderDataSettings
 from lenet_pl.settings.compose import conf_dir
 from lenet_pl.train import train
 
-QUIET = (
-    "callbacks.progress_bar=false",
-    "callbacks.model_summary=false",
-    "logger=none",
-    "report=none",
-    "trainer.accelerator=cpu",
-)
-TINY = (*QUIET, "trainer.num_threads=1", "trainer.max_epochs=1", "trainer.limit_train_batches=1", "loader.batch_size=2")
+TINY = (*WITHOUT_FIGURES, "trainer.max_epochs=1", "trainer.limit_train_batches=1", "loader.batch_size=2")
 Tree = dict[str, int | str]
 
 
@@ -815,7 +809,7 @@ def test_a_grey_network(run: Run, tmp_path: Path) -> None:
         Image.new("RGB", (8, 8), (20 * k,) * 3).save(tmp_path / "set/b" / f"{k}.png")
     seen: list[int] = []
     words = ("data=folder", f"data.path={tmp_path}/set", "loader.batch_size=2")
-    assert run(*QUIET, *words, work=lambda s, f: seen.append(build_datamodule(s).channels)) == (0, [])
+    assert run(*WITHOUT_FIGURES, *words, work=lambda s, f: seen.append(build_datamodule(s).channels)) == (0, [])
     assert seen == [1]
 
 

@@ -25,7 +25,6 @@ const TEXTS = {
   chart_alt: "{title} of {count} trainings. {values}",
   chart_value: "{name}: {value} on the validation images.",
   chart_empty: "No values yet.",
-  show_curve: "Show the curves of {name}",
   runs: "Trainings",
   no_runs: "Nothing was trained yet.",
   lost: "The lab does not answer. Trying again…",
@@ -45,7 +44,6 @@ const TEXTS = {
   remove_stage: "Remove a stage",
   stages_hint: "Channels of each convolution, | between stages",
   numbers_hint: "Widths, separated by spaces",
-  not_numbers: "{key}: got {value}; must be numbers",
   none: "none",
 
   "field.data": "Images",
